@@ -1,6 +1,6 @@
 """Durations as Go writes and reads them (`1h30m`, `1.5s`, `250ms`), to the nanosecond.
 
-`datetime.timedelta` stops at microseconds, and 0.4.0 refuses `1ms1ns` but takes `1ms`, so nanoseconds are kept.
+`datetime.timedelta` stops at microseconds, and 0.4.0 takes `1ms` but refuses `1ms1ns`: nanoseconds are kept.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Duration:
 
     @classmethod
     def parse(cls, text: str) -> Duration:
-        """Go's time.ParseDuration: a sign, then one or more decimal numbers with a unit. `0` needs no unit."""
+        """Go's time.ParseDuration: a sign, then decimal numbers, each with a unit. `0` needs no unit."""
         rest = text
         sign = 1
         if rest[:1] in ("+", "-"):

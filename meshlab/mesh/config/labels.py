@@ -1,14 +1,14 @@
 """Labels: an immutable, hashable mapping of strings.
 
-Pods, subsets of a service and clusters are all told apart by labels, so they serve as keys of dictionaries and
-as parts of cluster names. A plain dict can be neither.
+Pods, subsets of a service and clusters are all told apart by labels, so they serve as keys of dictionaries
+and as parts of cluster names. A plain dict can be neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-__all__ = ["Labels"]
+__all__ = ["NO_LABELS", "Labels"]
 
 
 class Labels(Mapping[str, str]):
@@ -57,6 +57,12 @@ class Labels(Mapping[str, str]):
         return cls({pair[0]: pair[1] if len(pair) > 1 else "" for pair in pairs})
 
     def subset_of(self, other: Mapping[str, str]) -> bool:
-        """Whether every label here has the same value there. A label with an empty value also matches a missing
-        one, because Pilot 0.4.0 reads a missing key of a map as the empty string."""
+        """Whether every label here has the same value there.
+
+        A label with an empty value also matches a missing one: Go reads a missing key as the empty string.
+        """
         return all(other.get(key, "") == value for key, value in self._dict.items())
+
+
+#: The default of every field that holds labels; immutable, so it can be shared.
+NO_LABELS = Labels()

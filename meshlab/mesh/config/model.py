@@ -1,8 +1,8 @@
 """The mesh's rules as values: what a rule says, after decoding, before anything is made of it.
 
-Field names are those of config.istio.io/v1alpha2 in snake_case. An optional message is None when it is absent,
-because absent and empty often differ (`match: {}` matches everything, `redirect: {}` is invalid). All classes are
-frozen; sequences are tuples, so that a rule can be a key and a snapshot can be shared between threads.
+Field names are those of config.istio.io/v1alpha2 in snake_case. An optional message is None when it is
+absent, because absent and empty often differ (`match: {}` matches everything, `redirect: {}` is invalid).
+All classes are frozen and sequences are tuples, so that a snapshot can be shared between threads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from meshlab.mesh.config.durations import Duration
-from meshlab.mesh.config.labels import Labels
+from meshlab.mesh.config.labels import NO_LABELS, Labels
 
 __all__ = [
     "Abort",
@@ -60,8 +60,8 @@ class Meta:
     namespace: str = ""
     #: The mesh's domain, used to complete host names; not part of the key.
     domain: str = ""
-    labels: Labels = Labels()
-    annotations: Labels = Labels()
+    labels: Labels = NO_LABELS
+    annotations: Labels = NO_LABELS
     resource_version: str = ""
 
     @property
@@ -90,7 +90,7 @@ class IstioService:
     namespace: str = ""
     domain: str = ""
     service: str = ""
-    labels: Labels = Labels()
+    labels: Labels = NO_LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Match:
 class DestinationWeight:
     """One entry of `route`. `destination` None: the rule's own."""
 
-    labels: Labels = Labels()
+    labels: Labels = NO_LABELS
     weight: int = 0
     destination: IstioService | None = None
 
@@ -264,7 +264,7 @@ class RouteRule:
     l4_fault: L4Fault | None = None
     mirror: IstioService | None = None
     cors: CorsPolicy | None = None
-    append_headers: Labels = Labels()
+    append_headers: Labels = NO_LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +322,7 @@ class DestinationPolicy:
 
 @dataclass(frozen=True)
 class IngressRule:
-    """One path of a Kubernetes Ingress, or the kind IngressRule itself. At most one destination port is set."""
+    """One path of a Kubernetes Ingress, or the kind IngressRule itself; at most one destination port is set."""
 
     destination: IstioService | None = None
     port: int = 0

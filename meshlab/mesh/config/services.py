@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from meshlab.mesh.config.labels import Labels
+from meshlab.mesh.config.labels import NO_LABELS, Labels
 
 __all__ = [
     "Authentication",
@@ -81,7 +81,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service: `hostname` is `svcb.default.svc.cluster.local`, `address` its cluster IP ("" if headless)."""
+    """A service. `hostname` is `svcb.default.svc.cluster.local`; `address` its cluster IP, "" if headless."""
 
     hostname: str
     address: str = ""
@@ -123,7 +123,7 @@ class Instance:
     port: int
     service: Service
     service_port: Port
-    labels: Labels = Labels()
+    labels: Labels = NO_LABELS
     #: Pod name and namespace, "" where unknown.
     pod: str = ""
     namespace: str = ""
@@ -168,9 +168,9 @@ def service_from_kubernetes(obj: Mapping[str, Any], domain: str = "cluster.local
         )
         for port in spec.get("ports") or ()
     )
-    accounts = [f"spiffe://{account}" for account in _listed(annotations.get(CANONICAL_ACCOUNTS))]
+    accounts = [f"spiffe://{each}" for each in _listed(annotations.get(CANONICAL_ACCOUNTS))]
     accounts += [
-        f"spiffe://{domain}/ns/{namespace}/sa/{account}" for account in _listed(annotations.get(KUBERNETES_ACCOUNTS))
+        f"spiffe://{domain}/ns/{namespace}/sa/{each}" for each in _listed(annotations.get(KUBERNETES_ACCOUNTS))
     ]
     return Service(
         hostname=f"{meta.get('name') or ''}.{namespace}.svc.{domain}",
@@ -186,8 +186,8 @@ def service_key(hostname: str, port_names: Iterable[str] = (), labels: Iterable[
 
     One unnamed port without labels is the host name alone, so an unnamed port and no port look the same.
 
-    >>> service_key("svcb", [""]), service_key("svcb", [""], [Labels(version="v1")]), service_key("svcb", ["http"])
-    ('svcb', 'svcb||version=v1', 'svcb|http')
+    >>> service_key("svcb", [""]), service_key("svcb", ["http"]), service_key("svcb", [""], [Labels(a="b")])
+    ('svcb', 'svcb|http', 'svcb||a=b')
     """
     ports = sorted(port_names)
     sets = list(labels)
