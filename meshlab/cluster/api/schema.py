@@ -1,0 +1,172 @@
+"""Types of the built-in kinds, read from a data file one type at a time.
+
+Everything that has to know Kubernetes' types (strategic merge, server-side apply, decoding, OpenAPI) asks for a
+`Node`. A node is one place in an object; a struct's node leads to its fields' nodes. `types.jsonl` holds one Go
+type a line (made by tests/tools/make_schemas.py); the line is read when somebody first asks for that type, so a
+server that was asked about pods only holds only what pods reach. `docs.jsonl` holds the descriptions, which only
+`kubectl explain` and column headings need; they are read and not kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Node", "Schemas"]
+
+HERE = Path(__file__).parent
+
+
+class Node:
+    """What one place of an object may hold.
+
+    `kind` is one of object (a struct: `fields`), map and list (`item`), string, integer, number, boolean,
+    intstr, quantity, time, microtime, raw (any object) and any (any JSON).
+    """
+
+    __slots__ = ("_schemas", "default", "format", "item", "kind", "list_type", "map_keys", "map_type", "merge_key",
+                 "one_of", "ref", "strategies")  # fmt: skip
+
+    def __init__(self, schemas: Schemas, spec: Mapping[str, Any]) -> None:
+        self._schemas = schemas
+        #: Name of the Go type of a struct: `core.v1.ServicePort`.
+        self.ref: str = spec.get("r", "")
+        self.item: Node | None = None
+        if self.ref:
+            self.kind = "object"
+        elif "l" in spec:
+            self.kind, self.item = "list", Node(schemas, spec["l"])
+        elif "p" in spec:
+            self.kind, self.item = "map", Node(schemas, spec["p"])
+        else:
+            self.kind = spec.get("t", "any")
+        self.format: str = spec.get("f", "")
+        #: atomic (the default), set or map.
+        self.list_type: str = spec.get("x", "atomic" if self.kind == "list" else "")
+        self.map_keys: tuple[str, ...] = tuple(spec.get("k", ()))
+        #: atomic or granular (the default).
+        self.map_type: str = spec.get("m", "")
+        self.merge_key: str = spec.get("mk", "")
+        self.strategies: tuple[str, ...] = tuple(spec["s"].split(",")) if "s" in spec else ()
+        self.default: Any = spec.get("d")
+        #: Go type of a JSON value that is one type or another (JSONSchemaPropsOrBool …).
+        self.one_of: str = spec.get("o", "")
+
+    def __repr__(self) -> str:
+        return f"Node({self.ref or self.kind})"
+
+    @property
+    def fields(self) -> Mapping[str, Node]:
+        """Fields of a struct by their JSON name; empty for everything else."""
+        return self._schemas.fields(self.ref) if self.ref else {}
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the fields that a struct's Go type does not mark optional."""
+        return self._schemas.required(self.ref) if self.ref else ()
+
+    @property
+    def go_name(self) -> str:
+        """How Go's decoder names the struct: `ServicePort`."""
+        return self.ref.rpartition(".")[2]
+
+    def child(self, key: str) -> Node | None:
+        """The node of a struct's field or of a map's values; None where the type has no such field."""
+        if self.ref:
+            return self.fields.get(key)
+        return self.item if self.kind == "map" else None
+
+    @property
+    def is_atomic(self) -> bool:
+        """Whether server-side apply owns this value as one piece."""
+        if self.kind == "list":
+            return self.list_type not in ("set", "map")
+        if self.kind in ("map", "object"):
+            return self.map_type == "atomic"
+        return self.kind not in ("raw", "any")
+
+
+class Schemas:
+    """Reads types on demand. One instance is shared by a server; it is safe to make more."""
+
+    def __init__(self, folder: Path = HERE) -> None:
+        self._folder = folder
+        self._places: dict[str, tuple[int, int]] = {}
+        self._types: dict[str, tuple[dict[str, Node], tuple[str, ...], Any]] = {}
+        with (folder / "types.jsonl").open("rb") as file:
+            head = json.loads(file.readline())
+            place = file.tell()
+            for line in file:
+                name = line[: line.index(b"\t")].decode()
+                self._places[name] = (place + len(name) + 1, len(line) - len(name) - 1)
+                place += len(line)
+        self.release: str = head["release"]
+        self._kinds: dict[str, str] = head["kinds"]
+
+    @classmethod
+    def load(cls) -> Schemas:
+        """The types that ship with the package. Reads the index (2 ms); types follow when asked for."""
+        return cls()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def names(self) -> Iterator[str]:
+        """Names of all types, sorted."""
+        return iter(self._places)
+
+    def type_of(self, api_version: str, kind: str) -> str | None:
+        """Name of a kind's Go type: ("v1", "Pod") → "core.v1.Pod"; None for kinds without one."""
+        return self._kinds.get(f"{api_version}/{kind}")
+
+    def for_kind(self, api_version: str, kind: str) -> Node | None:
+        """The node of a whole object; None for a kind that is not built in (a custom resource)."""
+        name = self.type_of(api_version, kind)
+        return Node(self, {"r": name}) if name else None
+
+    def node(self, name: str) -> Node:
+        """The node of a Go type by its name."""
+        if name not in self._places:
+            raise KeyError(name)
+        return Node(self, {"r": name})
+
+    def line(self, name: str) -> dict[str, Any]:
+        """A type as the file has it: "f" fields, "q" required, "m" map type, "g" kinds."""
+        offset, length = self._places[name]
+        with (self._folder / "types.jsonl").open("rb") as file:
+            file.seek(offset)
+            line: dict[str, Any] = json.loads(file.read(length))
+        return line
+
+    def docs(self, name: str) -> dict[str, str]:
+        """Descriptions of a type ("") and of its fields; read from the file each time."""
+        mark = name.encode() + b"\t"
+        with (self._folder / "docs.jsonl").open("rb") as file:
+            for line in file:
+                if line.startswith(mark):
+                    found: dict[str, str] = json.loads(line[len(mark):])
+                    return found
+        return {}
+
+    def all_docs(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Every type with its descriptions, one pass over the file."""
+        with (self._folder / "docs.jsonl").open("rb") as file:
+            for line in file:
+                name, _, text = line.partition(b"\t")
+                yield name.decode(), json.loads(text)
+
+    def fields(self, name: str) -> dict[str, Node]:
+        return self._type(name)[0]
+
+    def required(self, name: str) -> tuple[str, ...]:
+        return self._type(name)[1]
+
+    def _type(self, name: str) -> tuple[dict[str, Node], tuple[str, ...], Any]:
+        found = self._types.get(name)
+        if found is None:
+            line = self.line(name)
+            fields = {key: Node(self, spec) for key, spec in line["f"].items()}
+            found = self._types[name] = (fields, tuple(line.get("q", ())), line.get("m"))
+        return found
