@@ -60,7 +60,7 @@ class Network:
         """The private address of the pod with this address (an external host's own is the address itself)."""
         if not pod_ip.startswith(self.pods + "."):
             return pod_ip
-        return self.locals + pod_ip[len(self.pods):]
+        return self.locals + pod_ip[len(self.pods) :]
 
 
 @dataclass(frozen=True)

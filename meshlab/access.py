@@ -1,0 +1,209 @@
+"""The way to a cluster: the official client, plus raw requests for what it has no methods for.
+
+Both engines are reached through a kubeconfig. Services inside the cluster are reached through the API
+server's service proxy, which every engine has, so nothing here needs a route to a pod.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from .errors import LabError, ManifestError, Rejected
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+__all__ = ["Access", "Reply"]
+
+
+class Reply:
+    """An answer of the API server or of a service behind it: status, headers, body (bytes)."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+class Access:
+    """One cluster of a kubeconfig; `context` as in kubectl, the current one by default."""
+
+    def __init__(self, kubeconfig: Path, context: str | None = None) -> None:
+        self.kubeconfig, self.context = kubeconfig, context
+        self._plurals: dict[tuple[str, str], tuple[str, bool]] = {}
+
+    @cached_property
+    def client(self) -> ApiClient:
+        from kubernetes.client import ApiClient, Configuration
+        from kubernetes.config import load_kube_config
+
+        configuration = Configuration()
+        load_kube_config(str(self.kubeconfig), context=self.context, client_configuration=configuration)
+        if configuration.host.startswith("https://127."):
+            configuration.proxy = None  # the client would obey HTTP_PROXY even for loopback
+        return ApiClient(configuration)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+        check: bool = True,
+    ) -> Reply:
+        """One request; `body` is sent as JSON unless it is bytes. Raises `Rejected` for a status ≥ 400 if `check`."""
+        from urllib3 import Timeout
+        from urllib3.exceptions import HTTPError
+
+        sent = {"Accept": "application/json", **(headers or {})}
+        self.client.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        if data is not None:
+            sent.setdefault("Content-Type", "application/json")
+        url = self.client.configuration.host + path
+        if query:
+            url += ("&" if "?" in url else "?") + urlencode({k: str(v) for k, v in query.items()})
+        try:
+            answer = self.client.rest_client.pool_manager.request(
+                method,
+                url,
+                body=data,
+                headers=sent,
+                timeout=Timeout(connect=5.0, read=timeout),
+                retries=False,
+            )
+        except HTTPError as error:
+            raise LabError(
+                f"the API server at {self.client.configuration.host} does not answer",
+                why=str(error),
+                then="meshlab status",
+            ) from error
+        reply = Reply(answer.status, answer.headers, answer.data)
+        if check and reply.status >= 400:
+            raise Rejected(_status(reply))
+        return reply
+
+    def service(
+        self,
+        namespace: str,
+        name: str,
+        port: int | str,
+        path: str,
+        *,
+        method: str = "GET",
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+        timeout: float = 30.0,
+        check: bool = True,
+    ) -> Reply:
+        """A request to a Service, through the API server's proxy."""
+        base = f"/api/v1/namespaces/{namespace}/services/{name}:{port}/proxy"
+        return self.request(method, base + path, query=query, body=body, timeout=timeout, check=check)
+
+    def pod(
+        self,
+        namespace: str,
+        name: str,
+        port: int | str,
+        path: str,
+        *,
+        method: str = "GET",
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+        timeout: float = 30.0,
+        check: bool = True,
+    ) -> Reply:
+        """A request to a pod, through the API server's proxy."""
+        base = f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy"
+        return self.request(method, base + path, query=query, body=body, timeout=timeout, check=check)
+
+    def path(self, api_version: str, kind: str, namespace: str | None, name: str | None = None) -> str:
+        """URL path of a kind's collection or of one object. Raises `ManifestError` for a kind nobody serves."""
+        base = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+        key = (api_version, kind)
+        if key not in self._plurals:
+            reply = self.request("GET", base, check=False)
+            served = reply.json().get("resources", []) if reply.status == 200 else []
+            for resource in served:
+                if "/" not in resource["name"]:
+                    self._plurals[api_version, resource["kind"]] = (
+                        resource["name"],
+                        bool(resource["namespaced"]),
+                    )
+            if key not in self._plurals:
+                raise ManifestError(
+                    f"no kind {kind} in {api_version} on this cluster",
+                    why="the kind is misspelt, or its CustomResourceDefinition is not installed",
+                    then="kubectl api-resources",
+                )
+        plural, namespaced = self._plurals[key]
+        place = f"/namespaces/{namespace or 'default'}" if namespaced else ""
+        return f"{base}{place}/{plural}" + (f"/{quote(name)}" if name else "")
+
+    def find(self, api_version: str, kind: str, namespace: str | None, name: str) -> dict[str, Any] | None:
+        """One object, or None where there is none."""
+        reply = self.request("GET", self.path(api_version, kind, namespace, name), check=False)
+        if reply.status == 404:
+            return None
+        if reply.status >= 400:
+            raise Rejected(_status(reply))
+        return dict(reply.json())
+
+    def items(self, api_version: str, kind: str, namespace: str | None = None, **query: str) -> list[dict[str, Any]]:
+        """All objects of a kind, in one namespace or (None) in all."""
+        path = self.path(api_version, kind, namespace or "default")
+        if namespace is None:
+            path = path.replace("/namespaces/default/", "/", 1)
+        found = self.request("GET", path, query=query).json()
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in found.get("items") or []]
+
+    def watch(self, path: str, since: str, *, timeout: float) -> Iterator[dict[str, Any]]:
+        """Events of a collection after a resourceVersion, for at most `timeout` seconds."""
+        from urllib3 import Timeout
+        from urllib3.exceptions import ReadTimeoutError
+
+        headers = {"Accept": "application/json"}
+        self.client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
+        query = urlencode({"watch": "true", "resourceVersion": since, "timeoutSeconds": max(1, round(timeout))})
+        answer = self.client.rest_client.pool_manager.request(
+            "GET",
+            f"{self.client.configuration.host}{path}?{query}",
+            headers=headers,
+            preload_content=False,
+            timeout=Timeout(connect=5.0, read=timeout),
+            retries=False,
+        )
+        try:
+            rest = b""
+            for chunk in answer.stream(65536):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line.strip():
+                        yield json.loads(line)
+        except ReadTimeoutError:
+            return
+        finally:
+            answer.close()
+
+
+def _status(reply: Reply) -> dict[str, Any]:
+    try:
+        status = reply.json()
+    except ValueError:
+        status = None
+    if isinstance(status, dict) and status.get("kind") == "Status":
+        return status
+    return {"kind": "Status", "code": reply.status, "message": reply.text.strip() or f"HTTP {reply.status}"}

@@ -1,0 +1,162 @@
+"""Writing to the cluster, and knowing when what was written is in force.
+
+Storing a rule says nothing about traffic. Pilot knows what each sidecar acknowledged; its debug port answers
+"has every sidecar that this change concerns acknowledged it?" and that is what `apply` waits for.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .access import Access
+from .errors import ManifestError, NotInForce, Rejected, RuleError
+
+__all__ = ["MESH_GROUP", "InForce", "Writer"]
+
+MESH_GROUP = "config.istio.io"
+#: Kinds of objects whose change Pilot turns into new configuration for sidecars.
+_PLURALS = {
+    "RouteRule": "routerules",
+    "EgressRule": "egressrules",
+    "DestinationPolicy": "destinationpolicies",
+    "Service": "services",
+}
+MANAGER = "meshlab"
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What was written and when it took effect.
+
+    `objects` like `RouteRule default/route-rules-svcb`; `ms` from the moment Pilot saw the change to the last
+    acknowledgement; `proxies` milliseconds per sidecar. `ms` is None for objects that no sidecar cares about.
+    """
+
+    objects: tuple[str, ...]
+    ms: float | None = None
+    proxies: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        what = ", ".join(self.objects)
+        if self.ms is None:
+            return f"{what}: stored"
+        return f"{what}: in force in {len(self.proxies)} sidecars after {self.ms:.1f} ms"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+class Writer:
+    """Creates, replaces and deletes objects, and waits until they are in force."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float = 10.0) -> InForce:
+        """Stores each document (mesh rules whole, as `istioctl replace` does; other kinds by server-side apply)."""
+        return self._settle([self._write(dict(d)) for d in documents], timeout)
+
+    def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float = 10.0) -> InForce:
+        """Deletes each document's object; one that is not there is no error."""
+        return self._settle([self._remove(dict(d)) for d in documents], timeout)
+
+    def _write(self, document: dict[str, Any]) -> tuple[str, str, int]:
+        kind, version, name, namespace = _identity(document)
+        path = self._access.path(version, kind, namespace, name)
+        if version.startswith(MESH_GROUP + "/"):
+            _check_rule(document)
+            found = self._access.find(version, kind, namespace, name)
+            document["metadata"] = {**document["metadata"], "namespace": namespace}
+            if found is None:
+                stored = self._access.request("POST", path.rpartition("/")[0], body=document).json()
+            else:
+                document["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
+                stored = self._access.request("PUT", path, body=document).json()
+        else:
+            headers = {"Content-Type": "application/apply-patch+yaml"}
+            query = {"fieldManager": MANAGER, "force": "true"}
+            stored = self._access.request("PATCH", path, query=query, body=document, headers=headers).json()
+        return kind, f"{namespace}/{name}", int(stored["metadata"]["resourceVersion"])
+
+    def _remove(self, document: dict[str, Any]) -> tuple[str, str, int]:
+        kind, version, name, namespace = _identity(document)
+        path = self._access.path(version, kind, namespace, name)
+        try:
+            self._access.request("DELETE", path)
+        except Rejected as error:
+            if error.code != 404:
+                raise
+        listed = self._access.request("GET", path.rpartition("/")[0], query={"limit": 1}).json()
+        return kind, f"{namespace}/{name}", int(listed["metadata"]["resourceVersion"])
+
+    def _settle(self, written: list[tuple[str, str, int]], timeout: float) -> InForce:
+        objects = tuple(f"{kind} {name}" for kind, name, _ in written)
+        newest: dict[str, int] = {}
+        for kind, _, revision in written:
+            if kind in _PLURALS:
+                newest[_PLURALS[kind]] = max(revision, newest.get(_PLURALS[kind], 0))
+        pilot = self._pilot() if newest else None
+        if pilot is None:
+            return InForce(objects)
+        end = time.monotonic() + timeout
+        ms, proxies = 0.0, dict[str, float]()
+        for plural, revision in newest.items():
+            left = max(0.1, end - time.monotonic())
+            query = {"kind": plural, "resourceVersion": revision, "timeout": f"{left:.1f}"}
+            answer = self._access.pod(
+                "istio-system", pilot, 15014, "/debug/inforce", query=query, timeout=left + 5
+            ).json()
+            if answer.get("rejected"):
+                reasons = "; ".join(f"{proxy}: {reason}" for proxy, reason in answer["rejected"].items())
+                raise NotInForce(
+                    f"{', '.join(objects)}: a sidecar rejected it; what it had before stays in force",
+                    why=reasons,
+                    then="correct the rule and apply it again",
+                )
+            if not answer.get("inForce"):
+                raise NotInForce(
+                    f"{', '.join(objects)}: stored, but not acknowledged by every sidecar within {timeout:g} s",
+                    why=f"acknowledged so far: {sorted(answer.get('proxies') or {})}",
+                    then="kubectl get pods --all-namespaces",
+                )
+            ms = max(ms, float(answer.get("ms") or 0.0))
+            proxies.update(answer.get("proxies") or {})
+        return InForce(objects, ms, proxies)
+
+    def _pilot(self) -> str | None:
+        """The running Pilot's pod, None where no control plane of ours is installed."""
+        for pod in self._access.items("v1", "Pod", "istio-system", labelSelector="istio=pilot"):
+            ready = {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", [])}
+            if ready.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]:
+                return str(pod["metadata"]["name"])
+        return None
+
+
+def _identity(document: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """kind, apiVersion, name, namespace. Raises `ManifestError` where one is missing."""
+    kind, version = document.get("kind"), document.get("apiVersion")
+    metadata = document.get("metadata") or {}
+    if not kind or not version or not metadata.get("name"):
+        raise ManifestError(
+            f"a document without {'kind' if not kind else 'apiVersion' if not version else 'metadata.name'}",
+            why="every Kubernetes object has apiVersion, kind and metadata.name",
+        )
+    return str(kind), str(version), str(metadata["name"]), str(metadata.get("namespace") or "default")
+
+
+def _check_rule(document: Mapping[str, Any]) -> None:
+    """Refuses what istioctl would refuse. Raises `RuleError`."""
+    from .istioctl.validate import problems
+
+    if reasons := problems(document):
+        raise RuleError(
+            f"{document['kind']} {document['metadata']['name']} is invalid",
+            why="; ".join(reasons),
+            then="istioctl validate -f FILE",
+        )

@@ -1,0 +1,329 @@
+"""`Lab`: everything that a notebook does with a mesh.
+
+    notebook → Lab → a kubeconfig → the embedded lab, or a cluster
+
+A Lab holds no state of its own: whatever it says comes from the cluster, so a kernel that died and came back
+finds everything as it was.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from . import checkpoint as checkpoints
+from . import tutorial
+from .access import Access
+from .errors import LabError, ManifestError
+from .inforce import InForce, Writer
+from .observe.graph import Graph, servicegraph
+from .observe.prometheus import Prometheus
+from .observe.traces import Traces, services, traces
+from .settings import Network, Settings
+from .states import Deployment, not_ready, wait_ready
+from .traffic import Answers, Load, Traffic
+
+__all__ = ["Lab", "Output", "connect"]
+
+
+class Output(str):
+    """What a command printed; shows as it would in a terminal."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def connect(*, report: Callable[[str], None] = print) -> Lab:
+    """The lab of this machine: starts it, or re-attaches to the one that runs.
+
+    Puts kubectl, istioctl and meshlab on PATH and the lab's kubeconfig into the environment of this process,
+    so that `!kubectl …` and `%%bash` cells work. Raises `LabError` with the cause if the lab cannot start.
+    """
+    from .cluster.daemon import start
+
+    settings = Settings.load()
+    running = start(settings)
+    settings = Settings.load()  # a first start chose the slot
+    report(f"lab {'started' if running.fresh else 'found running'}: {running.server}")
+    os.environ.update(environment(settings, os.environ))
+    return Lab(settings, report=report)
+
+
+def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
+    """Variables with which kubectl and istioctl find this lab."""
+    path = base.get("PATH", os.defpath).split(os.pathsep)
+    own = [str(settings.bin)]
+    return {
+        "PATH": os.pathsep.join([*own, *(p for p in path if p not in own)]),
+        "KUBECONFIG": str(settings.kubeconfig),
+        # kubectl keeps what it discovered by host and port for six hours: a new lab must not see an old one's
+        "KUBECACHEDIR": str(settings.home / "kubectl-cache"),
+        "MESHLAB_HOME": str(settings.home),
+    }
+
+
+class Lab:
+    """One mesh on one cluster. `report` gets a line for whatever takes longer than a moment."""
+
+    def __init__(self, settings: Settings, *, report: Callable[[str], None] = print) -> None:
+        self.settings, self.report = settings, report
+        self.access = Access(settings.kubeconfig)
+        self.writer = Writer(self.access)
+        self.traffic = Traffic(self.access)
+        self.prometheus = Prometheus(self.access)
+
+    @property
+    def network(self) -> Network:
+        return self.settings.network
+
+    @cached_property
+    def files(self) -> Path:
+        """The manifests: `files / "demo" / "svca-v0.1.yaml"`, `files / "istio-0.4.0" / "install" / …`."""
+        return tutorial.files(self.settings)
+
+    # -- commands -----------------------------------------------------------------------------------------
+
+    def kubectl(self, command: str, *, stdin: str | None = None, check: bool = True) -> Output:
+        """Runs kubectl with these words: `lab.kubectl("get pods -o wide")`."""
+        return self._run("kubectl", command, stdin, check)
+
+    def istioctl(self, command: str, *, stdin: str | None = None, check: bool = True) -> Output:
+        """Runs istioctl with these words: `lab.istioctl("get routerules")`."""
+        return self._run("istioctl", command, stdin, check)
+
+    def _run(self, program: str, command: str, stdin: str | None, check: bool) -> Output:
+        words = [str(self.settings.bin / program), *shlex.split(command)]
+        env = {**os.environ, **environment(self.settings, os.environ)}
+        done = subprocess.run(
+            words,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=env,
+            cwd=self.files,
+            check=False,
+            timeout=300,
+        )
+        if check and done.returncode:
+            raise LabError(f"{program} {command}: exit status {done.returncode}", why=done.stderr.strip())
+        return Output(done.stdout + done.stderr)
+
+    # -- bringing up --------------------------------------------------------------------------------------
+
+    @property
+    def installed(self) -> bool:
+        """Is the control plane there and ready?"""
+        return not not_ready(self.access, tutorial.CONTROL_PLANE)
+
+    def install(self, *, timeout: float = 120.0) -> float:
+        """Installs the control plane as `kubectl apply -f istio.yaml` does; returns the seconds until it was ready."""
+        start = time.monotonic()
+        said = self.kubectl(f"apply -f {shlex.quote(str(tutorial.install_file(self.files)))}")
+        self.report(f"control plane: {len(said.splitlines())} objects applied")
+        wait_ready(self.access, tutorial.CONTROL_PLANE, timeout=timeout, report=self.report)
+        return time.monotonic() - start
+
+    def addons(self, *names: str, timeout: float = 60.0) -> float:
+        """Installs addons (prometheus, grafana, servicegraph, zipkin) and waits; returns the seconds."""
+        start = time.monotonic()
+        paths = [tutorial.addon_file(self.files, name) for name in names]
+        lacking = not_ready(self.access, [tutorial.ADDONS[name] for name in names])
+        for name, path in zip(names, paths, strict=True):
+            if tutorial.ADDONS[name] in lacking:
+                self.kubectl(f"apply -f {shlex.quote(str(path))}")
+        wait_ready(self.access, lacking, timeout=timeout, report=self.report)
+        return time.monotonic() - start
+
+    def deploy(self, *names: str, timeout: float = 60.0) -> float:
+        """Deploys demo services (svca-v0.1, svcb-v0.1, svcb-v0.2, msgd, client) and waits; returns the seconds.
+
+        Services of the mesh get their sidecar by `istioctl kube-inject`, as in the tutorial.
+        """
+        start = time.monotonic()
+        wanted = [tutorial.DEMO[name][0] for name in names if tutorial.demo_file(self.files, name)]
+        for name in names:
+            path = shlex.quote(str(tutorial.demo_file(self.files, name)))
+            if tutorial.DEMO[name][1]:
+                self.kubectl("apply -f -", stdin=str(self.istioctl(f"kube-inject -f {path}")))
+            else:
+                self.kubectl(f"apply -f {path}")
+        wait_ready(self.access, wanted, timeout=timeout, report=self.report)
+        return time.monotonic() - start
+
+    def remove(self, *names: str) -> None:
+        """Deletes what `deploy` made and waits until its pods are gone."""
+        for name in names:
+            path = shlex.quote(str(tutorial.demo_file(self.files, name)))
+            self.kubectl(f"delete --ignore-not-found -f {path} --wait=true --cascade=foreground")
+
+    def require(self, *needs: str) -> None:
+        """Brings up whatever of these is not there: `control-plane`, an addon's or a demo service's name, `demo`.
+
+        `demo` is svca-v0.1, svcb-v0.1, msgd and client. Says what it repaired; what holds costs one request.
+        """
+        wanted: list[str] = []
+        for need in needs:
+            wanted += ["svca-v0.1", "svcb-v0.1", "msgd", "client"] if need == "demo" else [need]
+        known = {"control-plane": tutorial.CONTROL_PLANE}
+        known |= {name: (deployment,) for name, deployment in tutorial.ADDONS.items()}
+        known |= {name: (deployment,) for name, (deployment, _) in tutorial.DEMO.items()}
+        if strange := [need for need in wanted if need not in known]:
+            raise ManifestError(f"nothing is called {strange[0]!r}", why=f"there are demo, {', '.join(known)}")
+        lacking = not_ready(self.access, [d for need in wanted for d in known[need]])
+        missing = [need for need in wanted if any(d in lacking for d in known[need])]
+        if missing:
+            self.report(f"this lesson needs {', '.join(missing)}: bringing it up")
+        if "control-plane" in missing:
+            self.install()
+        if found := [need for need in missing if need in tutorial.ADDONS]:
+            self.addons(*found)
+        if found := [need for need in missing if need in tutorial.DEMO]:
+            self.deploy(*found)
+
+    def wait(self, *deployments: str, timeout: float = 60.0) -> float:
+        """Waits until Deployments, `name` or `namespace/name`, are rolled out; returns the seconds."""
+        pairs = (d.rpartition("/") for d in deployments)
+        wanted = [Deployment(namespace or "default", name) for namespace, _, name in pairs]
+        return wait_ready(self.access, wanted, timeout=timeout, report=lambda line: None)
+
+    def scale(self, deployment: str, replicas: int, *, timeout: float = 60.0) -> float:
+        """Sets the number of pods of a Deployment in `default` and waits; returns the seconds."""
+        path = f"/apis/apps/v1/namespaces/default/deployments/{deployment}/scale"
+        headers = {"Content-Type": "application/merge-patch+json"}
+        self.access.request("PATCH", path, body={"spec": {"replicas": replicas}}, headers=headers)
+        return self.wait(deployment, timeout=timeout)
+
+    # -- rules --------------------------------------------------------------------------------------------
+
+    def apply(self, what: str | Path | Mapping[str, Any], *, timeout: float = 10.0) -> InForce:
+        """Stores a file's, a text's or a dict's objects and waits until every sidecar concerned acknowledged them.
+
+        Raises `RuleError` for an invalid rule, `NotInForce` if a sidecar rejects it or does not answer.
+        """
+        return self.writer.apply(self.documents(what), timeout=timeout)
+
+    def delete(self, what: str | Path | Mapping[str, Any], *, timeout: float = 10.0) -> InForce:
+        """Deletes these objects and waits until no sidecar acts on them any more."""
+        return self.writer.delete(self.documents(what), timeout=timeout)
+
+    def documents(self, what: str | Path | Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The YAML documents of a dict, a text or a file; relative files are looked for in `files` too."""
+        if isinstance(what, Mapping):
+            return [dict(what)]
+        text, place = (what, "the text") if isinstance(what, str) and "\n" in what else self._read(Path(what))
+        import yaml
+
+        try:
+            found = [d for d in yaml.safe_load_all(text) if d is not None]
+        except yaml.YAMLError as error:
+            raise ManifestError(f"{place} does not parse as YAML", why=str(error).replace("\n", " ")) from error
+        if strange := [d for d in found if not isinstance(d, dict)]:
+            raise ManifestError(f"{place} holds a document that is no object: {str(strange[0])[:60]!r}")
+        return found
+
+    def _read(self, path: Path) -> tuple[str, str]:
+        for place in (
+            path,
+            self.files / path,
+            self.files / "demo" / path,
+            self.files / "demo" / "rules" / path,
+        ):
+            if place.is_file():
+                return place.read_text(), str(path)
+        raise ManifestError(f"no file {path}", why=f"not found from here, nor in {self.files}")
+
+    def rules(self) -> list[dict[str, Any]]:
+        """All rules of the mesh that are stored."""
+        return checkpoints.mesh_rules(self.access)
+
+    def checkpoint(self) -> checkpoints.Checkpoint:
+        """Rules, Services and Deployments as they are now."""
+        return checkpoints.take(self.access)
+
+    def restore(self, checkpoint: checkpoints.Checkpoint, *, timeout: float = 60.0) -> list[str]:
+        """Puts them back and waits until the Deployments are; returns what it changed, a line each."""
+        done = checkpoints.restore(self.access, checkpoint)
+        kept = [Deployment(space, name) for kind, space, name in checkpoint.objects if kind == "Deployment"]
+        wait_ready(self.access, kept, timeout=timeout, report=lambda line: None)
+        return done
+
+    @contextmanager
+    def leave_as_found(self) -> Iterator[None]:
+        """Whatever happens inside, rules, Services and Deployments are afterwards as before."""
+        found = self.checkpoint()
+        try:
+            yield
+        finally:
+            self.restore(found)
+
+    # -- traffic and what it shows ------------------------------------------------------------------------
+
+    def curl(
+        self,
+        url: str,
+        n: int = 1,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+    ) -> Answers:
+        """Sends n requests, one after the other, from the client outside the mesh."""
+        return self.traffic.curl(url, n, method=method, headers=headers, timeout=timeout)
+
+    def load(
+        self,
+        url: str,
+        *,
+        rps: float = 20.0,
+        seconds: float = 60.0,
+        concurrency: int = 1,
+        headers: Mapping[str, str] | None = None,
+    ) -> Load:
+        """Sends traffic in the background for at most `seconds`."""
+        return self.traffic.load(url, rps, seconds, concurrency, headers)
+
+    def logs(self, app: str, *, container: str | None = None, tail: int = 20, namespace: str = "default") -> Output:
+        """The last lines of each pod with label app=`app`, with the pod's name above them."""
+        pods = self.access.items("v1", "Pod", namespace, labelSelector=f"app={app}")
+        parts = []
+        for pod in sorted(pods, key=lambda p: str(p["metadata"]["name"])):
+            name = pod["metadata"]["name"]
+            which = container or pod["spec"]["containers"][0]["name"]
+            path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
+            reply = self.access.request("GET", path, query={"container": which, "tailLines": tail})
+            parts.append(f"--- {name} ({which})\n{reply.text}")
+        return Output("".join(parts) or f"no pod with app={app} in {namespace}\n")
+
+    def servicegraph(self, horizon: str = "5m", *, filter_empty: bool = True) -> Graph:
+        """Who called whom in the last `horizon`, as ServiceGraph draws it."""
+        return servicegraph(self.access, horizon, filter_empty=filter_empty)
+
+    def traces(self, service: str | None = None, *, limit: int = 10, minutes: float = 60.0) -> Traces:
+        """Zipkin's traces in which `service` has a span (None: any)."""
+        return traces(self.access, service, limit=limit, minutes=minutes)
+
+    def traced_services(self) -> list[str]:
+        """The names in Zipkin's drop-down list."""
+        return services(self.access)
+
+    def __repr__(self) -> str:
+        return f"Lab({self.settings.home}, {self.network.pods}.0.0/16)"
+
+
+def report_to_stderr(line: str) -> None:
+    """For the command line: progress beside the output, not in it."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,189 @@
+"""Requests into the mesh: single ones and load, sent by the pod `client` on order.
+
+The pod stands outside the mesh, as the author's shell did. Whoever sends through it needs no route to a pod.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .access import Access
+from .errors import LabError
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["Answer", "Answers", "Load", "Traffic"]
+
+
+def _who(header: str) -> str:
+    """`svcb-v0.2-…;v0.2` as `v0.2`."""
+    return header.rpartition(";")[2]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one request; `ms` is its whole duration at the client, `error` what broke instead."""
+
+    status: int
+    body: str
+    ms: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def served_by(self) -> str:
+        """`<pod>;<version>` of the service that answered, empty if it does not say."""
+        return self.headers.get("x-served-by", "")
+
+    @property
+    def upstream(self) -> str:
+        """`<pod>;<version>` of the service that it called in turn (svcb behind svca)."""
+        return self.headers.get("x-upstream-served-by", "")
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"failed: {self.error} ({self.ms:.1f} ms)"
+        path = " → ".join(part for part in (self.served_by, self.upstream) if part)
+        return f"HTTP {self.status} in {self.ms:.1f} ms" + (f" by {path}" if path else "")
+
+
+class Answers(list[Answer]):
+    """The answers of a series of requests, oldest first."""
+
+    def by_status(self) -> dict[str, int]:
+        """`{"200": 9, "error": 1}`"""
+        return dict(Counter("error" if a.error else str(a.status) for a in self))
+
+    def by_upstream(self) -> dict[str, int]:
+        """Requests per version of the service behind the one that answered: `{"v0.1": 48, "v0.2": 52}`."""
+        return dict(sorted(Counter(_who(a.upstream) or "none" for a in self).items()))
+
+    def by_pod(self) -> dict[str, int]:
+        """Requests per pod of the service behind the one that answered."""
+        return dict(sorted(Counter(a.upstream.partition(";")[0] or "none" for a in self).items()))
+
+    @property
+    def frame(self) -> pandas.DataFrame:
+        """One row per request: status, ms, served_by, upstream, error."""
+        import pandas
+
+        rows = [(a.status, a.ms, a.served_by, a.upstream, a.error) for a in self]
+        return pandas.DataFrame(rows, columns=["status", "ms", "served_by", "upstream", "error"])
+
+    def __str__(self) -> str:
+        if len(self) <= 5:
+            return "\n".join(map(str, self))
+        return f"{len(self)} requests; status {self.by_status()}; served behind by {self.by_upstream()}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+class Load:
+    """Traffic that goes on in the background until it is stopped or its time is over.
+
+    >>> with lab.load("http://svca/pay", rps=20) as load:      # doctest: +SKIP
+    ...     print(load.progress()["by_upstream"])
+    """
+
+    def __init__(self, traffic: Traffic, number: str) -> None:
+        self._traffic, self.number = traffic, number
+        self._last: dict[str, Any] | None = None
+
+    def progress(self) -> dict[str, Any]:
+        """Counts so far: sent, ok, by_status, by_upstream, by_server, errors, latency_ms, series, running."""
+        if self._last is None:
+            return dict(self._traffic.order("GET", f"/load/{self.number}"))
+        return self._last
+
+    def stop(self) -> dict[str, Any]:
+        """Ends the traffic and returns the final counts; stopping twice is harmless."""
+        if self._last is None:
+            self._last = dict(self._traffic.order("DELETE", f"/load/{self.number}"))
+        return self._last
+
+    def __enter__(self) -> Load:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        p = self.progress()
+        return f"{'running' if p['running'] else 'ended'}: {p['sent']} sent, {p['by_status']}, {p['by_upstream']}"
+
+
+class Traffic:
+    """Orders to the client pod."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def order(self, method: str, path: str, body: object = None, timeout: float = 30.0) -> dict[str, Any]:
+        reply = self._access.service(
+            "client", "client", 8080, path, method=method, body=body, timeout=timeout, check=False
+        )
+        if reply.status >= 400:
+            raise LabError(
+                f"the client pod could not take the order {method} {path}",
+                why=reply.text.strip()[:300] or f"HTTP {reply.status}",
+                then="kubectl get pods -n client",
+            )
+        return dict(reply.json())
+
+    def curl(
+        self,
+        url: str,
+        n: int = 1,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+    ) -> Answers:
+        answers = Answers()
+        for size in _chunks(n, 100):
+            order = {
+                "method": method,
+                "url": url,
+                "headers": dict(headers or {}),
+                "n": size,
+                "timeout": timeout,
+            }
+            for a in self.order("POST", "/curl", order, timeout=timeout * size + 5)["answers"]:
+                lower = {k.lower(): v for k, v in (a.get("headers") or {}).items()}
+                answers.append(
+                    Answer(
+                        a.get("status") or 0,
+                        a.get("body") or "",
+                        a.get("ms") or 0.0,
+                        lower,
+                        a.get("error") or "",
+                    )
+                )
+        return answers
+
+    def load(self, url: str, rps: float, seconds: float, concurrency: int, headers: Mapping[str, str] | None) -> Load:
+        order = {
+            "url": url,
+            "rps": rps,
+            "seconds": seconds,
+            "concurrency": concurrency,
+            "headers": dict(headers or {}),
+        }
+        return Load(self, str(self.order("POST", "/load", order)["id"]))
+
+
+def _chunks(n: int, most: int) -> Iterator[int]:
+    while n > 0:
+        yield min(n, most)
+        n -= most

@@ -1,0 +1,65 @@
+"""The tutorial's files and what each of them brings up."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from .errors import ManifestError
+from .settings import Network, Settings
+from .states import Deployment
+
+__all__ = ["ADDONS", "CONTROL_PLANE", "DEMO", "addon_file", "demo_file", "files", "install_file"]
+
+_PLANE = ("istio-mixer", "istio-pilot", "istio-ingress", "istio-ca")
+CONTROL_PLANE = tuple(Deployment("istio-system", name) for name in _PLANE)
+ADDONS = {name: Deployment("istio-system", name) for name in ("prometheus", "grafana", "servicegraph", "zipkin")}
+#: File of manifests/demo → the Deployment in it, and whether it gets a sidecar.
+DEMO = {
+    "svca-v0.1": (Deployment("default", "svca"), True),
+    "svcb-v0.1": (Deployment("default", "svcb"), True),
+    "svcb-v0.2": (Deployment("default", "svcb-v0.2"), True),
+    "msgd": (Deployment("external", "msgd"), False),
+    "client": (Deployment("client", "client"), False),
+}
+
+
+def files(settings: Settings) -> Path:
+    """Folder of the manifests as this lab's addresses need them.
+
+    The files hold the tutorial's addresses. A lab in another slot gets a copy in its home with its own.
+    """
+    plain = Path(__file__).resolve().parent.parent / "manifests"
+    if not plain.is_dir():
+        raise ManifestError(
+            f"no folder {plain}",
+            why="meshlab runs from a checkout, and this one has no manifests",
+            then="git checkout -- manifests",
+        )
+    if settings.network.slot == 0:
+        return plain
+    copy = settings.home / "manifests"
+    own = Network(0)
+    shutil.copytree(plain, copy, dirs_exist_ok=True)
+    for path in copy.rglob("*.yaml"):
+        text = path.read_text()
+        changed = text.replace(own.external, settings.network.external)
+        if changed != text:
+            path.write_text(changed)
+    return copy
+
+
+def install_file(root: Path) -> Path:
+    return root / "istio-0.4.0" / "install" / "kubernetes" / "istio.yaml"
+
+
+def addon_file(root: Path, name: str) -> Path:
+    if name not in ADDONS:
+        raise ManifestError(f"no addon {name!r}", why=f"there are {', '.join(ADDONS)}")
+    return root / "istio-0.4.0" / "install" / "kubernetes" / "addons" / f"{name}.yaml"
+
+
+def demo_file(root: Path, name: str) -> Path:
+    if name not in DEMO:
+        raise ManifestError(f"no demo service {name!r}", why=f"there are {', '.join(DEMO)}")
+    return root / "demo" / f"{name}.yaml"
