@@ -1,0 +1,67 @@
+"""What the lessons are made of: controls, live pictures, claims that are measured, exercises, export to HTML.
+
+The only room that imports ipywidgets or IPython. Names are looked up when they are first used, so that
+`import meshlab.notebook` costs nothing to a program that only wants, say, `meshlab.notebook.execute`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meshlab.notebook.chance import Band, Split, band, split
+    from meshlab.notebook.claims import Claim, claim
+    from meshlab.notebook.controls import Control
+    from meshlab.notebook.egress import EgressSwitch
+    from meshlab.notebook.exercise import Exercise, Problem, Verdict
+    from meshlab.notebook.liveplot import LivePlot
+    from meshlab.notebook.traffic import LoadSwitch, by_version
+    from meshlab.notebook.until import until
+    from meshlab.notebook.weights import WeightSlider
+
+_HOME = {
+    "Band": "chance",
+    "Claim": "claims",
+    "Control": "controls",
+    "EgressSwitch": "egress",
+    "Exercise": "exercise",
+    "LivePlot": "liveplot",
+    "LoadSwitch": "traffic",
+    "Problem": "exercise",
+    "Split": "chance",
+    "Verdict": "exercise",
+    "WeightSlider": "weights",
+    "band": "chance",
+    "by_version": "traffic",
+    "claim": "claims",
+    "split": "chance",
+    "until": "until",
+}
+
+__all__ = [
+    "Band",
+    "Claim",
+    "Control",
+    "EgressSwitch",
+    "Exercise",
+    "LivePlot",
+    "LoadSwitch",
+    "Problem",
+    "Split",
+    "Verdict",
+    "WeightSlider",
+    "band",
+    "by_version",
+    "claim",
+    "split",
+    "until",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOME[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)

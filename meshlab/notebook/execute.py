@@ -1,0 +1,173 @@
+"""Every lesson without a browser: run by papermill, written as HTML, with an index page of how it went."""
+
+from __future__ import annotations
+
+import html
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from meshlab.notebook.export import export
+
+__all__ = ["LESSON_DEADLINE", "Lesson", "execute", "execute_all", "index_page", "lessons", "title_of"]
+
+#: A whole lesson's deadline, seconds. Lessons take 5 to 20 s on two cores; the rest is for a small machine.
+LESSON_DEADLINE = 180.0
+#: A kernel's start on one busy CPU, seconds.
+KERNEL_START = 60
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How one lesson went. `page` is its HTML, `seconds` what it took, `error` empty when all went well."""
+
+    notebook: Path
+    page: Path
+    title: str
+    seconds: float
+    error: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return not self.error
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.passed else f"FAILED: {self.error}"
+        return f"{self.notebook.stem:<28} {self.seconds:6.1f} s  {verdict}"
+
+
+@dataclass
+class _Deadline:
+    """papermill asks for a timeout per cell; this gives each what is left of the whole lesson's."""
+
+    seconds: float
+    began: float = field(default_factory=time.monotonic)
+
+    def __call__(self, cell: Any = None) -> int:
+        return max(1, int(self.began + self.seconds - time.monotonic()))
+
+
+def lessons(folder: Path) -> list[Path]:
+    """The lessons in `folder`, in their order: notebooks whose names begin with two digits."""
+    return sorted(path for path in folder.glob("[0-9][0-9]*.ipynb") if path.is_file())
+
+
+def title_of(notebook: Path) -> str:
+    """The first heading of the notebook, else its name."""
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            for line in cell.source.splitlines():
+                if line.startswith("# "):
+                    return str(line[2:].strip())
+    return notebook.stem
+
+
+def execute(
+    notebook: Path,
+    out: Path,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    deadline: float = LESSON_DEADLINE,
+    environ: Mapping[str, str] | None = None,
+) -> Lesson:
+    """Run one lesson and write `out/<name>.ipynb` and `out/<name>.html`, also when a cell fails.
+
+    `environ` is added to the kernel's environment (MESHLAB_HOME, say). Never raises for a failing lesson: the
+    error is in the result, and the page shows everything up to the cell that failed.
+    """
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    out.mkdir(parents=True, exist_ok=True)
+    run, page = out / notebook.name, out / f"{notebook.stem}.html"
+    began, error = time.monotonic(), ""
+    kept = {name: os.environ.get(name) for name in environ or {}}
+    os.environ.update(environ or {})  # a kernel inherits the environment of whoever starts it
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(run),
+            parameters=dict(parameters or {}),
+            cwd=str(notebook.parent),
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=False,
+            autosave_cell_every=0,
+            start_timeout=KERNEL_START,
+            shutdown_kernel="immediate",
+            timeout_func=_Deadline(deadline),
+            store_widget_state=True,
+        )
+    except PapermillExecutionError as failure:
+        error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
+    except CellTimeoutError:
+        error = f"not finished within {deadline:g} s"
+    except DeadKernelError as failure:
+        error = f"the kernel died: {failure}"
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        seconds = time.monotonic() - began
+        if run.exists():
+            export(run, page, title=title_of(notebook))
+    return Lesson(notebook, page, title_of(notebook), seconds, error)
+
+
+def execute_all(
+    notebooks: Iterable[Path],
+    out: Path,
+    *,
+    say: Callable[[str], None] = print,
+    deadline: float = LESSON_DEADLINE,
+    environ: Mapping[str, str] | None = None,
+) -> list[Lesson]:
+    """Run the lessons one after the other (they share one lab), write `out/index.html`, say how each went."""
+    done: list[Lesson] = []
+    books = list(notebooks)
+    for number, notebook in enumerate(books, 1):
+        say(f"[{number}/{len(books)}] {notebook.stem} …")
+        lesson = execute(notebook, out, deadline=deadline, environ=environ)
+        say(f"      {lesson}")
+        done.append(lesson)
+        (out / "index.html").write_text(index_page(done, remaining=len(books) - number), encoding="utf-8")
+    return done
+
+
+def index_page(done: Iterable[Lesson], *, remaining: int = 0) -> str:
+    """The page that lists the lessons, how long each took and whether it went well."""
+    rows = []
+    total = 0.0
+    for lesson in done:
+        total += lesson.seconds
+        verdict = (
+            '<td style="color:#1a7f37">passed</td>'
+            if lesson.passed
+            else '<td style="color:#b3261e"><b>failed</b><br>'
+            f"<code>{html.escape(lesson.error[:400])}</code></td>"
+        )
+        rows.append(
+            f'<tr><td><a href="{html.escape(lesson.page.name, quote=True)}">'
+            f"{html.escape(lesson.title)}</a></td>{verdict}<td>{lesson.seconds:.1f} s</td></tr>"
+        )
+    more = f"<p>{remaining} more to run.</p>" if remaining else ""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        "<title>meshlab: the workbook</title>"
+        "<style>body{font:16px/1.5 sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#222}"
+        "table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #d0d7de;padding:.4rem .6rem;"
+        "text-align:left;vertical-align:top}</style></head><body>\n"
+        "<h1>Governing microservices with a mesh</h1>\n"
+        "<p>Each page is a lesson as it ran on this machine, with its real outputs.</p>\n"
+        "<table><thead><tr><th>lesson</th><th>result</th><th>took</th></tr></thead><tbody>\n"
+        + "\n".join(rows)
+        + f"\n</tbody></table>\n<p>{total:.0f} s in all.</p>{more}</body></html>\n"
+    )

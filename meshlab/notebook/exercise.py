@@ -1,0 +1,114 @@
+"""Exercises that are judged by measurement, not by comparing texts.
+
+A `Problem` is pure: a task, a check on the running lab, a ladder of hints, a solution. An `Exercise` shows
+one in a notebook. Learners get a verdict with its reason; in strict mode (tests) a wrong answer raises.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+__all__ = ["Exercise", "Outcome", "Problem", "Verdict"]
+
+#: Set by tests: a verdict other than right raises.
+STRICT = "MESHLAB_STRICT"
+
+
+class Outcome(Enum):
+    NOT_ATTEMPTED = "not attempted"
+    NOT_YET = "not yet"
+    RIGHT = "right"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found. `because` is told to the learner and says what was measured."""
+
+    outcome: Outcome
+    because: str = ""
+
+    @classmethod
+    def not_attempted(cls, because: str = "") -> Verdict:
+        return cls(Outcome.NOT_ATTEMPTED, because)
+
+    @classmethod
+    def not_yet(cls, because: str) -> Verdict:
+        return cls(Outcome.NOT_YET, because)
+
+    @classmethod
+    def right(cls, because: str = "") -> Verdict:
+        return cls(Outcome.RIGHT, because)
+
+    def __str__(self) -> str:
+        if not self.because:
+            return self.outcome.value
+        joint = ", because " if self.outcome is Outcome.NOT_YET else ": "
+        return f"{self.outcome.value}{joint}{self.because}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        colour, mark = {
+            Outcome.NOT_ATTEMPTED: ("#57606a", "○"),
+            Outcome.NOT_YET: ("#b3261e", "✗"),
+            Outcome.RIGHT: ("#1a7f37", "✓"),
+        }[self.outcome]
+        return (
+            f'<div role="status" style="border-left:4px solid {colour};padding:4px 10px">'
+            f'<b style="color:{colour}">{mark} {self.outcome.value}</b> {html.escape(self.because)}</div>'
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One exercise. `check(answer)` judges; `answer` is None where the answer is the state of the lab."""
+
+    name: str
+    task: str
+    check: Callable[[Any], Verdict]
+    hints: tuple[str, ...]
+    solution: str
+
+
+class Exercise:
+    """A problem in a notebook: shows its task; `check()`, `hint()`, `solution()`."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self._hinted = 0
+
+    def __repr__(self) -> str:
+        return f"Exercise {self.problem.name}: {self.problem.task}"
+
+    def _repr_html_(self) -> str:
+        return (
+            '<div style="border:1px solid #8c959f;border-radius:6px;padding:6px 12px;max-width:46rem">'
+            f"<b>Exercise: {html.escape(self.problem.name)}.</b> {html.escape(self.problem.task)}<br>"
+            f"<small><code>check()</code> judges it, <code>hint()</code> helps ({len(self.problem.hints)} of "
+            "them), <code>solution()</code> tells.</small></div>"
+        )
+
+    def check(self, answer: Any = None) -> Verdict:
+        """Judge the answer by what the lab does. In strict mode a verdict other than right raises."""
+        verdict = self.problem.check(answer)
+        if verdict.outcome is not Outcome.RIGHT and os.environ.get(STRICT) == "1":
+            raise AssertionError(f"{self.problem.name}: {verdict}")
+        return verdict
+
+    def hint(self, number: int | None = None) -> str:
+        """The next hint, or the one with this number (from 1); the last one again when there are no more."""
+        if number is None:
+            self._hinted = min(self._hinted + 1, len(self.problem.hints))
+            number = self._hinted
+        if not 1 <= number <= len(self.problem.hints):
+            raise ValueError(f"there are hints 1 to {len(self.problem.hints)}, not {number}")
+        return f"hint {number} of {len(self.problem.hints)}: {self.problem.hints[number - 1]}"
+
+    def solution(self) -> str:
+        """A solution, as the cell that you could run."""
+        return self.problem.solution

@@ -1,0 +1,46 @@
+"""A run notebook as one HTML file that needs nothing else: no network, no server, no JavaScript."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+from meshlab.notebook.snapshot import SnapshotPreprocessor
+
+__all__ = ["export", "foreign"]
+
+#: Scripts of the template, remote ones (MathJax, RequireJS) and inline ones: nothing on the page needs them.
+_SCRIPT = re.compile(r"<script\b.*?</script\s*>", re.DOTALL | re.IGNORECASE)
+_STYLESHEET = re.compile(r'<link\b[^>]*rel="stylesheet"[^>]*>', re.IGNORECASE)
+#: What a browser fetches by itself, as opposed to links that a reader follows.
+_FETCHED = re.compile(
+    r"""(?:<(?:script|img|iframe|embed|source|video|audio|object|input)\b[^>]*?\b(?:src|data)\s*=\s*|"""
+    r"""<link\b[^>]*?\bhref\s*=\s*|@import\s+(?:url\()?|\burl\(\s*)["']?((?:https?:)?//[^"'\s)>]+)""",
+    re.IGNORECASE,
+)
+
+
+def export(notebook: Path, page: Path, *, title: str = "") -> Path:
+    """Write `notebook` with its outputs to the HTML file `page` and return that."""
+    book = nbformat.read(notebook, as_version=4)
+    exporter = HTMLExporter(
+        config=Config({"HTMLExporter": {"preprocessors": [SnapshotPreprocessor], "embed_images": True}})
+    )
+    exporter.exclude_input_prompt = True
+    exporter.exclude_output_prompt = True
+    text, _ = exporter.from_notebook_node(book, resources={"metadata": {"name": title or notebook.stem}})
+    text = _STYLESHEET.sub("", _SCRIPT.sub("", text))
+    text = text.replace("<html>", '<html lang="en">', 1)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(text, encoding="utf-8")
+    return page
+
+
+def foreign(page: str) -> list[str]:
+    """Addresses elsewhere that a browser would fetch to show `page` (HTML text): an offline page has none."""
+    return sorted({html.unescape(found) for found in _FETCHED.findall(page)})
