@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -126,8 +127,8 @@ class Settings:
 
     @property
     def tools(self) -> Path:
-        """Programs unpacked from Debian packages without root: prometheus."""
-        return self.home / "tools"
+        """Programs unpacked from Debian packages without root: prometheus. All labs of an environment share them."""
+        return Path(sys.prefix) / "share" / "meshlab" / "tools"
 
     @property
     def sockets(self) -> Path:

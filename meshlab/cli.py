@@ -1,0 +1,186 @@
+"""The command line. Each command is a function; what a command prints for a program goes to standard output,
+progress and errors go to standard error."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import MeshlabError
+from .settings import Settings
+
+__all__ = ["main"]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def up(_: argparse.Namespace) -> int:
+    """start the lab: an empty cluster (a second up finds it running)"""
+    from .cluster.daemon import start
+
+    began = time.monotonic()
+    running = start(Settings.load())
+    settings = Settings.load()
+    state = f"up after {time.monotonic() - began:.2f} s" if running.fresh else "already up"
+    print(f"{state}: {running.server}")
+    print(f"export KUBECONFIG={settings.kubeconfig}")
+    return 0
+
+
+def down(_: argparse.Namespace) -> int:
+    """stop everything that the lab started; its objects stay for the next up"""
+    from .cluster.daemon import stop
+
+    settings = Settings.load()
+    left = stop(settings)
+    for line in left:
+        say(f"left: {line}")
+    print(f"down. Kept in {settings.home}: the database, keys and logs (meshlab reset forgets them too)")
+    return 1 if left else 0
+
+
+def reset(_: argparse.Namespace) -> int:
+    """stop the lab and delete its folder: the next up starts from nothing"""
+    import shutil
+
+    from .cluster.daemon import stop
+
+    settings = Settings.load()
+    if left := stop(settings):
+        say("not deleted, because something still runs: " + ", ".join(left))
+        return 1
+    for folder in (settings.home, settings.sockets):
+        if folder.exists():
+            shutil.rmtree(folder)
+    print(f"deleted {settings.home}")
+    return 0
+
+
+def status(_: argparse.Namespace) -> int:
+    """is the lab up, and what runs in it"""
+    from .cluster.daemon import status as ask
+
+    settings = Settings.load()
+    found = ask(settings)
+    print(found)
+    if not found.running:
+        return 1
+    from .lab import environment
+
+    env = {**os.environ, **environment(settings, os.environ)}
+    return subprocess.run([settings.bin / "kubectl", "get", "pods", "-A"], env=env, check=False).returncode
+
+
+def kubeconfig(_: argparse.Namespace) -> int:
+    """print the path of the lab's kubeconfig"""
+    settings = Settings.load()
+    print(settings.kubeconfig)
+    if not settings.kubeconfig.exists():
+        say("no lab has been up yet\n  next:    meshlab up")
+        return 1
+    return 0
+
+
+def env(_: argparse.Namespace) -> int:
+    """print the shell lines that put the lab's kubectl and istioctl on your PATH: eval "$(meshlab env)" """
+    import shlex
+
+    from .lab import environment
+
+    for name, value in environment(Settings.load(), os.environ).items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """say what the lab needs of this machine and what is missing; --fix fetches Prometheus"""
+    from .doctor import examine, fetch_prometheus
+
+    settings = Settings.load()
+    if args.fix:
+        say("fetching Debian's package prometheus (22 MB) …")
+        fetch_prometheus(settings)
+    worst = 0
+    for finding in examine(settings):
+        print(finding)
+        worst = max(worst, finding.level == "missing")
+    return worst
+
+
+def start(args: argparse.Namespace) -> int:
+    """bring up the lab with the whole tutorial and open the workbook; --headless executes it to HTML"""
+    from .workbook import headless, jupyter, prepare
+
+    lab = prepare(say)
+    if args.headless is None:
+        return jupyter(lab, args.jupyter, browser=not args.no_browser, report=say)
+    return headless(lab, Path(args.headless).absolute(), report=say)
+
+
+def test(args: argparse.Namespace) -> int:
+    """run all the tests; words after it go to pytest"""
+    from .doctor import fetch_prometheus
+
+    fetch_prometheus(Settings.load())
+    os.chdir(ROOT)
+    words = [sys.executable, "-m", "pytest", *args.pytest]
+    sys.stdout.flush()
+    os.execv(sys.executable, words)
+
+
+COMMANDS = (start, up, down, status, reset, env, kubeconfig, doctor, test)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="meshlab", description="A service mesh to learn with, on one machine.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for function in COMMANDS:
+        text = (function.__doc__ or "").strip()
+        sub = commands.add_parser(function.__name__, help=text, description=text[:1].upper() + text[1:] + ".")
+        sub.set_defaults(run=function)
+        if function is doctor:
+            sub.add_argument("--fix", action="store_true", help="fetch what a Debian package can give")
+        elif function is start:
+            sub.add_argument(
+                "--headless",
+                nargs="?",
+                const="out",
+                metavar="DIR",
+                help="no browser: execute the notebooks and write HTML to DIR (out)",
+            )
+            sub.add_argument("--no-browser", action="store_true", help="print the address of JupyterLab only")
+            sub.add_argument("jupyter", nargs="*", help="further words for jupyter lab, after --")
+        elif function is test:
+            sub.add_argument("pytest", nargs=argparse.REMAINDER, help="words for pytest")
+    commands.add_parser("istioctl", help="the istioctl of the lab: kube-inject, create, replace, get, delete, …")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit status: 0, 1 for an error that is named, 2 for wrong words."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["istioctl"]:
+        from .istioctl.main import main as istioctl
+
+        return istioctl(words[1:])
+    args = parser().parse_args(words)
+    try:
+        return int(args.run(args))
+    except MeshlabError as error:
+        say(f"meshlab: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("\ninterrupted; what was started goes on\n  next:    meshlab status, or meshlab down")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,58 @@
+"""The main job: the lab with the whole tutorial in it, and the workbook open in a browser or executed to HTML."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .doctor import fetch_prometheus
+from .lab import Lab, connect, environment
+from .settings import Settings
+
+__all__ = ["headless", "jupyter", "prepare"]
+
+ROOT = Path(__file__).resolve().parent.parent
+Report = Callable[[str], None]
+
+
+def prepare(report: Report) -> Lab:
+    """Nothing → the control plane, the demo services and the addons, all ready. What is there stays."""
+    settings = Settings.load()
+    began = time.monotonic()
+    fetch_prometheus(settings)
+    lab = connect(report=report)
+    lab.require("control-plane", "demo", "prometheus", "grafana", "servicegraph", "zipkin")
+    report(f"the lab is ready after {time.monotonic() - began:.1f} s")
+    return lab
+
+
+def jupyter(lab: Lab, words: Sequence[str], *, browser: bool, report: Report) -> int:
+    """JupyterLab in the foreground, on loopback, with the lab's commands on its PATH. Ctrl-C ends it, not the lab."""
+    os.environ.update(environment(lab.settings, os.environ))
+    command = [
+        *(sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1"),
+        f"--ServerApp.root_dir={ROOT}",
+        "--LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb",
+        "--LabApp.news_url=None",  # nothing here asks another host
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    if os.geteuid() == 0:
+        command.append("--allow-root")
+    if not browser:
+        command.append("--no-browser")
+    report("opening the workbook; Ctrl-C ends JupyterLab, `meshlab down` ends the lab")
+    sys.stdout.flush()
+    os.execv(sys.executable, [*command, *words])
+
+
+def headless(lab: Lab, out: Path, *, report: Report) -> int:
+    """Executes every notebook in order and writes HTML with an index; 1 if a lesson failed."""
+    from .notebook.execute import execute_all, lessons
+
+    env = environment(lab.settings, os.environ)
+    done = execute_all(lessons(ROOT / "notebooks"), out, say=report, environ=env)
+    print(f"the workbook as it ran: {out / 'index.html'}")
+    return 0 if all(lesson.passed for lesson in done) else 1
