@@ -7,6 +7,9 @@ files). A line of types.jsonl is one Go type: its name, a tab, JSON. The first l
 of docs.jsonl is the same type's descriptions. The server seeks to the lines it needs, so that a lab that knows
 only pods and services holds only their types.
 
+What OpenAPI does not say stands in go_types.json, by type and field: "g" the Go type that decoding errors name,
+"n" a zero value is kept (the field is a pointer, or lacks omitempty), "a" an absent struct is written as {}.
+
 Versions that today's definitions no longer have (extensions/v1beta1, rbac v1beta1, apiextensions v1beta1, …) are
 made here from their successors, with what differed.
 """
@@ -85,8 +88,9 @@ def short(name: str) -> str:
 
 
 class Maker:
-    def __init__(self, definitions: dict[str, Any]) -> None:
+    def __init__(self, definitions: dict[str, Any], go: dict[str, Any]) -> None:
         self.definitions = definitions
+        self.go = go
         self.types: dict[str, dict[str, Any]] = {}
         self.docs: dict[str, dict[str, str]] = {}
 
@@ -148,6 +152,7 @@ class Maker:
             fields[field] = self.field(schema)
             if (default := KEY_DEFAULTS.get((key, field))) is not None:
                 fields[field]["d"] = default
+            fields[field].update(self.go.get(key, {}).get(field, {}))
             if text := schema.get("description"):
                 docs[field] = text
         made["f"] = fields
@@ -253,7 +258,7 @@ def older(types: dict[str, Any], docs: dict[str, Any]) -> None:
 def main() -> None:
     folder = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / f"{RELEASE}-local"
     definitions = json.loads((folder / "_definitions.json").read_text())["$defs"]
-    maker = Maker(definitions)
+    maker = Maker(definitions, json.loads(Path(__file__).with_name("go_types.json").read_text()))
     for name, definition in definitions.items():
         for g in definition.get("x-kubernetes-group-version-kind", ()):
             version = f"{g['group']}/{g['version']}".removeprefix("/")

@@ -17,6 +17,17 @@ from typing import Any
 __all__ = ["Node", "Schemas"]
 
 HERE = Path(__file__).parent
+#: Go's names of values that are no struct.
+GO_NAMES = {
+    "boolean": "bool",
+    "number": "float64",
+    "intstr": "intstr.IntOrString",
+    "quantity": "resource.Quantity",
+    "time": "v1.Time",
+    "microtime": "v1.MicroTime",
+    "raw": "map[string]interface {}",
+    "any": "v1.JSON",
+}
 
 
 class Node:
@@ -26,8 +37,8 @@ class Node:
     intstr, quantity, time, microtime, raw (any object) and any (any JSON).
     """
 
-    __slots__ = ("_schemas", "default", "format", "item", "kind", "list_type", "map_keys", "map_type", "merge_key",
-                 "one_of", "ref", "strategies")  # fmt: skip
+    __slots__ = ("_go_type", "_schemas", "always", "default", "format", "item", "keeps_zero", "kind",
+                 "list_type", "map_keys", "map_type", "merge_key", "one_of", "ref", "strategies")  # fmt: skip
 
     def __init__(self, schemas: Schemas, spec: Mapping[str, Any]) -> None:
         self._schemas = schemas
@@ -53,6 +64,11 @@ class Node:
         self.default: Any = spec.get("d")
         #: Go type of a JSON value that is one type or another (JSONSchemaPropsOrBool …).
         self.one_of: str = spec.get("o", "")
+        #: An empty string, 0, false, [] or {} is a value here and not the absence of one.
+        self.keeps_zero = "n" in spec
+        #: A struct that is written as {} where it is absent.
+        self.always = "a" in spec
+        self._go_type: str = spec.get("g", "")
 
     def __repr__(self) -> str:
         return f"Node({self.ref or self.kind})"
@@ -71,6 +87,17 @@ class Node:
     def go_name(self) -> str:
         """How Go's decoder names the struct: `ServicePort`."""
         return self.ref.rpartition(".")[2]
+
+    @property
+    def go_type(self) -> str:
+        """The Go type that decoding errors name: `[]v1.Container`, `v1.PullPolicy`, `int32`."""
+        if self._go_type:
+            return self._go_type
+        if self.ref:
+            return ".".join(self.ref.split(".")[-2:])
+        if self.item:
+            return ("[]" if self.kind == "list" else "map[string]") + self.item.go_type
+        return self.format if self.kind == "integer" else GO_NAMES.get(self.kind, self.kind)
 
     def child(self, key: str) -> Node | None:
         """The node of a struct's field or of a map's values; None where the type has no such field."""
