@@ -66,6 +66,20 @@ class Writer:
         """Deletes each document's object; one that is not there is no error."""
         return self._settle([self._remove(dict(d)) for d in documents], timeout)
 
+    def settled(self, *, timeout: float = 10.0) -> InForce:
+        """Waits until every sidecar acknowledged all that is stored by now, whoever wrote it (kubectl, istioctl)."""
+        newest: list[tuple[str, str, int]] = []
+        for kind in _PLURALS:
+            version = "v1" if kind == "Service" else f"{MESH_GROUP}/v1alpha2"
+            try:
+                path = self._access.path(version, kind, "default")
+            except ManifestError:
+                continue  # the kind comes with the control plane
+            path = path.replace("/namespaces/default/", "/", 1)
+            listed = self._access.request("GET", path, query={"limit": 1}).json()
+            newest.append((kind, "*", int(listed["metadata"]["resourceVersion"])))
+        return self._settle(newest, timeout)
+
     def _write(self, document: dict[str, Any]) -> tuple[str, str, int]:
         kind, version, name, namespace = _identity(document)
         path = self._access.path(version, kind, namespace, name)

@@ -220,6 +220,10 @@ class Lab:
         """Deletes these objects and waits until no sidecar acts on them any more."""
         return self.writer.delete(self.documents(what), timeout=timeout)
 
+    def settled(self, *, timeout: float = 10.0) -> InForce:
+        """Waits until every sidecar acts on all that is stored by now: after a kubectl or istioctl of one's own."""
+        return self.writer.settled(timeout=timeout)
+
     def documents(self, what: str | Path | Mapping[str, Any]) -> list[dict[str, Any]]:
         """The YAML documents of a dict, a text or a file; relative files are looked for in `files` too."""
         if isinstance(what, Mapping):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from meshlab.notebook.controls import Control
     from meshlab.notebook.egress import EgressSwitch
     from meshlab.notebook.exercise import Exercise, Problem, Verdict
+    from meshlab.notebook.inside import Inside
+    from meshlab.notebook.lesson import Lesson
     from meshlab.notebook.liveplot import LivePlot
     from meshlab.notebook.traffic import LoadSwitch, by_version
     from meshlab.notebook.until import until
@@ -26,6 +28,8 @@ _HOME = {
     "Control": "controls",
     "EgressSwitch": "egress",
     "Exercise": "exercise",
+    "Inside": "inside",
+    "Lesson": "lesson",
     "LivePlot": "liveplot",
     "LoadSwitch": "traffic",
     "Problem": "exercise",
@@ -45,6 +49,8 @@ __all__ = [
     "Control",
     "EgressSwitch",
     "Exercise",
+    "Inside",
+    "Lesson",
     "LivePlot",
     "LoadSwitch",
     "Problem",

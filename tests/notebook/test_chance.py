@@ -22,7 +22,7 @@ def test_a_share_of_nothing_or_all_leaves_no_room_for_chance(share: float, count
     ("false_alarm", "n", "share"), [(0.05, 400, 0.5), (0.05, 1000, 0.9), (0.2, 50, 0.1), (0.01, 200, 0.99)]
 )
 def test_fair_draws_leave_the_band_no_more_often_than_promised(false_alarm: float, n: int, share: float) -> None:
-    limits, dice = band(n, share, false_alarm=false_alarm), random.Random(7)  # noqa: S311: dice, no secret
+    limits, dice = band(n, share, false_alarm=false_alarm), random.Random(7)  # noqa: S311 (dice, no secret)
     runs = 1500
     outside = sum(sum(dice.random() < share for _ in range(n)) not in limits for _ in range(runs))
     assert outside / runs <= false_alarm * 1.3  # 1.3: room for the dice of this test, with a fixed seed
@@ -30,7 +30,7 @@ def test_fair_draws_leave_the_band_no_more_often_than_promised(false_alarm: floa
 
 @pytest.mark.parametrize("true_share", [0.7, 0.3])
 def test_a_split_of_70_to_30_does_not_pass_as_half_and_half(true_share: float) -> None:
-    dice = random.Random(11)  # noqa: S311: dice, no secret
+    dice = random.Random(11)  # noqa: S311 (dice, no secret)
     limits = band(400, 0.5)
     missed = sum(sum(dice.random() < true_share for _ in range(400)) in limits for _ in range(1000))
     assert missed <= 5

@@ -1,0 +1,88 @@
+"""A caller inside the mesh: the client's program in a pod with a sidecar, to try what a service would see.
+
+`lab.curl` sends from outside the mesh, as the author's shell did. What a sidecar does to outgoing requests can
+only be seen from behind one, and the demo services call fixed addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from meshlab.traffic import Answer
+
+if TYPE_CHECKING:
+    from meshlab.lab import Lab
+
+__all__ = ["Inside"]
+
+_MANIFEST = """\
+apiVersion: extensions/v1beta1
+kind: Deployment
+metadata:
+  name: {name}
+spec:
+  replicas: 1
+  template:
+    metadata:
+      labels:
+        app: {name}
+        version: v1
+    spec:
+      containers:
+      - name: {name}
+        image: docker.io/meshlab/client:v0.1
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: {name}
+spec:
+  ports:
+  - name: tcp-orders
+    port: 8080
+  selector:
+    app: {name}
+"""
+
+
+class Inside:
+    """A pod with a sidecar that sends requests on order. Use as a context manager: it is removed at the end.
+
+    `ranges` goes to `istioctl kube-inject --includeIPRanges`: only these destinations are led into the sidecar.
+    """
+
+    def __init__(self, lab: Lab, *, name: str = "probe", ranges: str = "") -> None:
+        self._lab, self._name, self._ranges = lab, name, ranges
+        self.manifest = _MANIFEST.format(name=name)
+
+    def __enter__(self) -> Inside:
+        option = f" --includeIPRanges={self._ranges}" if self._ranges else ""
+        injected = self._lab.istioctl(f"kube-inject -f -{option}", stdin=self.manifest)
+        self._lab.kubectl("apply -f -", stdin=str(injected))
+        self._lab.wait(self._name)
+        self._lab.settled()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lab.kubectl(
+            "delete -f - --ignore-not-found --wait=true --cascade=foreground", stdin=self.manifest
+        )
+
+    def curl(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 5.0) -> Answer:
+        """One request from behind the sidecar. A connection that breaks is an Answer with `error`, no exception."""
+        order = {"method": "GET", "url": url, "headers": dict(headers or {}), "n": 1, "timeout": timeout}
+        reply = self._lab.access.service(
+            "default", self._name, 8080, "/curl", method="POST", body=order, timeout=timeout + 5
+        )
+        answer = reply.json()["answers"][0]
+        return Answer(
+            answer.get("status") or 0,
+            answer.get("body") or "",
+            answer.get("ms") or 0.0,
+            {k.lower(): v for k, v in (answer.get("headers") or {}).items()},
+            answer.get("error") or "",
+        )

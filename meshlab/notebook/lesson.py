@@ -1,0 +1,136 @@
+"""The begin and the end of a lesson: make sure of what it needs, and leave the lab as it was found.
+
+What a lesson *needs* (the control plane, demo services, an addon) is brought up and stays: the next lesson needs
+it too. What a lesson *changes* (rules, names of ports, versions, numbers of pods) is put back at its end.
+
+The state that was found is kept in a file beside the lab's, so that a first cell run twice, or a kernel that was
+culled in the middle, does not take the lesson's own changes for what it found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshlab.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from meshlab.lab import Lab
+
+__all__ = ["Lesson"]
+
+#: The demo's Services that have a port to name.
+NAMED = ("svca", "svcb")
+
+
+class Lesson:
+    """One lesson under way. `begin` it in the first cell, `end` it in the last."""
+
+    def __init__(self, lab: Lab, name: str, found: Checkpoint) -> None:
+        self.lab, self.name, self.found = lab, name, found
+
+    @classmethod
+    def begin(
+        cls, lab: Lab, name: str, *needs: str, rules: Iterable[str] = (), ports: str | None = "unnamed"
+    ) -> Lesson:
+        """Bring up `needs`, remember the state, and make it the one that the lesson starts from.
+
+        `needs` as `lab.require` takes them. Mesh rules are then exactly those in `rules` (files of
+        demo/rules, without `.yaml`), and the ports of svca and svcb are "unnamed" as the tutorial writes them,
+        "http", or (None) left alone. Each repair is said in a line.
+        """
+        lab.require(*needs)
+        file = _file(lab)
+        found = _load(file, name)
+        if found is None:
+            found = lab.checkpoint()
+            _save(file, name, found)
+        else:
+            lab.report(f"lesson {name} was begun before: its end will put back what it found then")
+        if "control-plane" in needs:
+            _set_rules(lab, rules)
+        if ports is not None:
+            for service in NAMED:
+                _name_port(lab, service, ports)
+        lab.settled()
+        lab.report(f"lesson {name}: the lab is as this lesson needs it")
+        return cls(lab, name, found)
+
+    def end(self) -> None:
+        """Put back what the lesson changed, say what that was, and check that nothing is left of it."""
+        changes = self.lab.restore(self.found)
+        for change in changes:
+            self.lab.report(change)
+        left = _difference(self.found, self.lab.checkpoint())
+        if left:
+            raise AssertionError(f"the lab is not as lesson {self.name} found it: {', '.join(left)}")
+        _file(self.lab).unlink(missing_ok=True)
+        count = len(changes)
+        self.lab.report(f"lesson {self.name} is over: {count} thing{'s' if count != 1 else ''} put back")
+
+
+def _set_rules(lab: Lab, wanted: Iterable[str]) -> None:
+    """Exactly the wanted rules: others go, missing or different ones come."""
+    documents = {
+        (rule["kind"], rule["metadata"]["name"]): rule
+        for file in wanted
+        for rule in lab.documents(Path("demo") / "rules" / f"{file}.yaml")
+    }
+    there: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for rule in lab.rules():
+        key = (str(rule["kind"]), str(rule["metadata"]["name"]))
+        if key in documents and rule["metadata"].get("namespace", "default") == "default":
+            there[key] = rule
+        else:
+            lab.delete(rule)
+            lab.report(f"set aside until the end of the lesson: {key[0]} {key[1]}")
+    for key, rule in documents.items():
+        if key not in there or there[key].get("spec") != rule.get("spec"):
+            lab.apply(rule)
+            lab.report(f"put in force for this lesson: {key[0]} {key[1]}")
+
+
+def _name_port(lab: Lab, service: str, wanted: str) -> None:
+    """The first port of a Service gets the name "http" or none. A JSON patch, because it can take a name away."""
+    path = f"/api/v1/namespaces/default/services/{service}"
+    reply = lab.access.request("GET", path, check=False)
+    if reply.status == 404:
+        return
+    name = reply.json()["spec"]["ports"][0].get("name", "")
+    if (name or "unnamed") == wanted:
+        return
+    change: dict[str, Any] = {"op": "remove", "path": "/spec/ports/0/name"}
+    if wanted != "unnamed":
+        change = {"op": "add", "path": "/spec/ports/0/name", "value": wanted}
+    headers = {"Content-Type": "application/json-patch+json"}
+    lab.access.request("PATCH", path, body=[change], headers=headers)
+    lab.report(f"port 80 of {service}: was {name or 'unnamed'}, is {wanted} for this lesson")
+
+
+def _difference(before: Checkpoint, after: Checkpoint) -> list[str]:
+    keys = sorted({*before.objects, *after.objects})
+    return ["/".join(key) for key in keys if before.objects.get(key) != after.objects.get(key)]
+
+
+def _file(lab: Lab) -> Path:
+    return lab.settings.home / "lesson.json"
+
+
+def _save(file: Path, name: str, found: Checkpoint) -> None:
+    kept = {"lesson": name, "found": [[list(key), value] for key, value in found.objects.items()]}
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(kept))
+    part.replace(file)
+
+
+def _load(file: Path, name: str) -> Checkpoint | None:
+    """What lesson `name` found when it was begun and not ended; None otherwise, also for a broken file."""
+    try:
+        kept = json.loads(file.read_text())
+        if kept["lesson"] != name:
+            return None
+        return Checkpoint({(key[0], key[1], key[2]): value for key, value in kept["found"]})
+    except (FileNotFoundError, ValueError, KeyError, IndexError, TypeError):
+        return None
