@@ -1,0 +1,136 @@
+"""The client sends what it is told to and reports what came back."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from demo_programs import Script, Start, wait_until
+
+OK = b"HTTP/1.1 200 OK\r\nX-Served-By: a;v0.1\r\nX-Upstream-Served-By: b;v0.2\r\nContent-Length: 2\r\n\r\nhi"
+TEAPOT = b"HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n"
+Order = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def order(start: Start) -> Order:
+    """order("POST", "/curl", {…}) of a running client: status and JSON."""
+    client = start("client.py")
+
+    def send(method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+        connection = http.client.HTTPConnection(client.address, timeout=20)
+        try:
+            text = body if isinstance(body, str) else json.dumps(body)
+            connection.request(method, path, None if body is None else text)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    return send
+
+
+def test_a_request_comes_back_with_everything_in_its_answer(order: Order, script: Callable[..., Script]) -> None:
+    server = script(OK)
+    status, result = order("POST", "/curl", {"url": f"http://{server.address}/pay?x=1", "headers": {"X-Who": "me"}})
+    assert status == 200
+    [answer] = result["answers"]
+    assert answer.pop("ms") > 0
+    assert answer == {"status": 200, "reason": "OK", "body": "hi", "error": "",
+                      "headers": {"X-Served-By": "a;v0.1", "X-Upstream-Served-By": "b;v0.2", "Content-Length": "2"}}
+    assert server.requests[0].startswith(b"GET /pay?x=1 HTTP/1.1\r\nHost: " + server.address.encode())
+    assert b"X-Who: me\r\n" in server.requests[0]
+
+
+@pytest.mark.parametrize(("keep_alive", "connections"), [(False, 3), (True, 1)])
+def test_requests_have_connections_of_their_own_unless_told_otherwise(
+    order: Order, script: Callable[..., Script], keep_alive: bool, connections: int
+) -> None:
+    server = script(OK, TEAPOT, OK)
+    _, result = order("POST", "/curl", {"url": f"http://{server.address}", "n": 3, "keep_alive": keep_alive})
+    assert [answer["status"] for answer in result["answers"]] == [200, 418, 200]
+    assert server.connections == connections
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.90.0.1:1/", "(7) Failed to connect to 127.90.0.1 port 1: Connection refused"),
+        ("http://no.such.host.invalid/", "(6) Could not resolve host: no.such.host.invalid"),
+        ("{closing}", "(52) Empty reply from server"),
+    ],
+)
+def test_what_broke_is_told_in_curls_words(
+    order: Order, script: Callable[..., Script], url: str, words: str
+) -> None:
+    address = f"http://{script(b'').address}/" if url == "{closing}" else url
+    [answer] = order("POST", "/curl", {"url": address})[1]["answers"]
+    assert (answer["status"], answer["error"]) == (0, words)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/curl", {"url": "svca/pay"}, "no http:// or https:// address"),
+        ("/curl", {"url": "http://x/", "n": 0}, "n: 0 is no number above 0"),
+        ("/curl", {"url": "http://x/", "n": 100_000}, "up to 1000"),
+        ("/curl", {"url": "http://x/", "headers": "none"}, "headers: 'none' is no dict"),
+        ("/load", {"url": "http://x/", "rps": 1e9}, "rps: 1000000000.0 is no number above 0 and up to 2000"),
+        ("/load", {"url": "http://x/", "seconds": True}, "seconds: True is no number"),
+        ("/load", [], "an order is a JSON object"),
+        ("/load", "{", "Expecting property name"),
+    ],
+)
+def test_an_order_that_cannot_be_carried_out_is_refused_with_the_reason(
+    order: Order, path: str, body: object, words: str
+) -> None:
+    status, result = order("POST", path, body)
+    assert status == 400
+    assert words in result["error"]
+
+
+def test_load_keeps_its_timetable_and_counts_by_who_answered(order: Order, script: Callable[..., Script]) -> None:
+    server = script(*[OK, OK, OK, TEAPOT] * 25)
+    status, result = order("POST", "/load", {"url": f"http://{server.address}/", "rps": 200, "seconds": 0.5,
+                                             "concurrency": 2})
+    assert status == 200
+    path = f"/load/{result['id']}"
+    wait_until(lambda: not order("GET", path)[1]["running"])
+    report = order("GET", path)[1]
+    assert report["sent"] == 100
+    assert report["missed"] == 0
+    assert report["ok"] == 75
+    assert report["by_status"] == {"200": 75, "418": 25}
+    assert report["by_upstream"] == {"b;v0.2": 75}
+    assert report["by_server"] == {"a;v0.1": 75}
+    assert report["errors"] == {}
+    assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p90"] <= report["latency_ms"]["p99"]
+    assert sum(point["sent"] for point in report["series"]) == 100
+    assert report["series"][0]["t"] == 0
+
+
+def test_load_ends_when_it_is_told_to(order: Order, script: Callable[..., Script]) -> None:
+    server = script(*[OK] * 10_000)
+    number = order("POST", "/load", {"url": f"http://{server.address}/", "rps": 50, "seconds": 600})[1]["id"]
+    wait_until(lambda: order("GET", f"/load/{number}")[1]["sent"] > 3)
+    stopped = order("DELETE", f"/load/{number}")[1]
+    assert not stopped["running"]
+    assert order("DELETE", f"/load/{number}")[1]["sent"] == stopped["sent"]
+
+
+def test_load_counts_failures_by_their_cause(order: Order) -> None:
+    number = order("POST", "/load", {"url": "http://127.90.0.1:1/", "rps": 100, "seconds": 0.1})[1]["id"]
+    wait_until(lambda: not order("GET", f"/load/{number}")[1]["running"])
+    report = order("GET", f"/load/{number}")[1]
+    assert report["by_status"] == {"error": 10}
+    assert report["errors"] == {"(7) Failed to connect to 127.90.0.1 port 1: Connection refused": 10}
+    assert report["ok"] == 0
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/healthz", 200), ("GET", "/load/7", 404),
+                                                        ("DELETE", "/load/7", 404), ("POST", "/x", 404)])
+def test_other_paths(order: Order, method: str, path: str, status: int) -> None:
+    assert order(method, path, {} if method == "POST" else None)[0] == status
