@@ -33,6 +33,8 @@ def test_a_notebook_holds_no_outputs_in_git(path: Path) -> None:
 
 
 def test_the_top_level_holds_what_was_agreed() -> None:
-    names = subprocess.run(["git", "ls-tree", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    names = subprocess.run(
+        ["git", "ls-tree", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     agreed = {"README.md", "LICENSE", "pyproject.toml", "notebooks", "meshlab", "manifests", "tests", "binder"}
     assert {n for n in names.stdout.split() if not n.startswith(".")} <= agreed
