@@ -1,0 +1,408 @@
+"""The API without HTTP: what each verb does to the objects, in one process and one thread.
+
+    api = Api(Store(path), settings.network)
+    pods = api.kinds("Pod")
+    api.create(pods, "default", {...}, user="system:kube-scheduler")
+    items, revision = api.list(pods)
+    async for event in api.watch(pods, since=revision): ...
+
+Every method is synchronous, belongs to the event loop's thread, and is durable when it returns. What is refused is
+raised as a `status.ApiError`. **Objects handed out are shared: copy before you change one** (`copy.deepcopy`).
+Objects handed in are not changed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from meshlab.cluster.api import crd
+from meshlab.cluster.api.admission import SERVICES, Admission, Reason
+from meshlab.cluster.api.builtin import built_in_resources
+from meshlab.cluster.api.deletion import Deletion
+from meshlab.cluster.api.kinds import Kinds, check_kind
+from meshlab.cluster.api.listing import Page, Reader
+from meshlab.cluster.api.metadata import generated_name, key_of, new_uid, ordered, shell, timestamp
+from meshlab.cluster.api.patching import patched
+from meshlab.cluster.api.registry import Registry, Resource
+from meshlab.cluster.api.status import (
+    AlreadyExists,
+    BadRequest,
+    Conflict,
+    InternalError,
+    Invalid,
+    NotFound,
+)
+from meshlab.cluster.api.store import Entry, Store, StoreFull
+from meshlab.cluster.api.strategy import prepare_create, prepare_update
+from meshlab.cluster.api.watch import Hub, Watch
+from meshlab.settings import Network
+
+__all__ = ["Api", "Object", "Page"]
+
+Object = dict[str, Any]
+Warn = Callable[[str], None]
+Managed = list[Object] | None
+Items = list[Object]
+
+#: Attempts to find a name for generateName that is free.
+ATTEMPTS = 8
+#: Who writes when nobody is named.
+SYSTEM = "system:apiserver"
+
+
+def _ignore(_: str) -> None:
+    """Warnings of callers that have nobody to warn."""
+
+
+class Api:
+    """The whole behaviour of the API server."""
+
+    def __init__(self, store: Store, network: Network | None = None) -> None:
+        self.store = store
+        self.network = network or Network()
+        self.registry = Registry.of(built_in_resources())
+        self.definitions = crd.Definitions(self.registry)
+        self.types = Kinds(self.definitions)
+        self.hub = Hub(store)
+        self.admission = Admission(store, self.network)
+        self.reader = Reader(self)
+        self._deletion = Deletion(self)
+        for entry in store.entries(crd.COLLECTION):
+            self.definitions.serve(entry.obj)
+
+    def kinds(self, kind: str) -> Resource:
+        """A built-in by the name of its kind, in its stored version: `api.kinds("Deployment")` is apps/v1."""
+        return self.registry.built_in(kind)
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """The resource of an object's apiVersion and kind. Raises NotFound."""
+        found = self.registry.by_kind(api_version, kind)
+        if found is None:
+            raise NotFound.path()
+        return found
+
+    # Reading
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+        """One object. Raises NotFound."""
+        return self.types.from_storage(resource, self.entry(resource, namespace, name).obj)
+
+    def find(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+        """Like `get`, None where there is none."""
+        entry = self.store.get(resource.collection, key_of(resource, namespace, name))
+        return None if entry is None else self.types.from_storage(resource, entry.obj)
+
+    def list(
+        self, resource: Resource, namespace: str | None = None, label_selector: str = "", field_selector: str = ""
+    ) -> tuple[Items, int]:
+        """Selected objects in the order of their keys, and the revision from which to watch."""
+        page = self.reader.page(resource, namespace, label_selector, field_selector)
+        return [self.types.from_storage(resource, e.obj) for e in page.entries], page.revision
+
+    def watch(
+        self, resource: Resource, namespace: str | None = None, *, since: int | None = None,
+        label_selector: str = "", field_selector: str = "", initial_end: bool = False,
+    ) -> Watch:
+        """Changes after revision `since`; None or 0: first an ADDED for everything there is.
+
+        `initial_end` sends the bookmark after these. Raises Expired (410) if `since` is compacted.
+        """
+        return self.reader.watch(
+            resource, namespace, since, label_selector, field_selector, initial_end=initial_end
+        )
+
+    def entry(self, resource: Resource, namespace: str | None, name: str) -> Entry:
+        """The stored form of an object, with its JSON. Raises NotFound."""
+        entry = self.store.get(resource.collection, key_of(resource, namespace, name))
+        if entry is None:
+            raise NotFound.of(resource, name)
+        return entry
+
+    # Writing
+
+    def create(
+        self, resource: Resource, namespace: str | None, obj: Mapping[str, Any], *, user: str = SYSTEM,
+        field_manager: str | None = None, dry_run: bool = False, validation: str = "Ignore", warn: Warn = _ignore,
+    ) -> Object:
+        """Stores a new object and returns it as stored, in the resource's version."""
+        new = self._received(resource, namespace, obj, validation, warn)
+        return self._create(resource, namespace, new, manager=field_manager or user, dry_run=dry_run)
+
+    def update(
+        self, resource: Resource, namespace: str | None, name: str, obj: Mapping[str, Any], *,
+        subresource: str | None = None, user: str = SYSTEM, field_manager: str | None = None,
+        dry_run: bool = False, validation: str = "Ignore", warn: Warn = _ignore,
+    ) -> Object:
+        """Replaces an object (or its status, or scale). A resourceVersion that is given must be the stored one."""
+        if subresource == "scale":
+            from meshlab.cluster.api import scale
+
+            return scale.update(self, resource, namespace, name, obj, user=field_manager or user, dry_run=dry_run)
+        new = self._received(resource, namespace, obj, validation, warn)
+        given = new["metadata"].get("name")
+        if given and given != name:
+            raise BadRequest(f"the name of the object ({given}) does not match the name on the URL ({name})")
+        if not given:
+            raise BadRequest("the name of the object (based on namespace and name) must be specified")
+        if resource.custom and not new["metadata"].get("resourceVersion"):
+            self.entry(resource, namespace, name)
+            cause = Reason(
+                "metadata.resourceVersion", "FieldValueInvalid",
+                "Invalid value: 0x0: must be specified for an update",
+            )
+            raise Invalid.of(resource, name, [cause])
+        old = self.entry(resource, namespace, name)
+        return self._replace(
+            resource, old, new, subresource=subresource, manager=field_manager or user, dry_run=dry_run
+        )
+
+    def patch(
+        self, resource: Resource, namespace: str | None, name: str, patch: Any, kind: str, *,
+        subresource: str | None = None, user: str = SYSTEM, field_manager: str | None = None, force: bool = False,
+        dry_run: bool = False, validation: str = "Ignore", warn: Warn = _ignore,
+    ) -> Object:
+        """Changes an object; kind is json, merge, strategic or apply. `apply` creates what is not there."""
+        manager = field_manager or user
+        if subresource == "scale":
+            from meshlab.cluster.api import scale
+
+            return scale.patch(self, resource, namespace, name, patch, kind, user=manager, dry_run=dry_run)
+        entry = self.store.get(resource.collection, key_of(resource, namespace, name))
+        if kind == "apply":
+            return self._apply(resource, namespace, name, entry, patch, manager, force, dry_run, validation, warn,
+                               subresource)
+        if entry is None:
+            raise NotFound.of(resource, name)
+        live = self.types.from_storage(resource, entry.obj)
+        result = patched(self.types, resource, live, patch, kind)
+        new = self._received(resource, namespace, result, validation, warn)
+        if new["metadata"].get("name") != name:
+            raise BadRequest("the name of the object does not match the name on the URL")
+        return self._replace(
+            resource, entry, new, subresource=subresource, manager=manager, dry_run=dry_run
+        )
+
+    def delete(
+        self, resource: Resource, namespace: str | None, name: str, *, propagation: str | None = None,
+        uid: str | None = None, revision: str | None = None, grace: int | None = None, dry_run: bool = False,
+    ) -> Object:
+        """Deletes, or marks for deletion what has finalizers or a grace period; the answer as over HTTP."""
+        return self._deletion.delete(
+            resource, namespace, name, propagation=propagation, uid=uid, revision=revision, grace=grace,
+            dry_run=dry_run,
+        )
+
+    def bind(self, namespace: str, name: str, node: str) -> Object:
+        """Assigns a pod to a node, as a scheduler's binding does. Conflict if it has one."""
+        pods = self.kinds("Pod")
+        entry = self.entry(pods, namespace, name)
+        if entry.obj["spec"].get("nodeName"):
+            raise Conflict.of(pods, name, f"pod {name} is already assigned to node \"{entry.obj['spec']['nodeName']}\"")
+        pod = copy.deepcopy(entry.obj)
+        pod["spec"]["nodeName"] = node
+        condition = {
+            "type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": timestamp(),
+        }
+        status = pod.setdefault("status", {})
+        status["conditions"] = [
+            *(c for c in status.get("conditions") or () if c["type"] != "PodScheduled"), condition
+        ]
+        return self.put(pods, entry.key, pod).obj
+
+    # The write path
+
+    def _received(
+        self, resource: Resource, namespace: str | None, obj: Mapping[str, Any], validation: str, warn: Warn
+    ) -> Object:
+        """The object as its type has it, in the right namespace; a copy."""
+        if not isinstance(obj, Mapping):
+            raise BadRequest("the object provided is unrecognized")
+        check_kind(resource, obj)
+        new = self.types.decode(resource, shell(resource, copy.deepcopy(dict(obj))), validation, warn)
+        new = shell(resource, new)
+        meta = new["metadata"]
+        if resource.namespaced:
+            if not namespace:
+                raise BadRequest("an empty namespace may not be set during creation")
+            if meta.get("namespace", namespace) != namespace:
+                raise BadRequest(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
+            meta["namespace"] = namespace
+        elif meta.pop("namespace", None):
+            raise BadRequest("namespace may not be set on cluster-scoped resources")
+        return new
+
+    def _create(
+        self, resource: Resource, namespace: str | None, new: Object, *, manager: str, dry_run: bool,
+        managed: Managed = None,
+    ) -> Object:
+        meta = new["metadata"]
+        if meta.get("resourceVersion"):
+            raise BadRequest("resourceVersion should not be set on objects to be created")
+        for key in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
+                    "selfLink", "resourceVersion"):
+            meta.pop(key, None)
+        prefix = meta.get("generateName", "") if not meta.get("name") else ""
+        new = prepare_create(resource, new)
+        meta = new["metadata"]
+        if prefix:
+            meta["name"] = self._free_name(resource, namespace, prefix)
+        name = meta.get("name", "")
+        new = self.types.defaults(resource, new)
+        meta = new["metadata"]
+        if resource.namespaced:
+            self.admission.namespace(resource, self.kinds("Namespace"), namespace or "", name)
+        if resource.collection == SERVICES and name:
+            self.types.validate(resource, new, None)
+            self.admission.service(resource, new, None)
+        if resource.collection == "/namespaces":
+            meta.setdefault("labels", {})["kubernetes.io/metadata.name"] = name
+        self.types.validate(resource, new, None)
+        key = key_of(resource, namespace, name)
+        if self.store.get(resource.collection, key) is not None:
+            raise AlreadyExists.of(resource, name)
+        meta["uid"], meta["creationTimestamp"] = new_uid(), timestamp()
+        if managed is None:
+            meta["managedFields"] = self.types.track(resource, None, new, manager, None)
+        else:
+            meta["managedFields"] = managed
+        new = self.types.to_storage(resource, new)
+        if dry_run:
+            new["metadata"] = ordered(new["metadata"])
+            return self.types.from_storage(resource, new)
+        # The store fills in the revision; it has its place before.
+        new["metadata"] = ordered({**new["metadata"], "resourceVersion": "0"})
+        return self.types.from_storage(resource, self.put(resource, key, new).obj)
+
+    def _replace(
+        self, resource: Resource, entry: Entry, new: Object, *, subresource: str | None, manager: str,
+        dry_run: bool, managed: Managed = None,
+    ) -> Object:
+        old = self.types.from_storage(resource, entry.obj)
+        name, meta = old["metadata"]["name"], new["metadata"]
+        if (uid := meta.get("uid")) and uid != old["metadata"]["uid"]:
+            raise Conflict.of(resource, name, "Precondition failed: UID in precondition: "
+                              f"{uid}, UID in object meta: {old['metadata']['uid']}")
+        if (revision := meta.get("resourceVersion")) and revision not in (str(entry.revision), "0"):
+            raise Conflict.of(resource, name)
+        new = prepare_update(resource, new, old, subresource)
+        if subresource != "status":
+            new = self.types.defaults(resource, new)
+        if resource.collection == SERVICES and subresource is None:
+            self.admission.service(resource, new, old)
+        self.types.validate(resource, new, old, status=subresource == "status")
+        if managed is None:
+            given = new["metadata"].get("managedFields")
+            live = old
+            if given is not None and given != old["metadata"].get("managedFields"):
+                # Somebody rewrites the ownership itself: kubectl does when it moves to server-side apply.
+                live = {**old, "metadata": {**old["metadata"], "managedFields": given}}
+            if given == []:
+                managed = []
+            elif _changed(old, new) or live is not old:
+                managed = self.types.track(resource, live, new, manager, subresource)
+            else:
+                managed = old["metadata"].get("managedFields", [])
+        new["metadata"]["managedFields"] = managed
+        new["metadata"]["resourceVersion"] = str(entry.revision)
+        new = self.types.to_storage(resource, new)
+        new["metadata"] = ordered(new["metadata"])
+        if new == entry.obj or (not _changed(entry.obj, new) and _same_owners(entry.obj, new)):
+            return old
+        if dry_run:
+            return self.types.from_storage(resource, new)
+        if self._deletion.finished(resource, new):
+            return self.types.from_storage(resource, self._deletion.finish(resource, entry, new))
+        return self.types.from_storage(resource, self.put(resource, entry.key, new).obj)
+
+    def _apply(
+        self, resource: Resource, namespace: str | None, name: str, entry: Entry | None, config: Any, manager: str,
+        force: bool, dry_run: bool, validation: str, warn: Warn, subresource: str | None,
+    ) -> Object:
+        """Server-side apply: creates or changes, and keeps account of who owns which field."""
+        if not isinstance(config, Mapping):
+            raise BadRequest("the object provided is unrecognized (must be an object)")
+        if config.get("kind") != resource.kind or config.get("apiVersion") != resource.api_version:
+            check_kind(resource, config)
+            raise BadRequest(f"invalid object type: {config.get('apiVersion')}, Kind={config.get('kind')}")
+        if (config.get("metadata") or {}).get("managedFields"):
+            raise BadRequest("metadata.managedFields must be nil")
+        intent = self._received(resource, namespace, config, validation, warn)
+        if intent["metadata"].setdefault("name", name) != name:
+            raise BadRequest("the name of the object does not match the name on the URL")
+        live = None if entry is None else self.types.from_storage(resource, entry.obj)
+        if live is None and (uid := intent["metadata"].get("uid")):
+            raise Conflict.of(resource, name, f"uid mismatch: the provided object specified uid {uid}, and no "
+                              "existing object was found")
+        if subresource == "status":
+            intent = {k: v for k, v in intent.items() if k in ("kind", "apiVersion", "metadata", "status")}
+        elif "status" in resource.subresources:
+            intent.pop("status", None)
+        result = self.types.apply(resource, live, intent, manager, force)
+        managed = result["metadata"].get("managedFields") or []
+        new = self._received(resource, namespace, result, "Ignore", _ignore)
+        if entry is None:
+            new["metadata"].pop("managedFields", None)
+            return self._create(
+                resource, namespace, new, manager=manager, dry_run=dry_run, managed=managed
+            )
+        return self._replace(
+            resource, entry, new, subresource=subresource, manager=manager, dry_run=dry_run, managed=managed
+        )
+
+    def put(self, resource: Resource, key: str, obj: Object) -> Entry:
+        """Commits one object as it is: the last step of every write. Raises InternalError on a full disk."""
+        try:
+            entry = self.store.put(resource.collection, key, obj)
+        except StoreFull as error:
+            raise InternalError.because(str(error)) from error
+        if resource.collection == crd.COLLECTION:
+            return self._define(resource, entry)
+        return entry
+
+    def _define(self, resource: Resource, entry: Entry) -> Entry:
+        """A definition was stored: serve it, and say so in its status."""
+        obj = entry.obj
+        if obj["metadata"].get("deletionTimestamp"):
+            return entry
+        refusal = self.definitions.serve(obj)
+        served = crd.established(obj, refusal)
+        if crd.CLEANUP not in served["metadata"].get("finalizers", ()):
+            served["metadata"]["finalizers"] = [*served["metadata"].get("finalizers", ()), crd.CLEANUP]
+        if served == obj:
+            return entry
+        served["metadata"] = ordered(served["metadata"])
+        self.store.put(resource.collection, entry.key, served)
+        # The writer sees what he wrote: the status came after, as with a real server.
+        return entry
+
+    def _free_name(self, resource: Resource, namespace: str | None, prefix: str) -> str:
+        for _ in range(ATTEMPTS):
+            name = generated_name(prefix)
+            if self.store.get(resource.collection, key_of(resource, namespace, name)) is None:
+                return name
+        raise AlreadyExists.of(resource, name)
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether anything but the ownership and the revision differs."""
+    if any(old.get(k) != new.get(k) for k in {*old, *new} if k != "metadata"):
+        return True
+    a, b = old["metadata"], new["metadata"]
+    return any(
+        (a.get(k) or None) != (b.get(k) or None)
+        for k in {*a, *b} if k not in ("managedFields", "resourceVersion")
+    )
+
+
+def _same_owners(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether managedFields agree but for their times: a write that changes nothing leaves no trace."""
+
+    def timeless(obj: Mapping[str, Any]) -> list[Object]:
+        fields = obj["metadata"].get("managedFields") or ()
+        return [{k: v for k, v in f.items() if k != "time"} for f in fields]
+
+    return timeless(old) == timeless(new)

@@ -1,0 +1,194 @@
+"""What the types of objects decide: decoding, defaults, conversion between versions, validation, ownership.
+
+The functions themselves are pure and live next door (`strict`, `defaults`, `convert`, `validation`, `structural`,
+`apply`); this is where a `Resource` meets them. Built-in kinds have Go-like types, custom ones the structural schema
+of their definition.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from meshlab.cluster.api.crd import Definitions
+from meshlab.cluster.api.registry import Resource
+from meshlab.cluster.api.status import BadRequest, CauseLike, Conflict, Invalid, UnsupportedMediaType
+
+if TYPE_CHECKING:
+    from meshlab.cluster.api.schema import Node, Schemas
+
+__all__ = ["Kinds"]
+
+Object = dict[str, Any]
+#: Receives the text of a warning for the client.
+Warn = Callable[[str], None]
+
+
+class Kinds:
+    """Applies types to objects. One per server."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self.definitions = definitions
+        self._schemas: Schemas | None = None
+
+    @property
+    def schemas(self) -> Schemas:
+        if self._schemas is None:
+            from meshlab.cluster.api.schema import Schemas
+
+            self._schemas = Schemas.load()
+        return self._schemas
+
+    def node(self, resource: Resource) -> Node | None:
+        """The type of a built-in kind; None for custom ones."""
+        if resource.custom:
+            return None
+        return self.schemas.for_kind(resource.api_version, resource.kind)
+
+    # Decoding
+
+    def decode(self, resource: Resource, obj: Object, validation: str, warn: Warn) -> Object:
+        """The object as its type has it.
+
+        `validation` says what becomes of unknown fields: Ignore, Warn or Strict. Raises BadRequest.
+        """
+        if resource.custom:
+            pruned, unknown = self.definitions.prune(resource, obj)
+            message = "strict decoding error: " + ", ".join(f'unknown field "{path}"' for path in unknown)
+        else:
+            node = self.node(resource)
+            if node is None:
+                return obj
+            from meshlab.cluster.api.strict import DecodeError, decode
+
+            try:
+                decoded = decode(obj, node)
+            except DecodeError as error:
+                raise BadRequest(cannot_be_handled(resource, str(error))) from None
+            pruned, unknown = decoded.obj, decoded.unknown
+            message = decoded.strict_message() if unknown else ""
+        if unknown and validation == "Strict":
+            raise BadRequest(cannot_be_handled(resource, message) if not resource.custom else
+                             f'{resource.kind} in version "{resource.version}" cannot be handled as a '
+                             f"{resource.kind}: {message}")
+        if unknown and validation == "Warn":
+            for path in unknown:
+                warn(f'unknown field "{path}"')
+        return pruned
+
+    # Defaults, conversion, validation
+
+    def defaults(self, resource: Resource, obj: Object) -> Object:
+        if resource.custom:
+            return self.definitions.default(resource, obj)
+        defaults = pure("defaults")
+        return obj if defaults is None else defaults.apply_defaults(obj)
+
+    def to_storage(self, resource: Resource, obj: Object) -> Object:
+        """From the version of `resource` to the one that is stored."""
+        return self.convert(resource, obj, resource.stored_as)
+
+    def from_storage(self, resource: Resource, obj: Object) -> Object:
+        return self.convert(resource, obj, resource.api_version)
+
+    def convert(self, resource: Resource, obj: Object, api_version: str) -> Object:
+        if obj["apiVersion"] == api_version:
+            return obj
+        if resource.custom:
+            return {**obj, "apiVersion": api_version}
+        convert = pure("convert")
+        return {**obj, "apiVersion": api_version} if convert is None else convert.convert(obj, api_version)
+
+    def validate(self, resource: Resource, obj: Object, old: Object | None, *, status: bool = False) -> None:
+        """Raises Invalid with every cause."""
+        causes: Sequence[CauseLike]
+        if resource.custom:
+            causes = self.definitions.validate(resource, obj, old, status=status)
+        else:
+            validation = pure("validation")
+            causes = [] if validation is None else validation.validate(obj, resource, old=old)
+        if causes:
+            raise Invalid.of(resource, obj["metadata"].get("name", ""), causes)
+
+    # Patches
+
+    def strategic(self, resource: Resource, obj: Object, patch: Any) -> Object:
+        node = self.node(resource)
+        if node is None:
+            raise UnsupportedMediaType(
+                "the body of the request was in an unknown format - accepted media types include: "
+                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+            )
+        from meshlab.cluster.api.strategic import strategic_merge
+
+        return strategic_merge(obj, patch, node)
+
+    def apply(
+        self, resource: Resource, live: Object | None, config: Object, manager: str, force: bool
+    ) -> Object:
+        """Server-side apply. Raises Conflict."""
+        apply = pure("apply")
+        if apply is None:
+            raise UnsupportedMediaType("server-side apply is not there yet")
+        try:
+            return apply.apply(
+                live, config, manager=manager, force=force, node=self.node(resource),
+                api_version=resource.api_version, now=datetime.now(UTC),
+            )
+        except apply.Conflict as conflict:
+            raise Conflict.managers(conflict.conflicts) from None
+
+    def track(
+        self, resource: Resource, live: Object | None, new: Object, manager: str, subresource: str | None
+    ) -> list[Object]:
+        """metadata.managedFields after `manager` wrote `new`."""
+        apply = pure("apply")
+        if apply is None:
+            return []
+        return apply.track(
+            live, new, manager=manager, operation="Update", subresource=subresource, node=self.node(resource),
+            api_version=resource.api_version, now=datetime.now(UTC),
+        )
+
+
+def pure(name: str) -> Any:
+    """A module next door, None while it is not there."""
+    try:
+        return importlib.import_module(f"meshlab.cluster.api.{name}")
+    except ModuleNotFoundError as error:
+        if error.name == f"meshlab.cluster.api.{name}":
+            return None
+        raise
+
+
+def cannot_be_handled(resource: Resource, why: str) -> str:
+    return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}'
+
+
+def check_kind(resource: Resource, obj: Mapping[str, Any]) -> None:
+    """That an object sent to a resource says that it is one. Raises BadRequest."""
+    kind, api_version = obj.get("kind"), obj.get("apiVersion")
+    if kind == resource.kind and api_version == resource.api_version:
+        return
+    if not kind and not api_version and not resource.custom:
+        return
+    if not kind:
+        raise BadRequest("Object 'Kind' is missing in the body of the request")
+    group, _, version = str(api_version or "").rpartition("/")
+    if kind != resource.kind and not resource.custom:
+        internal = resource.group.split(".")[0] or "core"
+        raise BadRequest(
+            f'{kind} in version "{version}" cannot be handled as a {resource.kind}: converting '
+            f"({(group.split('.')[0] + '/') if group else ''}{version}.{kind}) to ({internal}.{resource.kind}): "
+            "unknown conversion"
+        )
+    if resource.custom and kind != resource.kind:
+        raise BadRequest(
+            f"the kind in the data ({kind}) does not match the expected kind ({resource.kind})"
+        )
+    raise BadRequest(
+        f"the API version in the data ({api_version}) does not match the expected API version "
+        f"({resource.api_version})"
+    )

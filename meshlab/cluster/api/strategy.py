@@ -1,0 +1,145 @@
+"""Which part of an object a write may change, and what a kind adds on its own.
+
+A write to an object cannot change its status, a write to its status cannot change the rest, and nobody changes
+what the server itself keeps in metadata.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from meshlab.cluster.api.metadata import same_but_for_metadata, timestamp
+from meshlab.cluster.api.registry import Resource
+
+__all__ = ["prepare_create", "prepare_update"]
+
+Object = dict[str, Any]
+
+#: Metadata that only the server writes.
+KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink",
+        "generateName")
+#: Kinds whose creator may state a status: a node registers with its capacity.
+REGISTERS_STATUS = {"nodes"}
+
+
+def prepare_create(resource: Resource, obj: Object) -> Object:
+    """The object as it is to be born: no status but the kind's own first one."""
+    if "status" in resource.subresources and resource.plural not in REGISTERS_STATUS:
+        obj.pop("status", None)
+        if (first := _first_status(resource, obj)) is not None:
+            obj["status"] = first
+    if resource.storage == ("", "namespaces"):
+        obj["spec"] = {**(obj.get("spec") or {}), "finalizers": ["kubernetes"]}
+        labels = obj["metadata"].setdefault("labels", {})
+        labels["kubernetes.io/metadata.name"] = obj["metadata"].get("name", "")
+    if resource.storage == ("", "secrets"):
+        _string_data(obj)
+    if resource.generation:
+        obj["metadata"]["generation"] = 1
+    return obj
+
+
+def prepare_update(resource: Resource, new: Object, old: Object, subresource: str | None) -> Object:
+    """`new` with everything that this write may not change taken from `old`; counts the generation."""
+    meta, before = new["metadata"], old["metadata"]
+    for key in KEPT:
+        meta.pop(key, None)
+        if key in before:
+            meta[key] = before[key]
+    if subresource == "status":
+        new = _status_only(resource, new, old)
+    elif subresource == "finalize":
+        new = {**old, "metadata": {**before, **({"resourceVersion": meta["resourceVersion"]}
+                                                 if "resourceVersion" in meta else {})},
+               "spec": new.get("spec") or {}}
+    elif "status" in resource.subresources:
+        new.pop("status", None)
+        if "status" in old:
+            new["status"] = old["status"]
+        if resource.storage == ("", "namespaces"):
+            new["spec"] = old.get("spec") or {}
+    if resource.storage == ("", "secrets"):
+        _string_data(new)
+    if resource.generation and subresource != "status":
+        without = ("status", "kind", "apiVersion") if "status" in resource.subresources else ("kind", "apiVersion")
+        if not same_but_for_metadata(new, old, without=without):
+            new["metadata"]["generation"] = before.get("generation", 0) + 1
+    return new
+
+
+def _status_only(resource: Resource, new: Object, old: Object) -> Object:
+    rest = {k: v for k, v in old.items() if k not in ("status", "metadata")}
+    meta = dict(old["metadata"])
+    given = new["metadata"]
+    if "resourceVersion" in given:
+        meta["resourceVersion"] = given["resourceVersion"]
+    if "managedFields" in given:
+        meta["managedFields"] = given["managedFields"]
+    if not resource.custom:
+        # A kubelet annotates and labels through the status; finalizers of CRDs and namespaces as well.
+        for key in ("annotations", "labels", "finalizers"):
+            meta.pop(key, None)
+            if key in given:
+                meta[key] = given[key]
+    made: Object = {"kind": old["kind"], "apiVersion": old["apiVersion"], "metadata": meta, **rest}
+    if "status" in new:
+        made["status"] = new["status"]
+    return made
+
+
+def _first_status(resource: Resource, obj: Object) -> Object | None:
+    match resource.storage:
+        case ("", "pods"):
+            return {"phase": "Pending", "qosClass": _qos(obj)}
+        case ("", "namespaces"):
+            return {"phase": "Active"}
+        case ("", "services") | ("networking.k8s.io", "ingresses"):
+            return {"loadBalancer": {}}
+        case ("", "persistentvolumeclaims") | ("", "persistentvolumes"):
+            return {"phase": "Pending"}
+        case ("apps", "replicasets"):
+            return {"replicas": 0}
+        case (_, _) if not resource.custom:
+            return {}
+    return None
+
+
+def _qos(pod: Object) -> str:
+    """Guaranteed, Burstable or BestEffort, from the containers' cpu and memory."""
+    spec = pod.get("spec") or {}
+    containers = [c for key in ("containers", "initContainers") for c in spec.get(key) or ()]
+    guaranteed, some = True, False
+    for container in containers:
+        resources = container.get("resources") or {}
+        requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+        some = some or bool(requests or limits)
+        for unit in ("cpu", "memory"):
+            if unit not in limits or requests.get(unit, limits[unit]) != limits[unit]:
+                guaranteed = False
+    if not some:
+        return "BestEffort"
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+def _string_data(secret: Object) -> None:
+    """stringData is write-only: it ends up in data."""
+    if text := secret.pop("stringData", None):
+        data = secret.setdefault("data", {})
+        for key, value in text.items():
+            data[key] = base64.b64encode(str(value).encode()).decode()
+
+
+def terminating(resource: Resource, obj: Object, grace: int) -> Object:
+    """A copy marked for deletion `grace` seconds from now."""
+    from datetime import UTC, datetime, timedelta
+
+    meta = dict(obj["metadata"])
+    meta["deletionTimestamp"] = timestamp(datetime.now(UTC) + timedelta(seconds=grace))
+    meta["deletionGracePeriodSeconds"] = grace
+    if "generation" in meta:
+        meta["generation"] += 1
+    made = {**obj, "metadata": meta}
+    if resource.storage == ("", "namespaces"):
+        made["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+    return made
