@@ -1,0 +1,103 @@
+"""Plain dicts to Envoy's protobuf messages.
+
+Translation writes dicts in the shape of the messages (a Duration is `{"seconds": 1}`, a wrapped number is
+`{"value": 3}`, an enum is its name), because such a dict can be read and compared in a test. The message's
+own constructor takes it: 2 to 5 microseconds for a cluster or a virtual host, where JSON parsing takes 70.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+__all__ = ["Fields", "as_json", "decode", "duration", "embed", "encode", "pack", "type_url"]
+
+Fields = dict[str, Any]
+
+#: Short name → module and message. Modules are imported when the first such message is made.
+_MESSAGES: Mapping[str, str] = {
+    "Cluster": "envoy.config.cluster.v3.cluster_pb2",
+    "ClusterLoadAssignment": "envoy.config.endpoint.v3.endpoint_pb2",
+    "Listener": "envoy.config.listener.v3.listener_pb2",
+    "RouteConfiguration": "envoy.config.route.v3.route_pb2",
+    "VirtualHost": "envoy.config.route.v3.route_components_pb2",
+    "HttpConnectionManager":
+        "envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2",
+    "TcpProxy": "envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2",
+    "MongoProxy": "envoy.extensions.filters.network.mongo_proxy.v3.mongo_proxy_pb2",
+    "RedisProxy": "envoy.extensions.filters.network.redis_proxy.v3.redis_proxy_pb2",
+    "ProxyProtocol": "envoy.extensions.filters.listener.proxy_protocol.v3.proxy_protocol_pb2",
+    "OriginalDst": "envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2",
+    "Router": "envoy.extensions.filters.http.router.v3.router_pb2",
+    "Cors": "envoy.extensions.filters.http.cors.v3.cors_pb2",
+    "CorsPolicy": "envoy.extensions.filters.http.cors.v3.cors_pb2",
+    "HTTPFault": "envoy.extensions.filters.http.fault.v3.fault_pb2",
+    "FileAccessLog": "envoy.extensions.access_loggers.file.v3.file_pb2",
+    "HttpGrpcAccessLogConfig": "envoy.extensions.access_loggers.grpc.v3.als_pb2",
+    "TcpGrpcAccessLogConfig": "envoy.extensions.access_loggers.grpc.v3.als_pb2",
+    "ZipkinConfig": "envoy.config.trace.v3.zipkin_pb2",
+    "HttpProtocolOptions": "envoy.extensions.upstreams.http.v3.http_protocol_options_pb2",
+    "UpstreamTlsContext": "envoy.extensions.transport_sockets.tls.v3.tls_pb2",
+    "DownstreamTlsContext": "envoy.extensions.transport_sockets.tls.v3.tls_pb2",
+}
+
+
+@cache
+def _message(name: str) -> Any:
+    return getattr(import_module(_MESSAGES[name]), name)
+
+
+def type_url(name: str) -> str:
+    """`type.googleapis.com/envoy.config.cluster.v3.Cluster` for `Cluster`."""
+    return f"type.googleapis.com/{_message(name).DESCRIPTOR.full_name}"
+
+
+def encode(name: str, fields: Mapping[str, Any]) -> bytes:
+    """The message in wire format; equal dicts give equal bytes, in every process (maps are sorted)."""
+    data: bytes = _message(name)(**fields).SerializeToString(deterministic=True)
+    return data
+
+
+def pack(name: str, fields: Mapping[str, Any]) -> Fields:
+    """The message as a `google.protobuf.Any`, to be a field of another."""
+    return {"type_url": type_url(name), "value": encode(name, fields)}
+
+
+def decode(name: str, data: bytes) -> Any:
+    return _message(name).FromString(data)
+
+
+def as_json(name: str, data: bytes) -> dict[str, Any]:
+    """Envoy's JSON of a wire format message, as its own admin interface would print it."""
+    from google.protobuf.json_format import MessageToDict
+
+    # What an Any holds can only be printed by who knows its type: all are loaded here, where time is cheap.
+    for each in _MESSAGES:
+        _message(each)
+    shown: dict[str, Any] = MessageToDict(decode(name, data), preserving_proto_field_name=True)
+    return shown
+
+
+def embed(field: int, parts: Iterable[bytes]) -> bytes:
+    """Already encoded messages as a repeated field: appended to an encoded message they become its own.
+
+    This is what lets a route table of a thousand virtual hosts be put together from parts that did not change.
+    """
+    tag = _varint(field << 3 | 2)
+    return b"".join(tag + _varint(len(part)) + part for part in parts)
+
+
+def duration(ns: int) -> Fields:
+    """A Duration message from nanoseconds."""
+    return {"seconds": ns // 1_000_000_000, "nanos": ns % 1_000_000_000}
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)

@@ -1,0 +1,162 @@
+"""Listeners: Istio's own tree.
+
+    virtual                     POD_IP:15001     takes every captured connection and hands it to the listener
+                                                 whose address it was going to; closes what has none
+    http_0.0.0.0_<port>         not bound        one per HTTP port number in the mesh, routed by Host
+    tcp_<clusterIP>_<port>      not bound        one per other port of a service
+    tcp_0.0.0.0_<port>          not bound        TCP egress rules, headless services
+    http|tcp_<POD_IP>_<port>    bound (shim)     inbound: the pod's own services
+
+Where two want the same address the first in the order inbound, TCP, egress TCP, HTTP has it, as in 0.4.0.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from meshlab.mesh.config.services import Protocol
+from meshlab.mesh.pilot.clusters import socket
+from meshlab.mesh.pilot.encode import Fields, duration, pack
+from meshlab.mesh.pilot.http import Direction, connection_manager, tcp_log
+from meshlab.mesh.pilot.names import Target, inbound
+from meshlab.mesh.pilot.proxy import Capture, Proxy
+from meshlab.mesh.pilot.world import Mesh
+from meshlab.settings import bound_port
+
+__all__ = [
+    "ANY", "inbound_http", "inbound_tcp", "ingress_http", "outbound_http", "outbound_tcp", "ranges", "virtual",
+]
+
+ANY = "0.0.0.0"  # noqa: S104 - never bound: it stands for "whatever address the connection was going to"
+#: A Redis command's time limit, ns.
+REDIS_TIMEOUT_NS = 30_000_000_000
+
+
+def virtual(proxy: Proxy, mesh: Mesh) -> Fields:
+    """Where captured connections arrive. Without a listener for their destination they are closed."""
+    found: Fields = {
+        "name": "virtual",
+        "address": socket(proxy.ip, mesh.listen_port),
+        "use_original_dst": {"value": True},
+        "traffic_direction": "OUTBOUND",
+        # A chain without filters closes what it gets.
+        "filter_chains": [{}],
+        "enable_reuse_port": {"value": False},
+    }
+    if proxy.capture is Capture.SHIM:
+        found["listener_filters"] = [{
+            "name": "envoy.filters.listener.proxy_protocol", "typed_config": pack("ProxyProtocol", {})
+        }]
+    return found
+
+
+def outbound_http(port: int, mesh: Mesh) -> Fields:
+    return _unbound(f"http_{ANY}_{port}", ANY, port, [
+        {"filters": [connection_manager(str(port), Direction.OUTBOUND, mesh)]}
+    ])
+
+
+def outbound_tcp(
+    address: str, port: int, protocol: Protocol, routes: Sequence[tuple[Target | str, Sequence[str]]]
+) -> Fields:
+    """`routes`: target (or the name of its cluster) and the networks it takes, () for all."""
+    kind = {Protocol.MONGO: "mongo", Protocol.REDIS: "redis"}.get(protocol, "tcp")
+    if kind == "redis" and len(routes) != 1:
+        kind = "tcp"
+    chains: list[Fields] = []
+    for target, networks in routes:
+        cluster = target if isinstance(target, str) else target.cluster
+        chain: Fields = {"filters": _tcp_filters(kind, cluster)}
+        if networks:
+            chain["filter_chain_match"] = {"prefix_ranges": ranges(networks)}
+        chains.append(chain)
+    return _unbound(f"{kind}_{address}_{port}", address, port, chains)
+
+
+def _unbound(name: str, address: str, port: int, chains: list[Fields]) -> Fields:
+    return {
+        "name": name,
+        "address": socket(address, port),
+        "bind_to_port": {"value": False},
+        "traffic_direction": "OUTBOUND",
+        "filter_chains": chains,
+    }
+
+
+def inbound_http(proxy: Proxy, port: int, route_name: str, mesh: Mesh) -> Fields:
+    return _inbound(f"http_{proxy.ip}_{port}", proxy, port, mesh, [
+        connection_manager(route_name, Direction.INBOUND, mesh)
+    ])
+
+
+def inbound_tcp(proxy: Proxy, port: int, protocol: Protocol, mesh: Mesh, *, report: bool) -> Fields:
+    """`report`: tell Mixer of each connection (not of the node's probes of management ports)."""
+    kind = {Protocol.MONGO: "mongo", Protocol.REDIS: "redis"}.get(protocol, "tcp")
+    filters = _tcp_filters(kind, inbound(port), tcp_log(mesh) if report else [])
+    return _inbound(f"{kind}_{proxy.ip}_{port}", proxy, port, mesh, filters)
+
+
+def _inbound(name: str, proxy: Proxy, port: int, mesh: Mesh, filters: list[Fields]) -> Fields:
+    bound = proxy.capture is Capture.SHIM
+    return {
+        "name": name,
+        "address": socket(proxy.ip, bound_port(port, mesh.low_port_start) if bound else port),
+        "bind_to_port": {"value": bound},
+        "enable_reuse_port": {"value": False},
+        "traffic_direction": "INBOUND",
+        "filter_chains": [{"filters": filters}],
+    }
+
+
+def ingress_http(proxy: Proxy, port: int, mesh: Mesh, tls: Fields | None = None) -> Fields:
+    """A listener of the ingress proxy, which is bound on the pod's address whatever the capture."""
+    chain: Fields = {"filters": [connection_manager(str(port), Direction.OUTBOUND, mesh)]}
+    if tls is not None:
+        chain["transport_socket"] = {
+            "name": "envoy.transport_sockets.tls", "typed_config": pack("DownstreamTlsContext", tls)
+        }
+    return {
+        "name": f"http_{ANY}_{port}",
+        "address": socket(proxy.ip, bound_port(port, mesh.low_port_start)),
+        "enable_reuse_port": {"value": False},
+        "traffic_direction": "OUTBOUND",
+        "filter_chains": [chain],
+    }
+
+
+def _tcp_filters(kind: str, cluster: str, logs: Sequence[Fields] = ()) -> list[Fields]:
+    if kind == "redis":
+        return [{"name": "envoy.filters.network.redis_proxy", "typed_config": pack("RedisProxy", {
+            "stat_prefix": "redis",
+            "settings": {"op_timeout": duration(REDIS_TIMEOUT_NS)},
+            "prefix_routes": {"catch_all_route": {"cluster": cluster}},
+        })}]
+    tcp: Fields = {"stat_prefix": "tcp", "cluster": cluster, "idle_timeout": duration(0)}
+    if logs:
+        tcp["access_log"] = list(logs)
+    proxy: Fields = {"name": "envoy.filters.network.tcp_proxy", "typed_config": pack("TcpProxy", tcp)}
+    if kind != "mongo":
+        return [proxy]
+    mongo: Fields = {
+        "name": "envoy.filters.network.mongo_proxy",
+        "typed_config": pack("MongoProxy", {"stat_prefix": "mongo"}),
+    }
+    return [mongo, proxy]
+
+
+def ranges(networks: Iterable[str]) -> list[Fields]:
+    """`CidrRange`s in canonical form (10.1.2.3/8 is 10.0.0.0/8: Envoy refuses the same range twice).
+
+    What is neither an address nor a CIDR is left out: 0.4.0 let a name through here, to no effect.
+    """
+    found: dict[str, Fields] = {}
+    for each in networks:
+        try:
+            network = ipaddress.ip_network(each, strict=False)
+        except ValueError:
+            continue
+        found[str(network)] = {
+            "address_prefix": str(network.network_address), "prefix_len": {"value": network.prefixlen}
+        }
+    return list(found.values())

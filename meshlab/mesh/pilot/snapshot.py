@@ -1,0 +1,137 @@
+"""What one proxy is to have: four kinds of resources, each versioned by its content, frozen.
+
+A Snapshot is checked by `consistent()` before it is served: nothing in it may refer to what it does not hold,
+because Envoy answers a missing cluster with 503 and waits 15 s for a missing route table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+from meshlab.mesh.pilot.encode import as_json, embed, encode
+from meshlab.mesh.pilot.proxy import Proxy
+
+__all__ = ["Kind", "Resource", "Snapshot", "digest", "resource", "table"]
+
+
+class Kind(Enum):
+    """Resource types in the order in which they are sent: make before break."""
+
+    CLUSTER = "Cluster"
+    ENDPOINTS = "ClusterLoadAssignment"
+    LISTENER = "Listener"
+    ROUTE = "RouteConfiguration"
+
+    @property
+    def type_url(self) -> str:
+        return _TYPE_URLS[self]
+
+    @property
+    def short(self) -> str:
+        """cds, eds, lds or rds."""
+        return {"Cluster": "cds", "ClusterLoadAssignment": "eds", "Listener": "lds"}.get(self.value, "rds")
+
+
+_TYPE_URLS: Mapping[Kind, str] = {
+    Kind.CLUSTER: "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+    Kind.ENDPOINTS: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+    Kind.LISTENER: "type.googleapis.com/envoy.config.listener.v3.Listener",
+    Kind.ROUTE: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Resource:
+    """One message, encoded, and what it refers to.
+
+    `needs` names resources of the next kind in the chain: a listener's route tables, a route table's clusters,
+    a cluster's endpoints. `leads` names the clusters to which a TCP listener leads directly.
+    """
+
+    name: str
+    data: bytes
+    version: str
+    needs: tuple[str, ...] = ()
+    leads: tuple[str, ...] = ()
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    found = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
+
+
+def resource(
+    kind: Kind, name: str, fields: Mapping[str, Any], needs: tuple[str, ...] = (), *, leads: tuple[str, ...] = ()
+) -> Resource:
+    data = encode(kind.value, fields)
+    return Resource(name, data, digest((data,)), needs, leads)
+
+
+def table(name: str, headers: list[dict[str, Any]], hosts: Iterable[tuple[bytes, tuple[str, ...]]]) -> Resource:
+    """A route table from encoded virtual hosts, each with the clusters it leads to."""
+    listed = list(hosts)
+    head = encode("RouteConfiguration", {"name": name, "request_headers_to_add": headers})
+    data = head + embed(2, (data for data, _ in listed))
+    needs = dict.fromkeys(each for _, clusters in listed for each in clusters)
+    return Resource(name, data, digest((data,)), tuple(needs))
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All resources of one proxy, by kind and name."""
+
+    proxy: Proxy
+    resources: Mapping[Kind, Mapping[str, Resource]] = field(default_factory=dict)
+    #: Clusters that the proxy's bootstrap has.
+    static: frozenset[str] = frozenset()
+
+    def of(self, kind: Kind) -> Mapping[str, Resource]:
+        return self.resources.get(kind, {})
+
+    @cached_property
+    def version(self) -> str:
+        """Of the whole: equal exactly when every resource is."""
+        return digest(
+            f"{kind.value} {name} {each.version}\n".encode()
+            for kind in Kind
+            for name, each in sorted(self.of(kind).items())
+        )
+
+    def consistent(self) -> tuple[str, ...]:
+        """What refers to something that is not there; () if nothing does."""
+        missing: list[str] = []
+        for kind, wanted in _REFERENCES.items():
+            there = self.of(wanted)
+            for each in self.of(kind).values():
+                missing += [
+                    f"{kind.value} {each.name} needs {wanted.value} {name}"
+                    for name in each.needs
+                    if name not in there and name not in self.static
+                ]
+        clusters = self.of(Kind.CLUSTER)
+        missing += [
+            f"Listener {each.name} needs Cluster {name}"
+            for each in self.of(Kind.LISTENER).values()
+            for name in each.leads
+            if name not in clusters and name not in self.static
+        ]
+        return tuple(missing)
+
+    def json(self) -> dict[str, list[dict[str, Any]]]:
+        """For people: cds, eds, lds and rds as lists of Envoy's JSON."""
+        return {
+            kind.short: [as_json(kind.value, each.data) for _, each in sorted(self.of(kind).items())]
+            for kind in Kind
+        }
+
+
+_REFERENCES: Mapping[Kind, Kind] = {
+    Kind.LISTENER: Kind.ROUTE, Kind.ROUTE: Kind.CLUSTER, Kind.CLUSTER: Kind.ENDPOINTS,
+}
