@@ -225,21 +225,32 @@ def _send(connection: socket.socket, answer: Answer, *, keep: bool, head: bool) 
 
 
 def fetch(url: str, *, timeout: float = 10.0) -> tuple[int, bytes]:
-    """GET of an http:// URL: (status, body). Raises OSError where nobody answers in `timeout` seconds.
-
-    HTTP/1.0, so that the answer comes whole and ends with the connection.
-    """
+    """GET of an http:// URL: (status, body). Raises OSError where nobody answers in `timeout` seconds."""
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"not an http:// address: {url!r}")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     with socket.create_connection((parts.hostname, parts.port or 80), timeout=timeout) as connection:
-        connection.sendall(f"GET {target} HTTP/1.0\r\nHost: {parts.netloc}\r\n\r\n".encode())
+        connection.sendall(
+            f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
         received = bytearray()
         while chunk := connection.recv(65536):
             received += chunk
     head, _, body = bytes(received).partition(b"\r\n\r\n")
     try:
-        return int(head.split(None, 2)[1]), body
+        status = int(head.split(None, 2)[1])
+        return status, _unchunk(body) if b"transfer-encoding: chunked" in head.lower() else body
     except (IndexError, ValueError):
         raise OSError(f"no HTTP answer from {parts.netloc}") from None
+
+
+def _unchunk(body: bytes) -> bytes:
+    parts: list[bytes] = []
+    at = 0
+    while True:
+        end = body.index(b"\r\n", at)
+        size = int(body[at:end].split(b";")[0], 16)
+        if size == 0:
+            return b"".join(parts)
+        parts.append(body[end + 2:end + 2 + size])
+        at = end + size + 4

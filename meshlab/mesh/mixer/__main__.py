@@ -16,13 +16,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from meshlab.mesh.exposition import CONTENT_TYPE, Family, labels_text, render
-from meshlab.mesh.web import Answer, Request, Server, plain, to_json
 from meshlab.errors import MeshlabError
+from meshlab.mesh.exposition import CONTENT_TYPE, Family, labels_text, render
 from meshlab.mesh.mixer.dispatch import Dispatcher
 from meshlab.mesh.mixer.server import AccessLogServer
 from meshlab.mesh.mixer.store import Store
 from meshlab.mesh.mixer.workloads import Workloads
+from meshlab.mesh.web import Answer, Request, Server, plain, to_json
 
 __all__ = ["main"]
 

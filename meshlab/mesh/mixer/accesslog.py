@@ -63,8 +63,8 @@ def _reader(expression: Expression) -> Callable[[Bag], str | None]:
     Most are `attribute | constant`: those skip the expression and ask the log entry.
     """
     if expression.simple is not None and expression.simple[0] in EXTRACTORS:
-        name, default = expression.simple
-        extract = EXTRACTORS[str(name)]
+        name, default = str(expression.simple[0]), expression.simple[1]
+        extract = EXTRACTORS[name]
         fallback = None if default is None else to_json_text(default)
 
         def quick(bag: Bag) -> str | None:
