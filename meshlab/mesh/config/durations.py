@@ -106,10 +106,10 @@ class Duration:
 
     @property
     def json(self) -> str:
-        """As protobuf's JSON writes it: seconds with 0, 3, 6 or 9 decimals."""
+        """As protobuf's JSON writes it: seconds with 3, 6 or 9 decimals."""
         seconds, ns = divmod(abs(self.ns), 1_000_000_000)
         text = f"{'-' if self.ns < 0 else ''}{seconds}.{ns:09d}"
-        for zeros in ("000", "000", ".000"):
+        for zeros in ("000", "000"):
             text = text.removesuffix(zeros)
         return text + "s"
 

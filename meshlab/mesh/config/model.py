@@ -98,7 +98,6 @@ class Opaque:
     """A `custom` policy (google.protobuf.Any): accepted, kept and used for nothing."""
 
     type_url: str
-    value: bytes = b""
 
 
 class MatchKind(Enum):
@@ -109,7 +108,7 @@ class MatchKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StringMatch:
-    """How a header is compared. `kind` is None only in an invalid rule (`{}` as a matcher)."""
+    """How a header is compared. `kind` is None only in an invalid rule (`{}` as matcher)."""
 
     kind: MatchKind | None = None
     value: str = ""
@@ -127,14 +126,14 @@ class L4Match:
 class Match:
     """Conditions, all of which must hold. `source` is evaluated by Pilot for each caller, not by Envoy.
 
-    `headers` is None when `request` is absent; its values are None for a header written as `null`.
-    The names `uri`, `authority`, `method` and `scheme` stand for the parts of the request line.
+    `headers` is None when `request` is absent. The names `uri`, `authority`, `method` and `scheme` stand for
+    the parts of the request line.
     """
 
     source: IstioService | None = None
     tcp: L4Match | None = None
     udp: L4Match | None = None
-    headers: Mapping[str, StringMatch | None] | None = None
+    headers: Mapping[str, StringMatch] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,10 +285,14 @@ class EgressRule:
 
 @dataclass(frozen=True, slots=True)
 class LoadBalancing:
-    """`name` is ROUND_ROBIN, LEAST_CONN, RANDOM or an unknown number as text; None when nothing is chosen."""
+    """`name` is ROUND_ROBIN, LEAST_CONN, RANDOM or an unknown number as text; None with a custom policy.
+
+    `chosen` is False for `loadBalancing: {}`, which is invalid.
+    """
 
     name: str | None = None
     custom: Opaque | None = None
+    chosen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +325,7 @@ class DestinationPolicy:
 
 @dataclass(frozen=True)
 class IngressRule:
-    """One path of a Kubernetes Ingress, or the kind IngressRule itself; at most one destination port is set."""
+    """One path of a Kubernetes Ingress, or the kind IngressRule; at most one destination port is set."""
 
     destination: IstioService | None = None
     port: int = 0

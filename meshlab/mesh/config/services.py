@@ -169,9 +169,8 @@ def service_from_kubernetes(obj: Mapping[str, Any], domain: str = "cluster.local
         for port in spec.get("ports") or ()
     )
     accounts = [f"spiffe://{each}" for each in _listed(annotations.get(CANONICAL_ACCOUNTS))]
-    accounts += [
-        f"spiffe://{domain}/ns/{namespace}/sa/{each}" for each in _listed(annotations.get(KUBERNETES_ACCOUNTS))
-    ]
+    own = f"spiffe://{domain}/ns/{namespace}/sa/"
+    accounts += [own + each for each in _listed(annotations.get(KUBERNETES_ACCOUNTS))]
     return Service(
         hostname=f"{meta.get('name') or ''}.{namespace}.svc.{domain}",
         address="" if address == "None" else address,
