@@ -1,0 +1,116 @@
+"""`python -m meshlab.addons.prometheus`: the real Prometheus, fitted into a pod.
+
+It finds the program (the lab's tools, else the PATH), rewrites the configuration so that cluster names
+resolve, keeps its data in the pod's folder and then becomes Prometheus by exec. Prometheus is no Python
+program, so the shim that resolves names for the others does not reach it: each scrape job goes through the
+node's forward proxy instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meshlab.errors import ManifestError, MeshlabError, Missing
+
+__all__ = ["Start", "find_program", "main", "plan", "with_proxy"]
+
+#: Port of the node's forward proxy.
+PROXY_PORT = 3128
+PORT = 9090
+
+
+@dataclass(frozen=True)
+class Start:
+    """The command line that starts Prometheus, and the configuration to write before."""
+
+    program: Path
+    arguments: tuple[str, ...]
+    config_file: Path
+    config: str
+    folders: tuple[Path, ...] = field(default=())
+
+
+def find_program(tools: Path, path: str | None = None) -> Path:
+    """Prometheus below `tools` (an unpacked Debian package), else on the PATH. Raises Missing."""
+    for candidate in (tools / "prometheus/usr/bin/prometheus", *sorted(tools.glob("**/bin/prometheus"))):
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return candidate
+    if found := shutil.which("prometheus", path=path):
+        return Path(found)
+    raise Missing("prometheus is not on this machine", why=f"neither below {tools} nor on the PATH",
+                  then="meshlab doctor")
+
+
+def with_proxy(config: Mapping[str, Any], proxy: str) -> dict[str, Any]:
+    """The configuration with `proxy_url` in every scrape job that has none of its own."""
+    jobs = [{"proxy_url": proxy, **job} for job in config.get("scrape_configs") or ()]
+    return {**config, "scrape_configs": jobs}
+
+
+def plan(arguments: Sequence[str], environ: Mapping[str, str], tools: Path) -> Start:
+    """What to start for these arguments in this environment. Raises Missing, ManifestError.
+
+    POD_IP: where to listen; MESHLAB_NODE_IP: whose proxy to use (none: direct); MESHLAB_POD_DIR: where data
+    go; MESHLAB_EXTERNAL_URL: where a browser sees it, behind a hub (inside, paths stay as they are).
+    """
+    import yaml
+
+    program = find_program(tools, environ.get("PATH"))
+    kept = [a for a in arguments if not a.lstrip("-").startswith(("config.file", "web.listen-address"))]
+    wanted = [a for a in arguments if a.lstrip("-").startswith("config.file")]
+    source = Path(wanted[-1].partition("=")[2] if wanted else "/etc/prometheus/prometheus.yml")
+    try:
+        config = yaml.safe_load(source.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ManifestError(f"Prometheus' configuration {source} cannot be read", why=str(error)) from error
+    if not isinstance(config, dict):
+        raise ManifestError(f"Prometheus' configuration {source} is no mapping")
+    if node := environ.get("MESHLAB_NODE_IP"):
+        config = with_proxy(config, f"http://{node}:{PROXY_PORT}")
+    home = Path(environ.get("MESHLAB_POD_DIR") or ".").absolute() / "prometheus"
+    ready = [_modern(argument) for argument in kept]
+    if not any(a.startswith("--storage.tsdb.path") for a in ready):
+        ready.append(f"--storage.tsdb.path={home / 'data'}")
+    assets = program.parent.parent / "share/prometheus/web"
+    if assets.is_dir():  # an unpacked Debian package: its pages are where it is
+        ready.append(f"--web.local-assets={assets}")
+    if external := environ.get("MESHLAB_EXTERNAL_URL"):
+        ready += [f"--web.external-url={external}", "--web.route-prefix=/"]
+    ready.append(f"--web.listen-address={environ.get('POD_IP', '127.0.0.1')}:{PORT}")
+    config_file = home / "prometheus.yml"
+    return Start(program, (f"--config.file={config_file}", *ready), config_file,
+                 yaml.safe_dump(config, sort_keys=False), (home, home / "data"))
+
+
+def _modern(argument: str) -> str:
+    """Flags of 2.0 that have been renamed since."""
+    if argument.startswith("--storage.tsdb.retention="):
+        return argument.replace("retention=", "retention.time=", 1)
+    return argument
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Becomes Prometheus; returns only where that fails."""
+    from meshlab.settings import Settings
+
+    try:
+        start = plan(sys.argv[1:] if argv is None else argv, os.environ, Settings.load().tools)
+        for folder in start.folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        start.config_file.write_text(start.config)
+        # The Go runtime takes a thread per processor and collects lazily; a lab wants it small.
+        environment = {"GOMAXPROCS": "1", "GOGC": "50", **os.environ}
+        os.execve(start.program, [str(start.program), *start.arguments], environment)
+    except (MeshlabError, OSError) as error:
+        print(f"prometheus: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
