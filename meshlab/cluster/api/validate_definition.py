@@ -1,0 +1,128 @@
+"""Rules of CustomResourceDefinitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from meshlab.cluster.api import formats
+from meshlab.cluster.api.causes import Cause, duplicate, forbidden, invalid, required, unsupported
+from meshlab.cluster.api.validate_meta import immutable
+
+__all__ = ["definition"]
+
+Object = Mapping[str, Any]
+NAMES = ("plural", "singular", "kind", "listKind")
+SCOPES = ("Cluster", "Namespaced")
+TYPES = ("array", "boolean", "integer", "number", "object", "string")
+
+
+def definition(obj: Object, old: Object | None) -> list[Cause]:
+    spec = obj.get("spec") or {}
+    causes: list[Cause] = []
+    group, names = spec.get("group") or "", spec.get("names") or {}
+    plural = names.get("plural") or ""
+    name = (obj.get("metadata") or {}).get("name") or ""
+    if name != f"{plural}.{group}":
+        causes.append(invalid("metadata.name", name, "must be spec.names.plural+\".\"+spec.group"))
+    if not group:
+        causes.append(required("spec.group"))
+    elif reasons := formats.dns_subdomain(group):
+        causes.append(invalid("spec.group", group, ",".join(reasons)))
+    elif "." not in group:
+        causes.append(invalid("spec.group", group, "should be a domain with at least one dot"))
+    if spec.get("scope") not in SCOPES:
+        causes.append(unsupported("spec.scope", spec.get("scope") or "", SCOPES))
+    causes += _versions(spec.get("versions") or ())
+    for key in NAMES:
+        value = names.get(key) or ""
+        if not value:
+            causes.append(required(f"spec.names.{key}"))
+        else:
+            # Kinds are compared in lower case.
+            shown = value.lower() if key in ("kind", "listKind") else value
+            reasons = formats.dns1035_label(shown)
+            causes += [invalid(f"spec.names.{key}", value, why) for why in reasons]
+    if names.get("kind") and names.get("kind") == names.get("listKind"):
+        why = "kind and listKind may not be the same"
+        causes.append(invalid("spec.names.listKind", names["listKind"], why))
+    if (spec.get("conversion") or {}).get("strategy") not in ("None", "Webhook"):
+        strategy = (spec.get("conversion") or {}).get("strategy") or ""
+        causes.append(unsupported("spec.conversion.strategy", strategy, ("None", "Webhook")))
+    if old is not None:
+        before = old.get("spec") or {}
+        causes += immutable("spec.group", group, before.get("group"))
+        established = any(
+            c.get("type") == "Established" and c.get("status") == "True"
+            for c in (old.get("status") or {}).get("conditions") or ()
+        )
+        if established:
+            causes += immutable("spec.scope", spec.get("scope"), before.get("scope"))
+            for key in ("plural", "kind"):
+                causes += immutable(f"spec.names.{key}", names.get(key), (before.get("names") or {}).get(key))
+    return causes
+
+
+def _versions(versions: Any) -> list[Cause]:
+    causes: list[Cause] = []
+    seen: set[str] = set()
+    stored = 0
+    for i, version in enumerate(versions):
+        path, name = f"spec.versions[{i}]", version.get("name") or ""
+        stored += bool(version.get("storage"))
+        if reasons := formats.dns1035_label(name):
+            causes += [invalid(f"{path}.name", name, why) for why in reasons]
+        if name in seen:
+            causes.append(duplicate(f"{path}.name", name))
+        seen.add(name)
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        if schema is None:
+            causes.append(required(f"{path}.schema.openAPIV3Schema", "schemas are required"))
+        else:
+            causes += _root(f"{path}.schema.openAPIV3Schema", schema)
+        for j, column in enumerate(version.get("additionalPrinterColumns") or ()):
+            here = f"{path}.additionalPrinterColumns[{j}]"
+            for key in ("name", "type", "jsonPath"):
+                if not column.get(key):
+                    causes.append(required(f"{here}.{key}"))
+            kinds = ("boolean", "date", "integer", "number", "string")
+            if column.get("type") and column["type"] not in kinds:
+                causes.append(unsupported(f"{here}.type", column["type"], kinds))
+    if not versions:
+        causes.append(required("spec.versions", "must have exactly one version marked as storage version"))
+    elif stored != 1:
+        why = "must have exactly one version marked as storage version"
+        causes.append(invalid("spec.versions", list(versions), why))
+    return causes
+
+
+def _root(path: str, schema: Object) -> list[Cause]:
+    if schema.get("type") != "object":
+        if not schema.get("type"):
+            return [required(f"{path}.type", "must not be empty at the root")]
+        return [invalid(f"{path}.type", schema["type"], "must be object at the root")]
+    return _structural(path, schema, root=True)
+
+
+def _structural(path: str, schema: Object, *, root: bool = False) -> list[Cause]:
+    """Every place needs one type, and maps have either properties or values of one kind."""
+    causes: list[Cause] = []
+    kind = schema.get("type") or ""
+    free = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
+    if not kind and not free:
+        causes.append(required(f"{path}.type", "must not be empty for specified object fields"))
+    elif kind and kind not in TYPES:
+        causes.append(unsupported(f"{path}.type", kind, TYPES))
+    if kind == "array" and not schema.get("items"):
+        causes.append(required(f"{path}.items", "must be specified"))
+    if schema.get("properties") and schema.get("additionalProperties"):
+        causes.append(forbidden(f"{path}.additionalProperties", "must not be used at the same time as properties"))
+    for name, child in sorted((schema.get("properties") or {}).items()):
+        if root and name in ("metadata", "apiVersion", "kind"):
+            continue
+        causes += _structural(f"{path}.properties[{name}]", child)
+    if isinstance(schema.get("items"), Mapping):
+        causes += _structural(f"{path}.items", schema["items"])
+    if isinstance(schema.get("additionalProperties"), Mapping):
+        causes += _structural(f"{path}.additionalProperties", schema["additionalProperties"])
+    return causes

@@ -1,0 +1,357 @@
+"""Rules of services, endpoints, ingresses and network policies.
+
+Endpoints on loopback addresses are allowed here and refused by a real server: every address of a lab is one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from meshlab.cluster.api import formats
+from meshlab.cluster.api.causes import Cause, duplicate, forbidden, invalid, required, unsupported
+from meshlab.cluster.api.validate_meta import immutable, labels, selector
+from meshlab.cluster.api.validate_pod import PROTOCOLS, port_or_name
+
+__all__ = ["endpoints", "endpointslice", "ingress", "ingress_class", "network_policy", "service"]
+
+Object = Mapping[str, Any]
+SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+#: A client stays with its pod at most a day.
+AFFINITY_LIMIT = 86400
+PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
+#: A slice holds at most so many endpoints and ports.
+SLICE_LIMIT, SLICE_PORTS = 1000, 20000
+
+
+def service(obj: Object, old: Object | None) -> list[Cause]:
+    spec = obj.get("spec") or {}
+    kind, address, ports = spec.get("type"), spec.get("clusterIP") or "", spec.get("ports") or ()
+    causes: list[Cause] = []
+    if old is not None:
+        causes += _address_update(spec, old.get("spec") or {})
+    if not ports and address != "None" and kind != "ExternalName":
+        causes.append(required("spec.ports"))
+    if kind in ("LoadBalancer", "NodePort") and address == "None":
+        causes.append(invalid("spec.clusterIPs[0]", address, f"may not be set to 'None' for {kind} services"))
+    if kind == "ExternalName":
+        causes += _external_name(spec, address)
+    causes += _service_ports(ports)
+    if spec.get("selector"):
+        causes += labels("spec.selector", spec["selector"])
+    causes += _affinity(spec)
+    if address not in ("", "None") and kind != "ExternalName":
+        causes += [invalid("spec.clusterIPs[0]", address, why) for why in formats.ip(address)]
+    for i, external in enumerate(spec.get("externalIPs") or ()):
+        causes += [invalid(f"spec.externalIPs[{i}]", external, why) for why in formats.ip(external)]
+    if not kind:
+        causes.append(required("spec.type"))
+    elif kind not in SERVICE_TYPES:
+        causes.append(unsupported("spec.type", kind, SERVICE_TYPES))
+    causes += _port_collisions(kind or "", ports)
+    return causes + _traffic_policies(spec, kind or "")
+
+
+def _address_update(spec: Object, before: Object) -> list[Cause]:
+    if "ExternalName" in (spec.get("type"), before.get("type")) or not before.get("clusterIP"):
+        return []
+    if spec.get("clusterIP") == before["clusterIP"]:
+        return []
+    why = "may not change once set"
+    # What a client that merges sends is the first of the addresses; both are named.
+    return [invalid("spec.clusterIPs[0]", [spec.get("clusterIP")], why)]
+
+
+def _external_name(spec: Object, address: str) -> list[Cause]:
+    causes: list[Cause] = []
+    if address:
+        causes.append(forbidden("spec.clusterIPs", "may not be set for ExternalName services"))
+    name = (spec.get("externalName") or "").removesuffix(".")
+    if not name:
+        return [*causes, required("spec.externalName")]
+    return causes + [invalid("spec.externalName", name, why) for why in formats.dns_subdomain(name)]
+
+
+def _service_ports(ports: Sequence[Object]) -> list[Cause]:
+    causes: list[Cause] = []
+    names: set[str] = set()
+    for i, port in enumerate(ports):
+        path, name = f"spec.ports[{i}]", port.get("name") or ""
+        if not name and len(ports) > 1:
+            causes.append(required(f"{path}.name"))
+        elif name:
+            causes += [invalid(f"{path}.name", name, why) for why in formats.dns_label(name)]
+            if name in names:
+                causes.append(duplicate(f"{path}.name", name))
+            names.add(name)
+        number = port.get("port", 0)
+        causes += [invalid(f"{path}.port", number, why) for why in formats.port(number)]
+        protocol = port.get("protocol")
+        if not protocol:
+            causes.append(required(f"{path}.protocol"))
+        elif protocol not in PROTOCOLS:
+            causes.append(unsupported(f"{path}.protocol", protocol, PROTOCOLS))
+        causes += port_or_name(f"{path}.targetPort", port.get("targetPort", 0))
+        if protocol_name := port.get("appProtocol"):
+            causes += [invalid(f"{path}.appProtocol", protocol_name, w) for w in formats.label_key(protocol_name)]
+    return causes
+
+
+def _affinity(spec: Object) -> list[Cause]:
+    affinity, known = spec.get("sessionAffinity"), ("ClientIP", "None")
+    if not affinity:
+        return [required("spec.sessionAffinity")]
+    if affinity not in known:
+        return [unsupported("spec.sessionAffinity", affinity, known)]
+    config = spec.get("sessionAffinityConfig")
+    path = "spec.sessionAffinityConfig"
+    if affinity == "None":
+        return [forbidden(path, "must not be set when session affinity is None")] if config else []
+    seconds = ((config or {}).get("clientIP") or {}).get("timeoutSeconds")
+    if seconds is None:
+        return [required(path, "when session affinity type is ClientIP")]
+    if not 0 < seconds <= AFFINITY_LIMIT:
+        why = f"must be greater than 0 and less than {AFFINITY_LIMIT}"
+        return [invalid(f"{path}.clientIP.timeoutSeconds", seconds, why)]
+    return []
+
+
+def _port_collisions(kind: str, ports: Sequence[Object]) -> list[Cause]:
+    causes: list[Cause] = []
+    seen_nodes: set[tuple[str, int]] = set()
+    seen: set[tuple[str, int]] = set()
+    for i, port in enumerate(ports):
+        number = port.get("nodePort") or 0
+        if number and kind == "ClusterIP":
+            why = "may not be used when `type` is 'ClusterIP'"
+            causes.append(forbidden(f"spec.ports[{i}].nodePort", why))
+    for i, port in enumerate(ports):
+        number, key = port.get("nodePort") or 0, (port.get("protocol", ""), port.get("nodePort") or 0)
+        if number and key in seen_nodes:
+            causes.append(duplicate(f"spec.ports[{i}].nodePort", number))
+        seen_nodes.add(key)
+    for i, port in enumerate(ports):
+        key = (port.get("protocol", ""), port.get("port", 0))
+        if key in seen:
+            value = {"protocol": key[0], "port": key[1], "targetPort": 0}
+            causes.append(duplicate(f"spec.ports[{i}]", value))
+        seen.add(key)
+    return causes
+
+
+def _traffic_policies(spec: Object, kind: str) -> list[Cause]:
+    causes: list[Cause] = []
+    for key in ("externalTrafficPolicy", "internalTrafficPolicy"):
+        value = spec.get(key)
+        if value and value not in ("Cluster", "Local"):
+            causes.append(unsupported(f"spec.{key}", value, ("Cluster", "Local")))
+    outside = kind in ("NodePort", "LoadBalancer") or (kind == "ClusterIP" and spec.get("externalIPs"))
+    if spec.get("externalTrafficPolicy") and not outside:
+        why = "may only be set for externally-accessible services"
+        causes.append(invalid("spec.externalTrafficPolicy", spec["externalTrafficPolicy"], why))
+    policy = spec.get("ipFamilyPolicy")
+    if policy and policy not in ("SingleStack", "PreferDualStack", "RequireDualStack"):
+        known = ("SingleStack", "PreferDualStack", "RequireDualStack")
+        causes.append(unsupported("spec.ipFamilyPolicy", policy, known))
+    return causes
+
+
+def endpoints(obj: Object, _old: Object | None) -> list[Cause]:
+    causes: list[Cause] = []
+    for i, subset in enumerate(obj.get("subsets") or ()):
+        path = f"subsets[{i}]"
+        if not subset.get("addresses") and not subset.get("notReadyAddresses"):
+            causes.append(required(path, "must specify `addresses` or `notReadyAddresses`"))
+        for kind in ("addresses", "notReadyAddresses"):
+            for j, address in enumerate(subset.get(kind) or ()):
+                here, ip = f"{path}.{kind}[{j}]", address.get("ip") or ""
+                causes += [invalid(f"{here}.ip", ip, why) for why in formats.ip(ip)]
+                if name := address.get("hostname"):
+                    causes += [invalid(f"{here}.hostname", name, why) for why in formats.dns_label(name)]
+        ports = subset.get("ports") or ()
+        for j, port in enumerate(ports):
+            here, name = f"{path}.ports[{j}]", port.get("name") or ""
+            if not name and len(ports) > 1:
+                causes.append(required(f"{here}.name"))
+            elif name:
+                causes += [invalid(f"{here}.name", name, why) for why in formats.dns_label(name)]
+            number = port.get("port", 0)
+            causes += [invalid(f"{here}.port", number, why) for why in formats.port(number)]
+            if port.get("protocol") not in PROTOCOLS:
+                causes.append(unsupported(f"{here}.protocol", port.get("protocol"), PROTOCOLS))
+    return causes
+
+
+def endpointslice(obj: Object, old: Object | None) -> list[Cause]:
+    family = obj.get("addressType") or ""
+    causes: list[Cause] = []
+    if not family:
+        causes.append(required("addressType"))
+    elif family not in ("FQDN", "IPv4", "IPv6"):
+        causes.append(unsupported("addressType", family, ("FQDN", "IPv4", "IPv6")))
+    for i, endpoint in enumerate(obj.get("endpoints") or ()):
+        if not endpoint.get("addresses"):
+            causes.append(required(f"endpoints[{i}].addresses", "must contain at least 1 address"))
+        for j, address in enumerate(endpoint.get("addresses") or ()):
+            if family in ("IPv4", "IPv6"):
+                causes += _of_family(f"endpoints[{i}].addresses[{j}]", address, family)
+    names: set[str] = set()
+    for i, port in enumerate(obj.get("ports") or ()):
+        name = port.get("name") or ""
+        if name:
+            causes += [invalid(f"ports[{i}].name", name, why) for why in formats.dns_label(name)]
+        if name in names:
+            causes.append(duplicate(f"ports[{i}].name", name))
+        names.add(name)
+        if port.get("protocol") not in PROTOCOLS:
+            causes.append(unsupported(f"ports[{i}].protocol", port.get("protocol"), PROTOCOLS))
+    if old is not None:
+        causes += immutable("addressType", family, old.get("addressType"))
+    return causes
+
+
+def _of_family(path: str, address: str, family: str) -> list[Cause]:
+    try:
+        if f"IPv{ipaddress.ip_address(address).version}" == family:
+            return []
+    except ValueError:
+        pass  # no address of any family: the same answer
+    return [invalid(path, address, f"must be an {family} address")]
+
+
+def ingress(obj: Object, _old: Object | None) -> list[Cause]:
+    spec = obj.get("spec") or {}
+    causes: list[Cause] = []
+    if not spec.get("rules") and not spec.get("defaultBackend"):
+        why = "either `defaultBackend` or `rules` must be specified"
+        causes.append(invalid("spec", dict(spec), why))
+    if backend := spec.get("defaultBackend"):
+        causes += _backend("spec.defaultBackend", backend)
+    for i, rule in enumerate(spec.get("rules") or ()):
+        path, host = f"spec.rules[{i}]", rule.get("host") or ""
+        if host:
+            causes += _host(f"{path}.host", host)
+        for j, item in enumerate((rule.get("http") or {}).get("paths") or ()):
+            causes += _path(f"{path}.http.paths[{j}]", item)
+        if rule.get("http") is not None and not rule["http"].get("paths"):
+            causes.append(required(f"{path}.http.paths"))
+    for i, tls in enumerate(spec.get("tls") or ()):
+        for j, host in enumerate(tls.get("hosts") or ()):
+            causes += _host(f"spec.tls[{i}].hosts[{j}]", host)
+    if name := spec.get("ingressClassName"):
+        causes += [invalid("spec.ingressClassName", name, why) for why in formats.dns_subdomain(name)]
+    return causes
+
+
+def _host(path: str, host: str) -> list[Cause]:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        shape = formats.wildcard_subdomain if "*" in host else formats.dns_subdomain
+        return [invalid(path, host, why) for why in shape(host)]
+    return [invalid(path, host, "must be a DNS name, not an IP address")]
+
+
+def _path(path: str, item: Object) -> list[Cause]:
+    causes: list[Cause] = []
+    kind, text = item.get("pathType"), item.get("path") or ""
+    if kind is None:
+        causes.append(required(f"{path}.pathType", "pathType must be specified"))
+    elif kind in ("Exact", "Prefix"):
+        if not text.startswith("/"):
+            causes.append(invalid(f"{path}.path", text, "must be an absolute path"))
+        for part in ("//", "/./", "/../", "%2f", "%2F"):
+            if part in text:
+                causes.append(invalid(f"{path}.path", text, f"must not contain '{part}'"))
+        for suffix in ("/..", "/."):
+            if text.endswith(suffix):
+                causes.append(invalid(f"{path}.path", text, f"cannot end with '{suffix}'"))
+    elif kind == "ImplementationSpecific":
+        if text and not text.startswith("/"):
+            causes.append(invalid(f"{path}.path", text, "must be an absolute path"))
+    else:
+        causes.append(unsupported(f"{path}.pathType", kind, PATH_TYPES))
+    return causes + _backend(f"{path}.backend", item.get("backend") or {})
+
+
+def _backend(path: str, backend: Object) -> list[Cause]:
+    service, resource = backend.get("service"), backend.get("resource")
+    if service is not None and resource is not None:
+        return [invalid(path, "", "cannot set both resource and service backends")]
+    if resource is not None:
+        return []
+    if service is None:
+        return [required(path, "port name or number is required")] if backend else [required(path)]
+    causes: list[Cause] = []
+    name, port = service.get("name") or "", service.get("port") or {}
+    if not name:
+        causes.append(required(f"{path}.service.name"))
+    else:
+        causes += [invalid(f"{path}.service.name", name, why) for why in formats.dns1035_label(name)]
+    if port.get("name") and port.get("number"):
+        why = "cannot set both port name & port number"
+        causes.append(invalid(path, "", why))
+    elif port.get("name"):
+        causes += [invalid(f"{path}.service.port.name", port["name"], w) for w in formats.port_name(port["name"])]
+    elif port.get("number"):
+        number = port["number"]
+        causes += [invalid(f"{path}.service.port.number", number, why) for why in formats.port(number)]
+    else:
+        causes.append(required(path, "port name or number is required"))
+    return causes
+
+
+def ingress_class(obj: Object, old: Object | None) -> list[Cause]:
+    spec = obj.get("spec") or {}
+    name = spec.get("controller") or ""
+    causes: list[Cause] = []
+    if old is not None:
+        causes += immutable("spec.controller", name, (old.get("spec") or {}).get("controller") or "")
+    elif not name:
+        causes.append(required("spec.controller"))
+    elif "/" not in name.strip("/"):
+        why = 'must be a domain-prefixed path (such as "acme.io/foo")'
+        causes.append(invalid("spec.controller", name, why))
+    return causes
+
+
+def network_policy(obj: Object, _old: Object | None) -> list[Cause]:
+    spec = obj.get("spec") or {}
+    causes = selector("spec.podSelector", spec.get("podSelector") or {})
+    for kind, peers in (("ingress", "from"), ("egress", "to")):
+        for i, rule in enumerate(spec.get(kind) or ()):
+            for j, port in enumerate(rule.get("ports") or ()):
+                here = f"spec.{kind}[{i}].ports[{j}]"
+                if port.get("protocol") not in PROTOCOLS:
+                    causes.append(unsupported(f"{here}.protocol", port.get("protocol"), PROTOCOLS))
+                if "port" in port:
+                    causes += port_or_name(f"{here}.port", port["port"])
+            for j, peer in enumerate(rule.get(peers) or ()):
+                causes += _peer(f"spec.{kind}[{i}].{peers}[{j}]", peer)
+    for i, kind in enumerate(spec.get("policyTypes") or ()):
+        if kind not in ("Egress", "Ingress"):
+            causes.append(unsupported(f"spec.policyTypes[{i}]", kind, ("Egress", "Ingress")))
+    return causes
+
+
+def _peer(path: str, peer: Object) -> list[Cause]:
+    block = peer.get("ipBlock")
+    causes: list[Cause] = []
+    for key in ("podSelector", "namespaceSelector"):
+        if key in peer:
+            causes += selector(f"{path}.{key}", peer[key])
+    if block is not None:
+        if "podSelector" in peer or "namespaceSelector" in peer:
+            causes.append(forbidden(path, "may not specify both ipBlock and another peer"))
+        cidr = block.get("cidr") or ""
+        if not cidr:
+            return [*causes, required(f"{path}.ipBlock.cidr")]
+        try:
+            ipaddress.ip_network(cidr, strict=False)
+        except ValueError:
+            why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+            causes.append(invalid(f"{path}.ipBlock.cidr", cidr, why))
+    elif not peer:
+        causes.append(required(path, "must specify a peer"))
+    return causes

@@ -1,0 +1,110 @@
+"""Whether an object may be stored: the reasons why not, as a real server words and orders them.
+
+`validate` expects an object that was decoded (`strict`), defaulted (`defaults`) and brought to the version in which
+it is stored (`convert`), as a real server validates its internal version. Custom resources are the matter of
+`structural`; their metadata is checked here all the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from meshlab.cluster.api.causes import Cause
+from meshlab.cluster.api.validate_meta import metadata, metadata_update, name_shape
+
+__all__ = ["Cause", "ResourceLike", "validate"]
+
+Object = Mapping[str, Any]
+Rule = Callable[[Object, Object | None], list[Cause]]
+
+
+class ResourceLike(Protocol):
+    """What these functions need to know of a kind."""
+
+    @property
+    def group(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def plural(self) -> str: ...
+    @property
+    def namespaced(self) -> bool: ...
+
+
+#: Module and function with a kind's own rules, by group and kind.
+RULES: dict[tuple[str, str], tuple[str, str]] = {
+    ("", "ConfigMap"): ("other", "config_map"),
+    ("", "Secret"): ("other", "secret"),
+    ("", "PersistentVolume"): ("other", "volume"),
+    ("", "PersistentVolumeClaim"): ("other", "claim"),
+    ("", "ResourceQuota"): ("other", "quota"),
+    ("", "LimitRange"): ("other", "limit_range"),
+    ("", "Event"): ("other", "event"),
+    ("", "Service"): ("network", "service"),
+    ("", "Endpoints"): ("network", "endpoints"),
+    ("", "ReplicationController"): ("workloads", "replication_controller"),
+    ("apps", "Deployment"): ("workloads", "deployment"),
+    ("apps", "ReplicaSet"): ("workloads", "replicaset"),
+    ("apps", "DaemonSet"): ("workloads", "daemonset"),
+    ("apps", "StatefulSet"): ("workloads", "statefulset"),
+    ("batch", "Job"): ("workloads", "job"),
+    ("batch", "CronJob"): ("workloads", "cronjob"),
+    ("autoscaling", "HorizontalPodAutoscaler"): ("other", "autoscaler"),
+    ("policy", "PodDisruptionBudget"): ("other", "disruption_budget"),
+    ("coordination.k8s.io", "Lease"): ("other", "lease"),
+    ("discovery.k8s.io", "EndpointSlice"): ("network", "endpointslice"),
+    ("networking.k8s.io", "Ingress"): ("network", "ingress"),
+    ("networking.k8s.io", "IngressClass"): ("network", "ingress_class"),
+    ("networking.k8s.io", "NetworkPolicy"): ("network", "network_policy"),
+    ("rbac.authorization.k8s.io", "Role"): ("other", "role"),
+    ("rbac.authorization.k8s.io", "ClusterRole"): ("other", "role"),
+    ("rbac.authorization.k8s.io", "RoleBinding"): ("other", "role_binding"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): ("other", "role_binding"),
+    ("storage.k8s.io", "StorageClass"): ("other", "storage_class"),
+    ("scheduling.k8s.io", "PriorityClass"): ("other", "priority_class"),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): ("other", "webhooks"),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): ("other", "webhooks"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): ("definition", "definition"),
+}
+#: Where the stored version belongs to another group than the one asked.
+HUB_GROUPS = {("extensions", "Ingress"): "networking.k8s.io", ("extensions", "Deployment"): "apps",
+              ("extensions", "ReplicaSet"): "apps", ("extensions", "DaemonSet"): "apps"}  # fmt: skip
+
+
+def validate(
+    obj: Object, resource: ResourceLike, *, old: Object | None = None, subresource: str | None = None
+) -> list[Cause]:
+    """Every reason why `obj` may not be stored; with `old`, why it may not replace that. Empty where it may.
+
+    Metadata's reasons come first. A write to `status` or `scale` is checked for its metadata only: the rest of the
+    object is the stored one.
+    """
+    kind, group = resource.kind, HUB_GROUPS.get((resource.group, resource.kind), resource.group)
+    meta = obj.get("metadata") or {}
+    causes = (
+        metadata(meta, name_shape(group, kind), namespaced=resource.namespaced)
+        if old is None
+        else metadata_update(meta, old.get("metadata") or {})
+    )
+    if subresource is not None:
+        return causes
+    if (group, kind) == ("", "Pod"):
+        return causes + _pod(obj, old)
+    if found := RULES.get((group, kind)):
+        module = importlib.import_module(f"meshlab.cluster.api.validate_{found[0]}")
+        rule: Rule = getattr(module, found[1])
+        causes += rule(obj, old)
+    return causes
+
+
+def _pod(obj: Object, old: Object | None) -> list[Cause]:
+    from meshlab.cluster.api.validate_pod import pod_spec, pod_update
+
+    spec = obj.get("spec") or {}
+    if old is None:
+        return pod_spec("spec", spec)
+    return pod_spec("spec", spec) + pod_update(spec, old.get("spec") or {})
