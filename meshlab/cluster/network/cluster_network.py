@@ -1,0 +1,164 @@
+"""The lab's network as the daemon runs it: watches Services and Endpoints, writes what everybody else reads.
+
+    network = ClusterNetwork(api, settings)
+    await network.start()        # the network file is there when this returns
+    await network.ready()        # service addresses answer
+    await network.stop()
+
+The network file (home/network.json) is for programs with the shim and for agents:
+
+    {"version": 42,                      the resourceVersion up to which it is true; never goes back
+     "low_port_start": 1024,             ports below are really bound 20,000 higher
+     "domain": "cluster.local",
+     "hosts": {"meshlab": "127.40.0.1"}, names that are no services
+     "services": {"default/svcb": …}}    see `services.entry`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from meshlab.cluster.controllers.follow import follow
+from meshlab.cluster.network.addresses import KUBERNETES
+from meshlab.cluster.network.envoy import Resources, resources
+from meshlab.cluster.network.files import replace
+from meshlab.cluster.network.kubeproxy import KubeProxy
+from meshlab.cluster.network.services import Entry, entry
+from meshlab.settings import Settings, unprivileged_port_start
+
+if TYPE_CHECKING:
+    from meshlab.cluster.api.api import Api
+
+__all__ = ["DOMAIN", "NODE_NAME", "ClusterNetwork"]
+
+DOMAIN = "cluster.local"
+NODE_NAME = "meshlab"
+#: Changes are written after this much quiet, and after the second figure at the latest, seconds: a roll-out changes
+#: several objects at once, and whoever waits for its end should not wait for us.
+QUIET, LONGEST = 0.003, 0.025
+#: Pause after a write that failed (a full disk), seconds.
+RETRY = 1.0
+
+Key = tuple[str, str]
+
+
+class ClusterNetwork:
+    """Keeps the network file and kube-proxy in step with the API's services."""
+
+    def __init__(self, api: Api, settings: Settings) -> None:
+        self._api, self._settings = api, settings
+        self.proxy = KubeProxy(settings)
+        self._low = unprivileged_port_start()
+        self._services: dict[Key, Mapping[str, Any]] = {}
+        self._endpoints: dict[Key, Mapping[str, Any]] = {}
+        self._texts: dict[str, str] = {}
+        self._resources: dict[str, Resources] = {}
+        self._stale: set[Key] = set()
+        self._changed = asyncio.Event()
+        self._revision = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Write the network file and start kube-proxy. Raises Missing where there is no Envoy."""
+        self.proxy.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for kind, changed in (("Service", self._service), ("Endpoints", self._endpoint)):
+            items, revision = self._api.list(self._api.kinds(kind))
+            self._revision = max(self._revision, revision)
+            for item in items:
+                changed("ADDED", item)
+        self._write()
+        await self.proxy.start()
+        self._tasks = [
+            asyncio.create_task(follow(self._api, self._api.kinds("Service"), self._service), name="network: services"),
+            asyncio.create_task(follow(self._api, self._api.kinds("Endpoints"), self._endpoint),
+                                name="network: endpoints"),
+            asyncio.create_task(self._writer(), name="network: writer"),
+        ]
+
+    async def ready(self, timeout: float = 10.0) -> None:
+        """Until service addresses answer. Raises WaitTimeout."""
+        await self.proxy.ready(timeout)
+
+    async def stop(self) -> None:
+        """Stop watching and end kube-proxy; the network file stays. Stopping twice is harmless."""
+        await self._unwatch()
+        await self.proxy.stop()
+
+    async def leave(self) -> None:
+        """Stop watching and let kube-proxy run, for the next daemon to adopt."""
+        await self._unwatch()
+        self.proxy.leave()
+
+    async def _unwatch(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def _service(self, event: str, service: Mapping[str, Any]) -> None:
+        self._note(self._services, event, service)
+
+    def _endpoint(self, event: str, endpoints: Mapping[str, Any]) -> None:
+        self._note(self._endpoints, event, endpoints)
+
+    def _note(self, kept: dict[Key, Mapping[str, Any]], event: str, obj: Mapping[str, Any]) -> None:
+        key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
+        if event == "DELETED":
+            kept.pop(key, None)
+        elif kept.get(key) is obj:
+            return  # the list said so already
+        else:
+            kept[key] = obj
+        self._revision = max(self._revision, int(obj["metadata"].get("resourceVersion") or 0))
+        self._stale.add(key)
+        self._changed.set()
+
+    def _entry(self, key: Key) -> Entry | None:
+        service = self._services.get(key)
+        if service is None:
+            return None
+        found = entry(service, self._endpoints.get(key))
+        if key == KUBERNETES and not any(found["endpoints"].values()):
+            # Needed by the very programs that would write its Endpoints.
+            here = [[self._settings.network.node, self._settings.api_port]]
+            found["endpoints"] = dict.fromkeys(found["endpoints"], here)
+        return found
+
+    def _write(self) -> None:
+        """Write what changed. OSError leaves the files of before, and what changed stale."""
+        for key in self._stale:
+            name, found = "/".join(key), self._entry(key)
+            if found is None:
+                self._texts.pop(name, None)
+                self._resources.pop(name, None)
+                continue
+            self._texts[name] = json.dumps(found, separators=(",", ":"))
+            self._resources[name] = resources(name, found, node=self._settings.network.node, domain=DOMAIN,
+                                              low_port_start=self._low)
+        head = json.dumps({"version": self._revision, "low_port_start": self._low, "domain": DOMAIN,
+                           "hosts": {NODE_NAME: self._settings.network.node}})
+        # Entries are kept as text: a change of one service does not encode a thousand others.
+        body = ",\n".join(f"{json.dumps(name)}:{self._texts[name]}" for name in sorted(self._texts))
+        replace(self._settings.network_file, f'{head[:-1]}, "services": {{\n{body}\n}}}}\n')
+        self.proxy.write(self._resources)
+        self._stale.clear()
+
+    async def _writer(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._changed.wait()
+            latest = loop.time() + LONGEST
+            while self._changed.is_set() and (left := latest - loop.time()) > 0:
+                self._changed.clear()
+                await asyncio.sleep(min(QUIET, left))
+            self._changed.clear()
+            try:
+                self._write()
+            except OSError as error:
+                print(f"the network file could not be written, trying again: {error}", file=sys.stderr, flush=True)
+                self._changed.set()
+                await asyncio.sleep(RETRY)

