@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from meshlab.notebook.inside import Inside
     from meshlab.notebook.lesson import Lesson
     from meshlab.notebook.liveplot import LivePlot
+    from meshlab.notebook.picture import Picture
     from meshlab.notebook.traffic import LoadSwitch, by_version
     from meshlab.notebook.until import until
     from meshlab.notebook.weights import WeightSlider
@@ -32,6 +33,7 @@ _HOME = {
     "Lesson": "lesson",
     "LivePlot": "liveplot",
     "LoadSwitch": "traffic",
+    "Picture": "picture",
     "Problem": "exercise",
     "Split": "chance",
     "Verdict": "exercise",
@@ -53,6 +55,7 @@ __all__ = [
     "Lesson",
     "LivePlot",
     "LoadSwitch",
+    "Picture",
     "Problem",
     "Split",
     "Verdict",

@@ -17,6 +17,8 @@ __all__ = ["export", "foreign"]
 #: Scripts of the template, remote ones (MathJax, RequireJS) and inline ones: nothing on the page needs them.
 _SCRIPT = re.compile(r"<script\b.*?</script\s*>", re.DOTALL | re.IGNORECASE)
 _STYLESHEET = re.compile(r'<link\b[^>]*rel="stylesheet"[^>]*>', re.IGNORECASE)
+#: Links from lesson to lesson: on the pages they lead to pages.
+_LESSON = re.compile(r'(<a\b[^>]*\bhref="[^":/#]+)\.ipynb(?=["#])')
 #: What a browser fetches by itself, as opposed to links that a reader follows.
 _FETCHED = re.compile(
     r"""(?:<(?:script|img|iframe|embed|source|video|audio|object|input)\b[^>]*?\b(?:src|data)\s*=\s*|"""
@@ -35,6 +37,7 @@ def export(notebook: Path, page: Path, *, title: str = "") -> Path:
     exporter.exclude_output_prompt = True
     text, _ = exporter.from_notebook_node(book, resources={"metadata": {"name": title or notebook.stem}})
     text = _STYLESHEET.sub("", _SCRIPT.sub("", text))
+    text = _LESSON.sub(r"\1.html", text)
     text = text.replace("<html>", '<html lang="en">', 1)
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8")

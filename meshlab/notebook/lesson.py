@@ -58,8 +58,19 @@ class Lesson:
         lab.report(f"lesson {name}: the lab is as this lesson needs it")
         return cls(lab, name, found)
 
-    def end(self) -> None:
-        """Put back what the lesson changed, say what that was, and check that nothing is left of it."""
+    def end(self, *, keep: Iterable[str] = ()) -> None:
+        """Put back what the lesson changed, say what that was, and check that nothing is left of it.
+
+        `keep` names Deployments and Services that the lesson brought up on purpose and the next ones use: they
+        stay even if they were not found. What was found is put back all the same.
+        """
+        kept = set(keep)
+        brought = {
+            key: made
+            for key, made in self.lab.checkpoint().objects.items()
+            if key not in self.found.objects and key[2] in kept and key[0] in ("Deployment", "Service")
+        }
+        self.found = Checkpoint({**self.found.objects, **brought})
         changes = self.lab.restore(self.found)
         for change in changes:
             self.lab.report(change)

@@ -10,6 +10,8 @@ from meshlab.notebook.execute import Lesson, execute, execute_all, index_page, l
 from meshlab.notebook.export import foreign
 from meshlab.notebook.snapshot import snapshot
 
+LINKS = """import IPython.display as d
+d.display(d.HTML('<a href="01-x.ipynb">next</a> <a href="https://a.example/b.ipynb">elsewhere</a>'))"""
 CONTROLS = """
 from meshlab.notebook import WeightSlider, EgressSwitch, LivePlot, claim
 from notebook_fakes import FakeLab
@@ -39,7 +41,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("here")
 def test_a_lesson_becomes_a_page_that_fetches_nothing_and_shows_its_controls(tmp_path: Path) -> None:
-    lesson = execute(book(tmp_path / "00-a.ipynb", CONTROLS), tmp_path / "out", deadline=120)
+    lesson = execute(book(tmp_path / "00-a.ipynb", CONTROLS, LINKS), tmp_path / "out", deadline=120)
     assert lesson.passed, lesson.error
     page = lesson.page.read_text()
     assert foreign(page) == []
@@ -49,6 +51,7 @@ def test_a_lesson_becomes_a_page_that_fetches_nothing_and_shows_its_controls(tmp
     assert "requests by version" in page and "<svg" in page  # the live picture
     assert "weights are 70/30" in page
     assert "weight: 30" in page  # the YAML
+    assert 'href="01-x.html"' in page and 'href="https://a.example/b.ipynb"' in page  # to lessons, and away
     assert "widget-view" not in page and "live in the notebook only" not in page
 
 

@@ -1,0 +1,80 @@
+"""Every lesson as a learner runs it, on a real lab: without a browser, with its exercises solved."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from meshlab.lab import Lab
+from meshlab.notebook.execute import execute, lessons
+from meshlab.notebook.export import foreign
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Backwards, because the lessons must run in any order; `meshlab workbook --html` runs them forwards.
+BOOKS = lessons(ROOT / "notebooks")[::-1]
+#: In front of a solution: the answer that the notebook comes with must not be right already.
+UNSOLVED = """
+from meshlab.notebook.exercise import Outcome
+assert _.outcome is not Outcome.RIGHT, f"unsolved, and yet {_}"
+"""
+SOLVED = """
+assert _.outcome is Outcome.RIGHT, f"the solution is judged: {_}"
+"""
+
+
+def solved(path: Path, folder: Path) -> Path:
+    """A copy of the lesson in which each exercise is answered by the solution in its cell's metadata."""
+    book = nbformat.read(path, as_version=4)
+    cells: list[NotebookNode] = []
+    for cell in book.cells:
+        cells.append(cell)
+        if solution := cell.metadata.get("meshlab", {}).get("solution"):
+            cells += [nbformat.v4.new_code_cell(source) for source in (UNSOLVED, solution, SOLVED)]
+    book.cells = cells
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(book, folder / path.name)
+    return folder / path.name
+
+
+def outputs(path: Path) -> list[NotebookNode]:
+    return [output for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])]
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_a_lesson_runs_and_leaves_the_lab_as_it_found_it(path: Path, lab: Lab, tmp_path: Path) -> None:
+    before = lab.checkpoint()
+    lesson = execute(solved(path, tmp_path / "in"), tmp_path / "out")
+    assert lesson.passed, lesson.error
+    page = lesson.page.read_text()
+    assert foreign(page) == []
+    assert "live in the notebook only" not in page and "was not saved" not in page
+    complaints = [
+        output.text
+        for output in outputs(tmp_path / "out" / path.name)
+        if output.output_type == "stream" and ("Traceback" in output.text or "Warning" in output.text)
+    ]
+    assert complaints == []
+    assert lab.checkpoint() == before
+    assert not (lab.settings.home / "lesson.json").exists()
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_a_lesson_tells_what_one_learns_needs_and_gets_next(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    first, last = cells[0].source, "\n".join(cell.source for cell in cells[-3:])
+    assert first.startswith(f"# {path.stem[:2]} · ")
+    for part in ("**After this lesson you can**", "**You need**", "**Time:**"):
+        assert part in first, part
+    assert "## Recap" in last and "**Next:**" in last
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_links_between_lessons_lead_somewhere(path: Path) -> None:
+
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    links = re.findall(r"\]\(([^)#:]+\.ipynb)\)", text)
+    assert [link for link in links if not (path.parent / link).exists()] == []
