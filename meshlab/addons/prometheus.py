@@ -1,6 +1,6 @@
 """`python -m meshlab.addons.prometheus`: the real Prometheus, fitted into a pod.
 
-It finds the program (the lab's tools, else the PATH), rewrites the configuration so that cluster names
+It rewrites the configuration so that cluster names
 resolve, keeps its data in the pod's folder and then becomes Prometheus by exec. Prometheus is no Python
 program, so the shim that resolves names for the others does not reach it: each scrape job goes through the
 node's forward proxy instead.
@@ -9,16 +9,15 @@ node's forward proxy instead.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meshlab.errors import ManifestError, MeshlabError, Missing
+from meshlab.errors import ManifestError, MeshlabError
 
-__all__ = ["Start", "find_program", "main", "plan", "with_proxy"]
+__all__ = ["Start", "main", "plan", "with_proxy"]
 
 #: Port of the node's forward proxy.
 PROXY_PORT = 3128
@@ -36,32 +35,20 @@ class Start:
     folders: tuple[Path, ...] = field(default=())
 
 
-def find_program(tools: Path, path: str | None = None) -> Path:
-    """Prometheus below `tools` (an unpacked Debian package), else on the PATH. Raises Missing."""
-    for candidate in (tools / "prometheus/usr/bin/prometheus", *sorted(tools.glob("**/bin/prometheus"))):
-        if candidate.is_file() and os.access(candidate, os.X_OK):
-            return candidate
-    if found := shutil.which("prometheus", path=path):
-        return Path(found)
-    raise Missing("prometheus is not on this machine", why=f"neither below {tools} nor on the PATH",
-                  then="meshlab doctor")
-
-
 def with_proxy(config: Mapping[str, Any], proxy: str) -> dict[str, Any]:
     """The configuration with `proxy_url` in every scrape job that has none of its own."""
     jobs = [{"proxy_url": proxy, **job} for job in config.get("scrape_configs") or ()]
     return {**config, "scrape_configs": jobs}
 
 
-def plan(arguments: Sequence[str], environ: Mapping[str, str], tools: Path) -> Start:
-    """What to start for these arguments in this environment. Raises Missing, ManifestError.
+def plan(arguments: Sequence[str], environ: Mapping[str, str], program: Path) -> Start:
+    """How to start `program` for these arguments in this environment. Raises ManifestError.
 
     POD_IP: where to listen; MESHLAB_NODE_IP: whose proxy to use (none: direct); MESHLAB_POD_DIR: where data
     go; MESHLAB_EXTERNAL_URL: where a browser sees it, behind a hub (inside, paths stay as they are).
     """
     import yaml
 
-    program = find_program(tools, environ.get("PATH"))
     kept = [a for a in arguments if not a.lstrip("-").startswith(("config.file", "web.listen-address"))]
     wanted = [a for a in arguments if a.lstrip("-").startswith("config.file")]
     source = Path(wanted[-1].partition("=")[2] if wanted else "/etc/prometheus/prometheus.yml")
@@ -97,10 +84,12 @@ def _modern(argument: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Becomes Prometheus; returns only where that fails."""
+    from meshlab.doctor import find_prometheus
     from meshlab.settings import Settings
 
     try:
-        start = plan(sys.argv[1:] if argv is None else argv, os.environ, Settings.load().tools)
+        start = plan(sys.argv[1:] if argv is None else argv, os.environ,
+                     find_prometheus(Settings.load()))
         for folder in start.folders:
             folder.mkdir(parents=True, exist_ok=True)
         start.config_file.write_text(start.config)

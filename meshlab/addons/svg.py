@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from meshlab.addons.scale import clock, human, nice_ticks, span_of, time_ticks
 
@@ -157,8 +158,16 @@ def bar_chart(
     return _frame(width, height, title, words, "".join(parts))
 
 
-def waterfall(spans: Sequence[Bar], *, title: str = "", width: int = 720) -> str:
-    """Spans of a trace, one row each, on one time axis (milliseconds). Rows are drawn in the order given."""
+def waterfall(trace: Sequence[Bar | Mapping[str, Any]], *, title: str = "", width: int = 720) -> str:
+    """Spans of a trace, one row each, on one time axis (milliseconds).
+
+    Bars are drawn in the order given; Zipkin's own spans (version 2, as its API gives them) as a tree.
+    """
+    spans = [span for span in trace if isinstance(span, Bar)]
+    if len(spans) < len(trace):
+        from meshlab.addons.spans import bars  # which builds on this module
+
+        spans = bars([dict(span) for span in trace if not isinstance(span, Bar)])
     rows, top = 22, 40 if title else 22
     height = top + rows * max(len(spans), 1) + 6
     if not spans:
