@@ -1,0 +1,241 @@
+"""Bodies: what a client sends becomes a dict, what it wants to accept decides what it gets.
+
+An answer is an object, a list, a Table or only metadata. Stored JSON is sent as it is wherever possible.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from meshlab.cluster.api.kinds import Kinds
+from meshlab.cluster.api.listing import Page
+from meshlab.cluster.api.registry import Resource
+from meshlab.cluster.api.status import BadRequest, NotAcceptable, UnsupportedMediaType
+from meshlab.cluster.api.store import Entry, encode
+
+__all__ = ["Form", "Renderer", "accepted", "decode_body", "parse_json"]
+
+Object = dict[str, Any]
+
+JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+ENVELOPE = b"k8s\0"
+GO_TYPE = (
+    'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+)
+#: Media types as the 406 of a real server lists them.
+SUPPORTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a client accepts: `as_` is "", Table, PartialObjectMetadata or a discovery list."""
+
+    as_: str = ""
+    version: str = ""
+    yaml: bool = False
+
+    @property
+    def content_type(self) -> str:
+        return YAML if self.yaml else JSON
+
+
+def accepted(header: str | None, known: Iterable[str] = ("Table", "PartialObjectMetadata")) -> Form:
+    """The first form of an Accept header that we have. Raises NotAcceptable."""
+    if not header:
+        return Form()
+    for entry in header.split(","):
+        media, *params = (part.strip() for part in entry.split(";"))
+        values = dict(p.split("=", 1) for p in params if "=" in p)
+        if media not in (JSON, YAML, "application/*", "*/*"):
+            continue
+        if (kind := values.get("as", "")) and kind.removesuffix("List") not in known and kind not in known:
+            continue
+        if kind and values.get("v") not in ("v1", "v1beta1", "v2", "v2beta1"):
+            continue
+        name = kind if kind in known else kind.removesuffix("List")
+        return Form(name, values.get("v", ""), media == YAML)
+    raise NotAcceptable(f"only the following media types are accepted: {SUPPORTED}", details={})
+
+
+# What comes in
+
+
+def decode_body(body: bytes, content_type: str, resource: Resource | None) -> Any:
+    """The value in a request's body. Raises BadRequest or UnsupportedMediaType."""
+    media = content_type.partition(";")[0].strip().lower()
+    kind = resource.kind if resource else "object"
+    if media in (PROTOBUF,) or (not media and body.startswith(ENVELOPE)):
+        from meshlab.cluster.api import protobuf
+
+        return protobuf.decode(body)
+    if media in (YAML, "application/x-yaml", "text/yaml") or media.endswith("+yaml"):
+        return _parse_yaml(body, kind)
+    # `kubectl scale --current-replicas` sends no type at all.
+    if media in ("", JSON, "application/octet-stream", "*/*") or media.endswith("+json"):
+        return parse_json(body, kind)
+    raise UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {SUPPORTED}"
+    )
+
+
+def parse_json(body: bytes, kind: str) -> Any:
+    """JSON; the errors are worded as Go words them."""
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise BadRequest(_unrecognized(kind, _syntax(body, error), body)) from None
+
+
+def object_body(value: Any, resource: Resource, body: bytes) -> Object:
+    """That a body is an object."""
+    if isinstance(value, dict):
+        return value
+    words: dict[type, str] = {str: "string", bool: "bool", int: "number", float: "number", list: "array"}
+    if value is None:
+        return {}
+    why = f"json: cannot unmarshal {words[type(value)]} into Go value of type {GO_TYPE}"
+    raise BadRequest(_unrecognized(resource.kind, why, body))
+
+
+def _parse_yaml(body: bytes, kind: str) -> Any:
+    if body.lstrip().startswith(b"{"):
+        try:
+            return json.loads(body)
+        except ValueError:
+            pass  # flow-style YAML looks like JSON
+    import yaml
+
+    try:
+        value = yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        return json.loads(json.dumps(value, default=_yaml_value))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise BadRequest(f"error converting YAML to JSON: {error}") from None
+
+
+def _yaml_value(value: Any) -> str:
+    """YAML reads dates where Kubernetes means text."""
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    raise TypeError(f"cannot use a {type(value).__name__}")
+
+
+def _unrecognized(kind: str, why: str, body: bytes) -> str:
+    return (
+        f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
+        f"json parse error: {why} ({_summary(body)})"
+    )
+
+
+def _summary(body: bytes, longest: int = 30) -> str:
+    if not body:
+        return "<empty>"
+    cut = body[:longest]
+    text = cut.decode("utf-8", "replace") if body[:1] == b"{" else cut.hex()
+    return text + (" ..." if len(body) > longest else "")
+
+
+def _syntax(body: bytes, error: ValueError) -> str:
+    at = getattr(error, "pos", None)
+    text = body.decode("utf-8", "replace")
+    if at is None or at >= len(text.rstrip()):
+        return "unexpected end of JSON input"
+    where = "looking for beginning of value" if "Expecting value" in str(error) else "in JSON document"
+    if "property name" in str(error):
+        where = "looking for beginning of object key string"
+    elif "Extra data" in str(error):
+        where = "after top-level value"
+    return f"invalid character '{text[at]}' {where}"
+
+
+# What goes out
+
+
+class Renderer:
+    """Turns stored objects into the bodies of answers."""
+
+    def __init__(self, types: Kinds) -> None:
+        self.types = types
+
+    def one(self, resource: Resource, entry: Entry, form: Form, include: str = "") -> bytes:
+        """A stored object."""
+        if form == Form() and resource.api_version == resource.stored_as:
+            return entry.data + b"\n"
+        return self.object(resource, self.types.from_storage(resource, entry.obj), form, include)
+
+    def object(self, resource: Resource, obj: Object, form: Form, include: str = "") -> bytes:
+        """Any object, by form; Statuses and subresources' kinds stay what they are."""
+        if form.as_ and obj.get("kind") == resource.kind:
+            if form.as_ == "Table":
+                meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+                obj = self.table(resource, [obj], form, include) | {"metadata": meta}
+            else:
+                obj = partial(obj, form.version)
+        return dump(obj, form)
+
+    def page(self, resource: Resource, page: Page, form: Form, include: str = "") -> bytes:
+        """A list, from one page."""
+        meta: Object = {"resourceVersion": str(page.revision)}
+        if page.token:
+            meta["continue"] = page.token
+        if page.remaining is not None:
+            meta["remainingItemCount"] = page.remaining
+        if form.as_ == "Table":
+            objects = [self.types.from_storage(resource, e.obj) for e in page.entries]
+            return dump(self.table(resource, objects, form, include) | {"metadata": meta}, form)
+        if form.as_:
+            items = [partial(self.types.from_storage(resource, e.obj), form.version) for e in page.entries]
+            kind, version = "PartialObjectMetadataList", f"meta.k8s.io/{form.version}"
+            return dump({"kind": kind, "apiVersion": version, "metadata": meta, "items": items}, form)
+        stored = resource.api_version == resource.stored_as
+        if stored and not form.yaml:
+            head = encode({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": meta})
+            rows = b",".join(self._item(resource, page.entries))
+            return head[:-1] + b',"items":[' + rows + b"]}\n"
+        objects = [self.types.from_storage(resource, e.obj) for e in page.entries]
+        if not resource.custom:
+            objects = [{k: v for k, v in o.items() if k not in ("kind", "apiVersion")} for o in objects]
+        return dump({
+            "kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": meta, "items": objects,
+        }, form)
+
+    def _item(self, resource: Resource, entries: Iterable[Entry]) -> Iterable[bytes]:
+        if resource.custom:
+            return (e.data for e in entries)
+        # Items of built-in lists do not repeat kind and apiVersion, which begin every stored object.
+        head = encode({"kind": resource.kind, "apiVersion": resource.api_version})[:-1] + b","
+        size = len(head)
+        return (
+            b"{" + e.data[size:] if e.data.startswith(head)
+            else encode({k: v for k, v in e.obj.items() if k not in ("kind", "apiVersion")})
+            for e in entries
+        )
+
+    def table(self, resource: Resource, objects: list[Object], form: Form, include: str = "") -> Object:
+        """kubectl's columns. `include` is None, Metadata or Object: what each row carries along."""
+        from meshlab.cluster.api.table import table
+
+        columns = self.types.definitions.version(resource).columns if resource.custom else None
+        made = table(
+            resource, objects, include=include or "Metadata", now=datetime.now(UTC), crd_columns=columns
+        )
+        made["apiVersion"] = f"meta.k8s.io/{form.version or 'v1'}"
+        return made
+
+
+def partial(obj: Mapping[str, Any], version: str) -> Object:
+    return {
+        "kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{version or 'v1'}", "metadata": obj["metadata"],
+    }
+
+
+def dump(obj: Any, form: Form = Form()) -> bytes:
+    if form.yaml:
+        import yaml
+
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        return yaml.dump(obj, Dumper=dumper, sort_keys=True, default_flow_style=False).encode()
+    return encode(obj) + b"\n"

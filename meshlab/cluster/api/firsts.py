@@ -1,0 +1,62 @@
+"""Objects that every cluster has from its first second: namespaces, and the API server as a service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meshlab.cluster.api.api import Api
+
+__all__ = ["ensure_firsts"]
+
+Object = dict[str, Any]
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+
+def ensure_firsts(api: Api, host: str, port: int) -> None:
+    """Creates what is missing, and points default/kubernetes at host:port. Idempotent."""
+    namespaces = api.kinds("Namespace")
+    for name in NAMESPACES:
+        if api.find(namespaces, None, name) is None:
+            api.create(namespaces, None, {
+                "kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}
+            })
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    _ensure(api, {
+        "kind": "Service", "apiVersion": "v1",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "spec": {
+            "type": "ClusterIP", "clusterIP": f"{api.network.services}.0.1",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+        },
+    })
+    _ensure(api, {
+        "kind": "Endpoints", "apiVersion": "v1",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{
+            "addresses": [{"ip": host}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }],
+    })
+    _ensure(api, {
+        "kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    })
+
+
+def _ensure(api: Api, obj: Object) -> None:
+    resource = api.resource(obj["apiVersion"], obj["kind"])
+    meta = obj["metadata"]
+    live = api.find(resource, meta["namespace"], meta["name"])
+    if live is None:
+        api.create(resource, meta["namespace"], obj)
+    elif obj["kind"] != "Service":
+        change = {k: v for k, v in obj.items() if k in ("subsets", "endpoints", "ports")}
+        api.patch(resource, meta["namespace"], meta["name"], change, "merge")

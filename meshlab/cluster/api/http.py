@@ -1,0 +1,177 @@
+"""The API server's HTTP side: TLS, authentication, and who handles which path.
+
+It is a thin layer: a request becomes a call of `Api`, an `ApiError` becomes its Status. aiohttp's low-level server is
+used without its application, router and middlewares, which would take a third of a request's time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import ssl
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from meshlab.cluster.api.api import Api
+from meshlab.cluster.api.auth import Auth, User
+from meshlab.cluster.api.codec import accepted, dump
+from meshlab.cluster.api.discovery import AGGREGATED, Discovery, version_info
+from meshlab.cluster.api.proxy import Proxy
+from meshlab.cluster.api.request import NoSuchPath, target_of
+from meshlab.cluster.api.status import ApiError, InternalError, NotFound, Unauthorized
+from meshlab.cluster.api.streams import Kubelet
+from meshlab.cluster.api.verbs import Verbs
+
+__all__ = ["Server"]
+
+log = logging.getLogger(__name__)
+
+#: Paths that anybody may read.
+PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
+#: Bytes of a request's body; a real server takes 3 MB.
+LARGEST_BODY = 3 * 1024 * 1024
+#: Seconds that requests under way get when the server stops; watches are ended before.
+SHUTDOWN = 1.0
+
+
+class TooLarge(ApiError):
+    code, reason = 413, "RequestEntityTooLarge"
+
+
+class Server:
+    """Serves an Api. `start()` listens and returns; `stop()` ends every watch and connection."""
+
+    def __init__(self, api: Api, auth: Auth, listener: socket.socket, kubelet: Kubelet | None = None) -> None:
+        """`listener` is a bound socket; whoever binds it knows whether the address is free."""
+        self.api, self.auth = api, auth
+        self._listener = listener
+        self.host, self.port = listener.getsockname()[:2]
+        self.discovery = Discovery(api.registry, f"{self.host}:{self.port}")
+        self.proxy = Proxy(api, kubelet)
+        self.verbs = Verbs(api, auth, self.proxy, kubelet)
+        self._runner: web.ServerRunner | None = None
+
+    @property
+    def kubelet(self) -> Kubelet | None:
+        return self.verbs.kubelet
+
+    @kubelet.setter
+    def kubelet(self, kubelet: Kubelet | None) -> None:
+        self.verbs.kubelet = self.proxy.kubelet = kubelet
+
+    async def start(self, certificate: ssl.SSLContext | None) -> None:
+        """Listens; with TLS if there is a certificate."""
+        server = web.Server(
+            self.handle, handler_cancellation=True, access_log=None, keepalive_timeout=75.0,
+            max_line_size=65536, max_field_size=65536, client_max_size=LARGEST_BODY, auto_decompress=True,
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN, handle_signals=False)
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._listener, ssl_context=certificate, backlog=512).start()
+
+    async def stop(self) -> None:
+        self.api.hub.close()
+        await self.proxy.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request; never raises but for cancellation."""
+        try:
+            return await self._route(request)
+        except NoSuchPath:
+            return web.Response(status=404, body=b"404 page not found\n", content_type="text/plain")
+        except ApiError as error:
+            return failure(error)
+        except (ConnectionError, asyncio.CancelledError):
+            raise  # the client went away
+        except web.HTTPRequestEntityTooLarge:
+            return failure(TooLarge(f"limit is {LARGEST_BODY}", details={}))
+        except Exception as error:
+            log.exception("%s %s", request.method, request.path)
+            return failure(InternalError.because(f"{type(error).__name__}: {error}"))
+
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        path = unquote(path) if "%" in path else path
+        user = self.auth.user(request.headers.get("Authorization"))
+        if path.rstrip("/") in PUBLIC or path.startswith(("/livez/", "/readyz/")):
+            return self._public(path.rstrip("/"), request)
+        if user is None:
+            raise Unauthorized
+        if path.startswith(("/api/", "/apis/")) and (document := self._discovery(path, request)):
+            return document
+        if path.startswith(("/api/", "/apis/")):
+            return await self.verbs.handle(request, target_of(path, self.api.registry), user)
+        return self._elsewhere(path, request, user)
+
+    def _public(self, path: str, request: web.BaseRequest) -> web.Response:
+        if path == "/version":
+            return web.Response(body=json.dumps(version_info(), indent=2).encode(), content_type="application/json")
+        body = b"ok"
+        if "verbose" in request.query:
+            body = b"[+]ping ok\n[+]store ok\n" + path.strip("/").encode() + b" check passed\n"
+        return web.Response(body=body, content_type="text/plain")
+
+    def _discovery(self, path: str, request: web.BaseRequest) -> web.Response | None:
+        if path.rstrip("/").count("/") > 3:
+            return None
+        document = self.discovery.document(path)
+        if document is None:
+            return None
+        if request.method not in ("GET", "HEAD"):
+            return None
+        return web.Response(body=dump(document), content_type="application/json")
+
+    def _elsewhere(self, path: str, request: web.BaseRequest, user: User) -> web.Response:
+        """/api, /apis, OpenAPI and the list of paths."""
+        if path in ("/api", "/apis"):
+            form = accepted(request.headers.get("Accept"), ("APIGroupDiscoveryList",))
+            if form.as_ and form.version in ("v2", "v2beta1"):
+                document = self.discovery.document(path, form.version)
+                headers = {"Content-Type": AGGREGATED.format(form.version), "Vary": "Accept"}
+                return web.Response(body=dump(document), headers=headers)
+            return web.Response(body=dump(self.discovery.document(path)), content_type="application/json")
+        if path == "/":
+            groups = self.api.registry.groups()
+            paths = ["/api", *(f"/api/{v}" for v in groups[""]), "/apis"]
+            paths += [f"/apis/{g}/{v}" for g, versions in groups.items() if g for v in versions]
+            paths += ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+            return web.Response(body=dump({"paths": paths}), content_type="application/json")
+        if path.startswith("/openapi/"):
+            return self._openapi(path.removeprefix("/openapi/").strip("/"))
+        raise NoSuchPath("404 page not found")
+
+    def _openapi(self, path: str) -> web.Response:
+        from meshlab.cluster.api import openapi
+
+        if path == "v2":
+            # kubectl asks for it in protobuf only; JSON breaks it.
+            kind = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+            return web.Response(body=openapi.v2_protobuf(), headers={"Content-Type": kind})
+        if path == "v3":
+            return web.Response(body=dump(openapi.v3_index(self.api.registry)), content_type="application/json")
+        match path.split("/"):
+            case ["v3", "api", version]:
+                group = ""
+            case ["v3", "apis", group, version]:
+                pass
+            case _:
+                raise NoSuchPath("404 page not found")
+        if version not in self.api.registry.groups().get(group, ()):
+            raise NotFound.path()
+        document = openapi.v3_document(group, version, self.api.registry)
+        return web.Response(body=dump(document), content_type="application/json")
+
+
+def failure(error: ApiError) -> web.Response:
+    """The Status of an error."""
+    headers = {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="meshlab"'
+    return web.Response(
+        status=error.code, body=dump(error.status()), content_type="application/json", headers=headers
+    )

@@ -1,0 +1,177 @@
+"""The service and pod proxy: HTTP to what runs inside the lab, through the API server.
+
+`…/services/[https:]NAME[:PORT]/proxy/PATH` goes to a ready endpoint of the service, `…/pods/[https:]NAME[:PORT]/proxy/
+PATH` to the pod. Bodies are streamed both ways.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from meshlab.cluster.api.request import Target
+from meshlab.cluster.api.status import BadRequest, ServiceUnavailable
+from meshlab.cluster.api.streams import Kubelet, KubeletError
+from meshlab.settings import bound_port
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from meshlab.cluster.api.api import Api
+
+__all__ = ["Proxy"]
+
+#: Headers that belong to one connection, not to the message; and the token, which is for the API server only.
+HOP_BY_HOP = frozenset((
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers",
+    "transfer-encoding", "upgrade", "host", "authorization", "content-length",
+))
+PIECE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Backend:
+    scheme: str
+    host: str
+    port: int
+
+
+class Proxy:
+    def __init__(self, api: Api, kubelet: Kubelet | None) -> None:
+        self.api, self.kubelet = api, kubelet
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def handle(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
+        """Forwards one request. 503 where nothing answers."""
+        if not target.rest and request.method in ("GET", "HEAD"):
+            where = str(request.rel_url.with_path(request.path + "/", keep_query=True))
+            return web.Response(status=301, headers={"Location": where})
+        backend = self.backend(target)
+        path = quote(target.rest or "/", safe="/:@!$&'()*+,;=~-._%")
+        query = request.rel_url.raw_query_string
+        url = f"{backend.scheme}://{backend.host}:{backend.port}{path}" + (f"?{query}" if query else "")
+        return await self._forward(request, url, target)
+
+    def backend(self, target: Target) -> Backend:
+        """Where a target's requests go."""
+        scheme, name, port = _split(target.name or "")
+        namespace = target.namespace or ""
+        match target.resource.plural:
+            case "services":
+                host, number = self._endpoint(namespace, name, port)
+            case "pods":
+                host, number = self._pod(target, namespace, name, port)
+            case _:
+                raise BadRequest("the node has no proxy of its own: use a pod's or a service's")
+        return Backend(scheme or "http", host, bound_port(number))
+
+    def _endpoint(self, namespace: str, name: str, port: str) -> tuple[str, int]:
+        service = self.api.get(self.api.kinds("Service"), namespace, name)
+        ports = service["spec"].get("ports") or ()
+        if not port:
+            if len(ports) != 1:
+                raise ServiceUnavailable(f'no endpoints available for service "{name}"')
+            wanted = ports[0].get("name", "")
+        elif port.isdigit():
+            matching = [p for p in ports if p["port"] == int(port)]
+            if not matching:
+                raise ServiceUnavailable(f'no service port {port} found for service "{name}"')
+            wanted = matching[0].get("name", "")
+        else:
+            wanted = port
+        endpoints = self.api.find(self.api.kinds("Endpoints"), namespace, name) or {}
+        ready = [
+            (address["ip"], p["port"])
+            for subset in endpoints.get("subsets") or ()
+            for p in subset.get("ports") or () if p.get("name", "") == wanted
+            for address in subset.get("addresses") or ()
+        ]
+        if not ready:
+            raise ServiceUnavailable(f'no endpoints available for service "{name if not port else f"{name}:{port}"}"')
+        chosen: tuple[str, int] = random.choice(ready)  # noqa: S311
+        return chosen
+
+    def _pod(self, target: Target, namespace: str, name: str, port: str) -> tuple[str, int]:
+        pod = self.api.get(target.resource, namespace, name)
+        host = (pod.get("status") or {}).get("podIP") or ""
+        if not host and self.kubelet is not None:
+            try:
+                host = self.kubelet.address(namespace, name)
+            except KubeletError as error:
+                raise BadRequest(str(error)) from None
+        if not host:
+            raise BadRequest(f"address not allowed: pod {name} has none yet")
+        return host, _pod_port(pod, port)
+
+    async def _forward(self, request: web.BaseRequest, url: str, target: Target) -> web.StreamResponse:
+        import aiohttp
+        from yarl import URL
+
+        if self._session is None:
+            # No total limit: logs and loads are long. Nothing is changed on the way: neither compressed nor cooked.
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0), auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
+                connector=aiohttp.TCPConnector(limit=0, ssl=False),
+            )
+        headers = [(k, v) for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP]
+        headers.append(("X-Forwarded-Uri", request.path))
+        headers.append(("X-Forwarded-For", request.remote or ""))
+        body = request.content if request.can_read_body else None
+        sent = False
+        try:
+            async with self._session.request(
+                request.method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False,
+                skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+            ) as answer:
+                response = web.StreamResponse(status=answer.status, reason=answer.reason)
+                for key, value in answer.headers.items():
+                    if key.lower() == "content-length":
+                        response.content_length = int(value)
+                    elif key.lower() not in HOP_BY_HOP:
+                        response.headers.add(key, value)
+                await response.prepare(request)
+                sent = True
+                async for piece in answer.content.iter_chunked(PIECE):
+                    await response.write(piece)
+                await response.write_eof()
+                return response
+        except (aiohttp.ClientError, OSError) as error:
+            if sent:
+                raise ConnectionResetError(str(error)) from error
+            raise ServiceUnavailable(f"error trying to reach service: {error}") from None
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    """`[scheme:]name[:port]` → its parts. NotFound where there are too many, or an unknown scheme."""
+    parts = name.split(":")
+    if len(parts) == 1:
+        return "", name, ""
+    if len(parts) == 2:
+        return "", parts[0], parts[1]
+    if len(parts) == 3 and parts[0] in ("", "http", "https"):
+        return parts[0], parts[1], parts[2]
+    raise BadRequest(f'invalid service request "{name}"')
+
+
+def _pod_port(pod: Mapping[str, Any], port: str) -> int:
+    ports = [p for c in pod["spec"].get("containers") or () for p in c.get("ports") or ()]
+    if port.isdigit():
+        return int(port)
+    for candidate in ports:
+        if not port or candidate.get("name") == port:
+            return int(candidate["containerPort"])
+    if not port:
+        return 80
+    raise BadRequest(f'pod {pod["metadata"]["name"]} has no port named "{port}"')
+
+

@@ -1,0 +1,114 @@
+"""What is created but not kept: reviews of access and tokens, and the verbs that are subresources.
+
+Access is always granted: whoever has a token of the lab may do everything, and the answers say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from meshlab.cluster.api.admission import Reason
+from meshlab.cluster.api.auth import LIFETIME, Auth, User
+from meshlab.cluster.api.kinds import check_kind
+from meshlab.cluster.api.metadata import timestamp
+from meshlab.cluster.api.registry import Resource
+from meshlab.cluster.api.request import Target
+from meshlab.cluster.api.status import Invalid
+
+if TYPE_CHECKING:
+    from meshlab.cluster.api.api import Api
+
+__all__ = ["SUBRESOURCES", "create", "force_forbidden", "manager_required", "subresource"]
+
+Object = dict[str, Any]
+
+#: Subresources that are POSTed to.
+SUBRESOURCES = ("binding", "eviction", "token")
+EVERYTHING = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+
+
+def create(
+    api: Api, auth: Auth, resource: Resource, namespace: str | None, body: Object, user: User, dry_run: bool
+) -> Object:
+    """The answer to a POST of one of these kinds."""
+    check_kind(resource, body)
+    spec = body.get("spec") or {}
+    match resource.kind:
+        case "Binding":
+            return _bind(api, namespace or "", (body.get("metadata") or {}).get("name", ""), body, dry_run)
+        case "SelfSubjectReview":
+            status: Object = {"userInfo": user.info()}
+        case "TokenReview":
+            known = auth.verify(str(spec.get("token", "")))
+            if known is None:
+                status = {"user": {}, "error": "invalid bearer token"}
+            else:
+                status = {"authenticated": True, "user": known.info(), "audiences": spec.get("audiences") or []}
+        case "SelfSubjectRulesReview":
+            status = {
+                "resourceRules": [EVERYTHING], "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+                "incomplete": False,
+            }
+        case _:
+            status = {"allowed": True, "reason": "every token of this lab may do everything"}
+    return {
+        "kind": resource.kind, "apiVersion": resource.api_version,
+        "metadata": {"creationTimestamp": None, **(body.get("metadata") or {})}, "spec": spec, "status": status,
+    }
+
+
+def subresource(api: Api, auth: Auth, target: Target, body: Object, dry_run: bool) -> Object:
+    """POST to pods/NAME/binding, pods/NAME/eviction or serviceaccounts/NAME/token."""
+    namespace, name = target.namespace or "", target.name or ""
+    if target.subresource == "binding":
+        return _bind(api, namespace, name, body, dry_run)
+    if target.subresource == "token":
+        return _token(api, auth, target.resource, namespace, name, body)
+    options = body.get("deleteOptions") or {}
+    api.delete(
+        target.resource, namespace, name, grace=options.get("gracePeriodSeconds"),
+        propagation=options.get("propagationPolicy"), dry_run=dry_run or bool(options.get("dryRun")),
+    )
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
+def _bind(api: Api, namespace: str, name: str, body: Mapping[str, Any], dry_run: bool) -> Object:
+    target = body.get("target") or {}
+    if not target.get("name"):
+        cause = Reason("target.name", "FieldValueRequired", "Required value")
+        raise Invalid.kind("Binding", "", name, [cause])
+    if not dry_run:
+        api.bind(namespace, name, target["name"])
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
+def _token(api: Api, auth: Auth, resource: Resource, namespace: str, name: str, body: Mapping[str, Any]) -> Object:
+    api.get(resource, namespace, name)
+    spec = body.get("spec") or {}
+    seconds = spec.get("expirationSeconds") or 3600
+    if not isinstance(seconds, int) or not 600 <= seconds <= LIFETIME:
+        message = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
+        cause = Reason("spec.expirationSeconds", "FieldValueInvalid", message)
+        raise Invalid.kind("TokenRequest", "authentication.k8s.io", "", [cause])
+    bound = spec.get("boundObjectRef") or {}
+    pod = (bound.get("name", ""), bound.get("uid", "")) if bound.get("kind") == "Pod" else None
+    token = auth.issue(namespace, name, pod=pod, seconds=seconds, audiences=spec.get("audiences"))
+    expires = timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
+    return {
+        "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {"name": name, "namespace": namespace, "creationTimestamp": timestamp()},
+        "spec": {"audiences": spec.get("audiences") or [], **spec, "expirationSeconds": seconds},
+        "status": {"token": token, "expirationTimestamp": expires},
+    }
+
+
+def manager_required() -> Invalid:
+    cause = Reason("fieldManager", "FieldValueRequired", "Required value: is required for apply patch")
+    return Invalid.kind("PatchOptions", "meta.k8s.io", "", [cause])
+
+
+def force_forbidden() -> Invalid:
+    cause = Reason("force", "FieldValueForbidden", "Forbidden: may not be specified for non-apply patch")
+    return Invalid.kind("PatchOptions", "meta.k8s.io", "", [cause])

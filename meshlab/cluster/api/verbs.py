@@ -1,0 +1,232 @@
+"""HTTP verbs on resources: which method of `Api` a request means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from meshlab.cluster.api import reviews, scale
+from meshlab.cluster.api.api import Api
+from meshlab.cluster.api.auth import Auth, User
+from meshlab.cluster.api.codec import Form, Renderer, accepted, decode_body, dump, object_body
+from meshlab.cluster.api.logs import Logs
+from meshlab.cluster.api.patching import TYPES
+from meshlab.cluster.api.proxy import Proxy
+from meshlab.cluster.api.registry import Resource
+from meshlab.cluster.api.request import Target, check_dry_run, flag, number, validation_mode
+from meshlab.cluster.api.status import BadRequest, MethodNotAllowed, NotFound, UnsupportedMediaType
+from meshlab.cluster.api.streams import Kubelet
+from meshlab.cluster.api.watching import Watching
+
+__all__ = ["Verbs"]
+
+Object = dict[str, Any]
+OPTIONS = {"POST": "Create", "PUT": "Update", "PATCH": "Patch", "DELETE": "Delete"}
+
+
+class Verbs:
+    def __init__(self, api: Api, auth: Auth, proxy: Proxy, kubelet: Kubelet | None) -> None:
+        self.api, self.auth, self.proxy, self.kubelet = api, auth, proxy, kubelet
+        self.render = Renderer(api.types)
+        self.watching = Watching(api, self.render)
+
+    async def handle(self, request: web.BaseRequest, target: Target, user: User) -> web.StreamResponse:
+        """Any request below /api/ or /apis/ that is not discovery."""
+        match target.subresource:
+            case "proxy":
+                return await self.proxy.handle(request, target)
+            case "log":
+                if request.method != "GET":
+                    raise MethodNotAllowed
+                return await Logs(self.api, self.kubelet).handle(request, target)
+        query = request.query
+        match request.method:
+            case "GET" | "HEAD":
+                if target.watch or flag(query, "watch"):
+                    return await self.watching.handle(request, target)
+                return self._read(request, target)
+            case "POST":
+                return await self._create(request, target, user)
+            case "PUT":
+                return await self._update(request, target, user)
+            case "PATCH":
+                return await self._patch(request, target, user)
+            case "DELETE":
+                return await self._delete(request, target)
+        raise MethodNotAllowed
+
+    # Reading
+
+    def _read(self, request: web.BaseRequest, target: Target) -> web.Response:
+        resource, form = target.resource, accepted(request.headers.get("Accept"))
+        query = request.query
+        include = query.get("includeObject", "")
+        if "get" not in resource.verbs:
+            raise MethodNotAllowed
+        if target.name is None:
+            minimum, exact = _revision(query)
+            page = self.api.reader.page(
+                resource, target.namespace, query.get("labelSelector", ""), query.get("fieldSelector", ""),
+                limit=max(0, number(query, "limit") or 0), token=query.get("continue", ""),
+                exact=exact, minimum=minimum,
+            )
+            return _answer(self.render.page(resource, page, form, include), form)
+        if target.subresource == "scale":
+            return _answer(dump(scale.get(self.api, resource, target.namespace, target.name), form), form)
+        if target.subresource not in (None, "status"):
+            raise MethodNotAllowed
+        entry = self.api.entry(resource, target.namespace, target.name)
+        return _answer(self.render.one(resource, entry, form, include), form)
+
+    # Writing
+
+    async def _create(self, request: web.BaseRequest, target: Target, user: User) -> web.Response:
+        resource, query = target.resource, request.query
+        form = accepted(request.headers.get("Accept"))
+        dry_run = check_dry_run(query.getall("dryRun", []), "Create")
+        validation = validation_mode(query, "Create")
+        if target.name is not None and target.subresource is None:
+            raise MethodNotAllowed
+        body = await request.read()
+        value = object_body(decode_body(body, request.headers.get("Content-Type", ""), resource), resource, body)
+        if target.subresource is not None:
+            if target.subresource not in reviews.SUBRESOURCES:
+                raise MethodNotAllowed
+            made = reviews.subresource(self.api, self.auth, target, value, dry_run)
+            return _answer(dump(made, form), form, 201)
+        if "get" not in resource.verbs:
+            made = reviews.create(self.api, self.auth, resource, target.namespace, value, user, dry_run)
+            return _answer(dump(made, form), form, 201)
+        warnings: list[str] = []
+        made = self.api.create(
+            resource, target.namespace, value, user=user.name, field_manager=manager_of(request),
+            dry_run=dry_run, validation=validation, warn=warnings.append,
+        )
+        return _answer(self._object(resource, target, made, form, dry_run), form, 201, warnings)
+
+    async def _update(self, request: web.BaseRequest, target: Target, user: User) -> web.Response:
+        resource, query = target.resource, request.query
+        form = accepted(request.headers.get("Accept"))
+        dry_run = check_dry_run(query.getall("dryRun", []), "Update")
+        validation = validation_mode(query, "Update")
+        if target.name is None:
+            raise MethodNotAllowed
+        body = await request.read()
+        value = object_body(decode_body(body, request.headers.get("Content-Type", ""), resource), resource, body)
+        warnings: list[str] = []
+        made = self.api.update(
+            resource, target.namespace, target.name, value, subresource=target.subresource, user=user.name,
+            field_manager=manager_of(request), dry_run=dry_run, validation=validation, warn=warnings.append,
+        )
+        return _answer(self._object(resource, target, made, form, dry_run), form, 200, warnings)
+
+    async def _patch(self, request: web.BaseRequest, target: Target, user: User) -> web.Response:
+        resource, query = target.resource, request.query
+        form = accepted(request.headers.get("Accept"))
+        if target.name is None:
+            raise MethodNotAllowed
+        media = request.headers.get("Content-Type", "").partition(";")[0].strip()
+        kind = TYPES.get(media)
+        if kind is None:
+            raise UnsupportedMediaType("415: Unsupported Media Type", details={})
+        dry_run = check_dry_run(query.getall("dryRun", []), "Patch")
+        validation = validation_mode(query, "Patch")
+        if kind == "apply" and not query.get("fieldManager"):
+            raise reviews.manager_required()
+        if kind != "apply" and "force" in query:
+            raise reviews.force_forbidden()
+        body = await request.read()
+        patch = decode_body(body, "application/yaml" if kind == "apply" else "application/json", resource)
+        new = kind == "apply" and target.subresource is None and self.api.find(
+            resource, target.namespace, target.name
+        ) is None
+        warnings: list[str] = []
+        made = self.api.patch(
+            resource, target.namespace, target.name, patch, kind, subresource=target.subresource,
+            user=user.name, field_manager=manager_of(request), force=flag(query, "force"), dry_run=dry_run,
+            validation=validation, warn=warnings.append,
+        )
+        return _answer(self._object(resource, target, made, form, dry_run), form, 201 if new else 200, warnings)
+
+    async def _delete(self, request: web.BaseRequest, target: Target) -> web.Response:
+        resource, query = target.resource, request.query
+        form = accepted(request.headers.get("Accept"))
+        if target.subresource is not None or "delete" not in resource.verbs:
+            raise MethodNotAllowed
+        body = await request.read()
+        options = decode_body(body, request.headers.get("Content-Type", ""), None) if body else {}
+        if not isinstance(options, dict):
+            raise BadRequest("the body of a DELETE must be DeleteOptions")
+        dry_run = check_dry_run(query.getall("dryRun", []) or list(options.get("dryRun") or ()), "Delete")
+        propagation = options.get("propagationPolicy") or query.get("propagationPolicy")
+        if (orphan := options.get("orphanDependents")) is not None and propagation is None:
+            propagation = "Orphan" if orphan else "Background"
+        grace = options.get("gracePeriodSeconds", number(query, "gracePeriodSeconds"))
+        if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
+            raise BadRequest("gracePeriodSeconds must be an integer")
+        conditions = options.get("preconditions") or {}
+        if target.name is not None:
+            made = self.api.delete(
+                resource, target.namespace, target.name, propagation=propagation, uid=conditions.get("uid"),
+                revision=conditions.get("resourceVersion"), grace=grace, dry_run=dry_run,
+            )
+            return _answer(self.render.object(resource, made, form), form)
+        page = self.api.reader.page(
+            resource, target.namespace, query.get("labelSelector", ""), query.get("fieldSelector", "")
+        )
+        for entry in page.entries:
+            meta = entry.obj["metadata"]
+            try:
+                self.api.delete(
+                    resource, meta.get("namespace"), meta["name"], propagation=propagation, grace=grace,
+                    dry_run=dry_run,
+                )
+            except NotFound:
+                continue  # went with another of this collection
+        return _answer(self.render.page(resource, page, form), form)
+
+    def _object(self, resource: Resource, target: Target, made: Object, form: Form, dry_run: bool) -> bytes:
+        """The body for an object that was just written: the stored bytes where nothing was converted."""
+        if form == Form() and not dry_run and target.subresource in (None, "status"):
+            meta = made["metadata"]
+            entry = self.api.store.get(
+                resource.collection,
+                f"{meta.get('namespace', '')}/{meta['name']}" if resource.namespaced else meta["name"],
+            )
+            if entry is not None and entry.obj is made:
+                return entry.data + b"\n"
+        return self.render.object(resource, made, form)
+
+
+def manager_of(request: web.BaseRequest) -> str:
+    """The field manager of a write: as given, else the client's name up to the first slash."""
+    given = request.query.get("fieldManager")
+    return given or request.headers.get("User-Agent", "unknown").partition("/")[0][:128]
+
+
+def _revision(query: Mapping[str, str]) -> tuple[int, int | None]:
+    """(at least this revision, exactly this revision) of a list."""
+    text, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
+    if match and not text:
+        raise BadRequest("resourceVersionMatch is forbidden unless resourceVersion is provided")
+    if not text:
+        return 0, None
+    if not text.isdigit():
+        raise BadRequest(f'invalid resourceVersion: strconv.ParseUint: parsing "{text}": invalid syntax')
+    if match == "Exact":
+        return 0, int(text)
+    if match not in ("", "NotOlderThan"):
+        raise BadRequest(f'resourceVersionMatch: Unsupported value: "{match}"')
+    return int(text), None
+
+
+def _answer(body: bytes, form: Form, status: int = 200, warnings: list[str] | None = None) -> web.Response:
+    response = web.Response(status=status, body=body, headers={"Content-Type": form.content_type})
+    for warning in warnings or ():
+        text = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{text}"')
+    return response
+
+

@@ -1,0 +1,167 @@
+"""The parts of the embedded cluster, put together and taken apart in the right order.
+
+    store → Api → HTTP → first objects → network → node → controllers
+
+Used by the daemon (all parts, for a lab) and by `Cluster` (what a test wants).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import ssl
+from base64 import b64encode
+from enum import Enum
+from typing import Any
+
+from meshlab.cluster.api.api import Api
+from meshlab.cluster.api.auth import Auth
+from meshlab.cluster.api.firsts import ensure_firsts
+from meshlab.cluster.api.http import Server
+from meshlab.cluster.api.pki import Keys
+from meshlab.cluster.api.store import Store
+from meshlab.settings import Settings
+
+__all__ = ["Assembly", "Parts", "write_kubeconfig"]
+
+log = logging.getLogger(__name__)
+
+#: Seconds between compactions of the store's history.
+COMPACTION = 60.0
+#: Seconds that Events are kept, as a real server keeps them.
+EVENT_LIFETIME = 3600.0
+#: Seconds before a part that failed is started again: doubled up to the second number.
+RESTART = (0.1, 5.0)
+
+
+class Parts(Enum):
+    """How much of a cluster."""
+
+    #: The API server alone: what is stored stays as it is.
+    API = "api"
+    #: And the controllers: Deployments make ReplicaSets make Pods, which stay Pending.
+    CONTROLLERS = "controllers"
+    #: And a node and its network: pods run.
+    ALL = "all"
+
+
+class Assembly:
+    """One cluster in this event loop. `listener` is the bound socket of its API server."""
+
+    def __init__(self, settings: Settings, keys: Keys, listener: socket.socket, parts: Parts) -> None:
+        self.settings, self.keys, self.parts = settings, keys, parts
+        self.store = Store(settings.database)
+        self.api = Api(self.store, settings.network)
+        self.auth = Auth(keys.token, keys.signing, self._uid_of)
+        self.server = Server(self.api, self.auth, listener)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._network: Any = None
+        self._node: Any = None
+
+    async def start_api(self) -> None:
+        """The API answers when this returns."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.keys.server)
+        ensure_firsts(self.api, self.server.host, self.server.port)
+        await self.server.start(context)
+        self._tasks.append(asyncio.create_task(self._housekeeping(), name="housekeeping"))
+
+    async def start_rest(self) -> None:
+        """Network, node and controllers, as far as wanted."""
+        if self.parts is Parts.API:
+            return
+        if self.parts is Parts.ALL:
+            from meshlab.cluster.network import ClusterNetwork
+            from meshlab.cluster.node import Node
+
+            self._network = ClusterNetwork(self.api, self.settings)
+            await self._network.start()
+            self._node = Node(self.api, self.settings, self.auth)
+            self.server.kubelet = self._node
+            await self._node.start()
+        self._tasks.append(asyncio.create_task(self._controllers(), name="controllers"))
+
+    async def stop(self, *, kill_pods: bool) -> None:
+        """Everything, in reverse. Each part is stopped even if another fails."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._node is not None:
+            await _attempt("node", self._node.stop(kill_pods=kill_pods))
+        if self._network is not None:
+            await _attempt("network", self._network.stop())
+        await _attempt("server", self.server.stop())
+        self.store.close()
+
+    async def _controllers(self) -> None:
+        from meshlab.cluster.controllers import run_controllers
+
+        wait = RESTART[0]
+        while True:
+            try:
+                await run_controllers(self.api, self.settings)
+            except Exception:
+                # Controllers work from what is stored, so they can begin again; a lab without them would be dead.
+                log.exception("the controllers failed; they start again in %.1f s", wait)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, RESTART[1])
+
+    async def _housekeeping(self) -> None:
+        """Compacts history and lets old events go."""
+        while True:
+            await asyncio.sleep(COMPACTION)
+            try:
+                self._expire_events()
+                self.store.compact()
+            except Exception:
+                log.exception("housekeeping failed; it is tried again in %.0f s", COMPACTION)
+
+    def _expire_events(self) -> None:
+        from datetime import UTC, datetime, timedelta
+
+        from meshlab.cluster.api.metadata import timestamp
+
+        events = self.api.kinds("Event")
+        limit = timestamp(datetime.now(UTC) - timedelta(seconds=EVENT_LIFETIME))
+        for entry in self.store.entries(events.collection):
+            last = entry.obj.get("lastTimestamp") or entry.obj["metadata"]["creationTimestamp"]
+            if last < limit:
+                meta = entry.obj["metadata"]
+                self.api.delete(events, meta["namespace"], meta["name"])
+
+    def _uid_of(self, namespace: str, name: str) -> str | None:
+        account = self.api.find(self.api.kinds("ServiceAccount"), namespace, name)
+        return None if account is None else str(account["metadata"]["uid"])
+
+
+async def _attempt(what: str, stopping: Any) -> None:
+    try:
+        await stopping
+    except Exception:
+        log.exception("stopping the %s failed", what)
+
+
+def write_kubeconfig(settings: Settings, keys: Keys, server: str) -> None:
+    """home/kubeconfig, mode 0600, with everything inside: it can be copied. JSON is YAML, and quicker to read."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "meshlab",
+        "clusters": [{"name": "meshlab", "cluster": {
+            "server": server, "certificate-authority-data": b64encode(keys.authority).decode(),
+        }}],
+        "users": [{"name": "meshlab", "user": {"token": keys.token}}],
+        "contexts": [{"name": "meshlab", "context": {
+            "cluster": "meshlab", "user": "meshlab", "namespace": "default",
+        }}],
+        "preferences": {},
+    }
+    draft = settings.kubeconfig.with_name(".kubeconfig.draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(config, file, indent=2)
+        file.write("\n")
+    draft.replace(settings.kubeconfig)
