@@ -58,14 +58,14 @@ class Chunk:
     is_json: bool = False
 
 
-def documents(text: str) -> Iterator[Chunk]:
+def documents(text: str, *, guess_json: bool = True) -> Iterator[Chunk]:
     """Split a stream into documents, as Kubernetes' reader did.
 
-    A stream that starts with `{` is a sequence of JSON values. Otherwise a line of `---` and nothing else ends a
-    document, provided something came before it; `--- # comment` does not, and the parser then reads only what is
-    before it.
+    A stream that starts with `{` is a sequence of JSON values, unless `guess_json` is False. Otherwise a line of
+    `---` and nothing else ends a document, provided something came before it; `--- # comment` does not, and the
+    parser then reads only what is before it.
     """
-    if text.lstrip().startswith("{"):
+    if guess_json and text.lstrip().startswith("{"):
         yield from _json_values(text)
         return
     lines = text.replace("\r\n", "\n").split("\n")

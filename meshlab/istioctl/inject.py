@@ -1,0 +1,269 @@
+"""Adding the sidecar to a workload: what `istioctl kube-inject` of 0.4.0 did, as a function of documents.
+
+Which kinds are handled, what is skipped and what is added are 0.4.0's; so is the form of the output, in which every
+handled document is written anew with sorted keys and every other one passes through as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from meshlab.mesh.config.goyaml import documents, dump, load
+from meshlab.mesh.config.meshconfig import MeshConfig
+
+__all__ = ["KINDS", "Policy", "SidecarParams", "inject_object", "inject_stream"]
+
+POLICY_ANNOTATION = "sidecar.istio.io/inject"
+STATUS_ANNOTATION = "sidecar.istio.io/status"
+#: Namespaces of the cluster's own.
+IGNORED_NAMESPACES = ("kube-system", "kube-public", "istio-system")
+CERTIFICATES = "/etc/certs/"
+
+#: Kinds that get a sidecar, and the defaults that Go's types wrote for each. Anything else, a newer version of
+#: Deployment among it, is left alone: 0.4.0 knew no other.
+KINDS: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("v1", "ReplicationController"): {"status": {"replicas": 0}},
+    ("extensions/v1beta1", "Deployment"): {"spec": {"strategy": {}}, "status": {}},
+    ("extensions/v1beta1", "DaemonSet"): {
+        "spec": {"updateStrategy": {}},
+        "status": {
+            "currentNumberScheduled": 0,
+            "desiredNumberScheduled": 0,
+            "numberMisscheduled": 0,
+            "numberReady": 0,
+        },
+    },
+    ("extensions/v1beta1", "ReplicaSet"): {"status": {"replicas": 0}},
+    ("batch/v1", "Job"): {"status": {}},
+    ("batch/v2alpha1", "CronJob"): {"status": {}},
+    ("apps/v1beta1", "StatefulSet"): {"spec": {"updateStrategy": {}}, "status": {"replicas": 0}},
+}
+
+
+class Policy(Enum):
+    """Whether workloads that say nothing get a sidecar."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True)
+class SidecarParams:
+    """What the sidecar looks like. `include_ranges`: CIDRs, comma separated, whose traffic is captured; "" for all."""
+
+    init_image: str
+    proxy_image: str
+    version: str
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    verbosity: int = 2
+    proxy_uid: int = 1337
+    pull_policy: str = "IfNotPresent"
+    core_dump: bool = True
+    debug: bool = True
+    include_ranges: str = ""
+    policy: Policy = Policy.ENABLED
+    #: "" stands for every namespace.
+    include_namespaces: tuple[str, ...] = ("",)
+    exclude_namespaces: tuple[str, ...] = ()
+
+
+def inject_stream(text: str, params: SidecarParams) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+    """Each document's new text, with the object it was (None for what is no object).
+
+    Raises YamlError for a document that does not parse and TypeError for a workload of the wrong shape.
+    """
+    for chunk in documents(text, guess_json=False):
+        obj = load(chunk)
+        if not isinstance(obj, Mapping):
+            yield chunk.text, None
+        elif (str(obj.get("apiVersion")), str(obj.get("kind"))) in KINDS:
+            yield dump(inject_object(obj, params)), obj
+        else:
+            yield chunk.text, obj
+
+
+def inject_object(obj: Mapping[str, Any], params: SidecarParams) -> dict[str, Any]:
+    """The workload with a sidecar, or only with Go's defaults where it must not have one. The input is not changed."""
+    kind = (str(obj["apiVersion"]), str(obj["kind"]))
+    out: dict[str, Any] = _copy(obj)
+    meta = _child(out, "metadata")
+    meta.setdefault("creationTimestamp", None)
+    spec = _child(out, "spec")
+    # In a CronJob the annotation, and the label that names the service, are those of the job, not of the pod.
+    owner = _child(spec, "jobTemplate") if kind[1] == "CronJob" else spec
+    if owner is not spec:
+        _child(owner, "metadata").setdefault("creationTimestamp", None)
+        pod = _child(_child(owner, "spec"), "template")
+        template_meta = owner["metadata"]
+    else:
+        pod = _child(owner, "template")
+        template_meta = _child(pod, "metadata")
+    _child(pod, "metadata").setdefault("creationTimestamp", None)
+    pod_spec = _child(pod, "spec")
+    for each in (meta, template_meta, pod["metadata"]):
+        _as_text(each, "labels", "annotations")
+    _with_defaults(out, KINDS[kind])
+    for container in (*_containers(pod_spec, "initContainers"), *_containers(pod_spec, "containers")):
+        _container_defaults(container)
+    if _required(meta, params) and not pod_spec.get("hostNetwork"):
+        for each in (meta, template_meta):
+            _child(each, "annotations")[STATUS_ANNOTATION] = f"injected-version-{params.version}"
+        _add_sidecar(pod_spec, template_meta, params)
+    return out
+
+
+def _required(meta: Mapping[str, Any], params: SidecarParams) -> bool:
+    """0.4.0 looked at the workload's own namespace and annotations, not at the pod template's."""
+    namespace = meta.get("namespace") or ""
+    if namespace in IGNORED_NAMESPACES or namespace in params.exclude_namespaces:
+        return False
+    if not {"", namespace} & set(params.include_namespaces):
+        return False
+    annotations: Mapping[str, str] = meta.get("annotations") or {}
+    if STATUS_ANNOTATION in annotations:
+        return False
+    if POLICY_ANNOTATION in annotations:
+        return annotations[POLICY_ANNOTATION].lower() in ("y", "yes", "true", "on")
+    return params.policy is Policy.ENABLED
+
+
+def _add_sidecar(pod: dict[str, Any], template_meta: Mapping[str, Any], params: SidecarParams) -> None:
+    proxy = params.mesh.default_config
+    pull = params.pull_policy if params.pull_policy in ("Always", "IfNotPresent", "Never") else "IfNotPresent"
+    capture = ["-p", str(params.mesh.proxy_listen_port), "-u", str(params.proxy_uid)]
+    if params.include_ranges:
+        capture += ["-i", params.include_ranges]
+    init = [
+        {
+            "name": "istio-init",
+            "image": params.init_image,
+            "args": capture,
+            "imagePullPolicy": pull,
+            "resources": {},
+            "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}, "privileged": True},
+        }
+    ]
+    if params.core_dump:
+        pattern = f"{proxy.config_path}/core.%e.%p.%t"
+        init.append(
+            {
+                "name": "enable-core-dump",
+                "image": "alpine",
+                "command": ["/bin/sh"],
+                "args": ["-c", f"sysctl -w kernel.core_pattern={pattern} && ulimit -c unlimited"],
+                "imagePullPolicy": pull,
+                "resources": {},
+                "securityContext": {"privileged": True},
+            }
+        )
+    pod["initContainers"] = [*(pod.get("initContainers") or ()), *init]
+    labels: Mapping[str, str] = template_meta.get("labels") or {}
+    cluster = labels.get("app", proxy.service_cluster)
+    pod["containers"] = [*(pod.get("containers") or ()), _sidecar(params, cluster, pull)]
+    account = pod.get("serviceAccountName") or "default"
+    pod["volumes"] = [
+        *(pod.get("volumes") or ()),
+        {"name": "istio-envoy", "emptyDir": {"medium": "Memory", "sizeLimit": "0"}},
+        {"name": "istio-certs", "secret": {"secretName": f"istio.{account}", "optional": True}},
+    ]
+
+
+def _sidecar(params: SidecarParams, service_cluster: str, pull_policy: str) -> dict[str, Any]:
+    proxy = params.mesh.default_config
+    flags = {
+        "--configPath": proxy.config_path,
+        "--binaryPath": proxy.binary_path,
+        "--serviceCluster": service_cluster,
+        "--drainDuration": proxy.drain_duration,
+        "--parentShutdownDuration": proxy.parent_shutdown_duration,
+        "--discoveryAddress": proxy.discovery_address,
+        "--discoveryRefreshDelay": proxy.discovery_refresh_delay,
+        "--zipkinAddress": proxy.zipkin_address,
+        "--connectTimeout": proxy.connect_timeout,
+        "--statsdUdpAddress": proxy.statsd_udp_address,
+        "--proxyAdminPort": proxy.proxy_admin_port,
+        "--controlPlaneAuthPolicy": proxy.control_plane_auth_policy,
+    }
+    args = ["proxy", "sidecar"]
+    if params.verbosity > 0:
+        args += ["-v", str(params.verbosity)]
+    for flag, value in flags.items():
+        args += [flag, str(value)]
+    sources = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "INSTANCE_IP": "status.podIP"}
+    return {
+        "name": "istio-proxy",
+        "image": params.proxy_image,
+        "args": args,
+        "env": [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in sources.items()],
+        "imagePullPolicy": pull_policy,
+        "resources": {},
+        "securityContext": {
+            "privileged": params.debug,
+            "readOnlyRootFilesystem": not params.debug,
+            "runAsUser": params.proxy_uid,
+        },
+        "volumeMounts": [
+            {"name": "istio-envoy", "mountPath": proxy.config_path},
+            {"name": "istio-certs", "mountPath": CERTIFICATES, "readOnly": True},
+        ],
+    }
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
+
+
+def _child(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    """The object under a key, made where it is missing or null."""
+    value = parent.get(key)
+    if value is None:
+        value = parent[key] = {}
+    if not isinstance(value, dict):
+        raise TypeError(f"{key} is {value!r}, not an object")
+    return value
+
+
+def _containers(pod: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = pod.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise TypeError(f"{key} is not a list of objects")
+    return value
+
+
+def _with_defaults(target: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    for key, value in defaults.items():
+        if isinstance(value, Mapping) and target.get(key) is not None:
+            _with_defaults(_child(target, key), value)
+        elif target.get(key) is None:
+            target[key] = _copy(value)
+
+
+def _container_defaults(container: dict[str, Any]) -> None:
+    if container.get("resources") is None:
+        container["resources"] = {}
+    for key in ("command", "args"):
+        if isinstance(container.get(key), list):
+            container[key] = [_text(item) for item in container[key]]
+    for variable in container.get("env") or ():
+        if isinstance(variable, dict) and "value" in variable:
+            variable["value"] = _text(variable["value"])
+
+
+def _as_text(meta: dict[str, Any], *keys: str) -> None:
+    """Labels and annotations are text: `version: 1.0` is `"1.0"` to Kubernetes' own YAML reader."""
+    for key in keys:
+        if isinstance(meta.get(key), Mapping):
+            meta[key] = {name: _text(value) for name, value in meta[key].items()}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return dump(value).split("\n")[0]
+    return value

@@ -1,0 +1,269 @@
+"""`istioctl`: the commands of Istio 0.4.0's tool that the lab needs, with its outputs, errors and exit codes.
+
+Also `meshlab istioctl …`. What the original printed on standard output is printed there; errors go to standard
+error as `Error: …`, and the exit code is then 255 as the original's was. `validate` is ours and exits with 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from meshlab.errors import MeshlabError
+from meshlab.istioctl.flags import Flag, Parsed, UsageError, parse, usage
+
+__all__ = ["main"]
+
+FAILED = 255
+_FILE = Flag("file", "", "Input file with the content of the configuration objects (- for standard input)", "f")
+_GLOBAL = (
+    Flag("kubeconfig", "", "Kubernetes configuration file ($KUBECONFIG, else the lab's)", "c"),
+    Flag("namespace", "", "Config namespace", "n"),
+    Flag("istioNamespace", "istio-system", "Istio system namespace", "i"),
+    Flag("platform", "kube", "Istio host platform", "p"),
+    # Of the original's logging; there is nothing here that they could change.
+    Flag("v", 0, "log level for V logs", "v"),
+    Flag("logtostderr", True, "log to standard error instead of files"),
+    Flag("vmodule", "", "comma-separated list of pattern=N settings for file-filtered logging"),
+    Flag("log_backtrace_at", "", "when logging hits line file:N, emit a stack trace"),
+)
+
+
+@dataclass(frozen=True)
+class Streams:
+    stdin: TextIO
+    stdout: TextIO
+    stderr: TextIO
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: how it is typed, what it does, its own flags, and the function."""
+
+    use: str
+    short: str
+    run: Callable[[Parsed, Streams], int]
+    flags: tuple[Flag, ...] = ()
+    hidden: bool = False
+
+
+class _ShowUsage(MeshlabError):
+    """The command line is wrong in a way after which the original showed how it is used."""
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    stdout: TextIO | None = None,
+    stderr: TextIO | None = None,
+    stdin: TextIO | None = None,
+) -> int:
+    """Runs one command; its exit code. Streams default to the process's own."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    streams = Streams(stdin or sys.stdin, stdout or sys.stdout, stderr or sys.stderr)
+    commands = _commands()
+    name = _command_word(words, commands)
+    if name is None or name == "help":
+        if name is None and (strange := [word for word in words if not word.startswith("-")]):
+            return _fail(streams, f'unknown command "{strange[0]}" for "istioctl"\n'
+                                  "Run 'istioctl --help' for usage.")
+        streams.stdout.write(_help(commands))
+        return 0
+    command = commands[name]
+    words.remove(name)
+    try:
+        flags = parse(words, (*_GLOBAL, *command.flags))
+        if flags.help:
+            streams.stdout.write(_usage(command))
+            return 0
+        return command.run(flags, streams)
+    except UsageError as error:
+        return _fail(streams, str(error))
+    except _ShowUsage as error:
+        streams.stderr.write(_usage(command) + "\n")
+        return _fail(streams, str(error))
+    except MeshlabError as error:
+        return _fail(streams, str(error))
+    except UnicodeDecodeError as error:
+        return _fail(streams, f"the input is not UTF-8: {error.reason} at byte {error.start}")
+    except BrokenPipeError:
+        return FAILED  # whoever read our output has gone; there is nobody to tell
+    except OSError as error:
+        what = f"open {error.filename}: " if error.filename else ""
+        return _fail(streams, f"{what}{(error.strerror or str(error)).lower()}")
+
+
+def _command_word(words: Sequence[str], commands: dict[str, Command]) -> str | None:
+    """The first word that is neither a flag nor a flag's value. `create -n default` and `-n default create` both."""
+    takes_value = {f"--{flag.name}" for flag in _GLOBAL if not isinstance(flag.default, bool)}
+    takes_value |= {f"-{flag.letter}" for flag in _GLOBAL if flag.letter}
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word.startswith("-"):
+            skip = word in takes_value
+        else:
+            return word if word in commands or word == "help" else None
+    return None
+
+
+def _commands() -> dict[str, Command]:
+    get_output = Flag("output", "short", "Output format. One of:yaml|short", "o")
+    several = Flag("file", "", "File to validate; may be repeated (- for standard input)", "f", repeated=True)
+    from meshlab.istioctl.inject_flags import FLAGS
+
+    removed = "Istio Mixer configuration (removed in favor of kubectl)"
+    return {
+        "create": Command("create -f FILE", "Create policies and rules", _create, (_FILE,)),
+        "delete": Command(
+            "delete <type> <name> [<name2> ... <nameN>] | -f FILE", "Delete policies or rules", _delete, (_FILE,)
+        ),
+        "get": Command("get <type> [<name>]", "Retrieve policies and rules", _get, (get_output,)),
+        "kube-inject": Command(
+            "kube-inject -f FILE", "Inject Envoy sidecar into Kubernetes pod resources", _kube_inject, FLAGS
+        ),
+        "mixer": Command("mixer", removed, _mixer, (_FILE,), hidden=True),
+        "replace": Command("replace -f FILE", "Replace existing policies and rules", _replace, (_FILE,)),
+        "validate": Command(
+            "validate -f FILE [FILE ...]", "Say whether documents are valid; needs no lab", _validate, (several,)
+        ),
+        "version": Command("version", "Display version information", _version),
+    }
+
+
+def _input(flags: Parsed, streams: Streams) -> str:
+    """The text of -f. Raises MeshlabError, OSError."""
+    name = flags.text("file")
+    if not name:
+        raise MeshlabError("filename not specified (see --filename or -f)")
+    return streams.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+
+
+def _create(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl import rules
+    from meshlab.istioctl.server import RuleServer
+
+    if flags.args:
+        raise _ShowUsage("create takes no arguments")
+    text = _input(flags, streams)
+    rules.create(text, flags.text("namespace"), RuleServer(flags.text("kubeconfig")), streams.stdout)
+    return 0
+
+
+def _replace(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl import rules
+    from meshlab.istioctl.server import RuleServer
+
+    if flags.args:
+        raise _ShowUsage("replace takes no arguments")
+    text = _input(flags, streams)
+    rules.replace(text, flags.text("namespace"), RuleServer(flags.text("kubeconfig")), streams.stdout)
+    return 0
+
+
+def _delete(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl import rules
+    from meshlab.istioctl.server import RuleServer
+
+    namespace = flags.text("namespace")
+    if flags.text("file"):
+        if flags.args:
+            raise _ShowUsage("delete takes no arguments when the file option is used")
+        text = _input(flags, streams)
+        rules.delete_file(text, namespace, RuleServer(flags.text("kubeconfig")), streams.stdout)
+    else:
+        if len(flags.args) < 2:
+            raise _ShowUsage("provide configuration type and name or -f option")
+        typed, *names = flags.args
+        rules.find_kind(typed)  # what is wrong with the type can be said without a cluster
+        rules.delete_names(typed, names, namespace, RuleServer(flags.text("kubeconfig")), streams.stdout)
+    return 0
+
+
+def _get(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl import rules
+    from meshlab.istioctl.server import RuleServer
+
+    if not flags.args:
+        known = ", ".join(rules.supported_types())
+        raise _ShowUsage(f"specify the type of resource to get. Types are {known}")
+    try:
+        rules.find_kind(flags.args[0])
+    except rules.CommandError as error:
+        raise _ShowUsage(str(error)) from None
+    name = flags.args[1] if len(flags.args) > 1 else None
+    server = RuleServer(flags.text("kubeconfig"))
+    rules.get(flags.args[0], name, flags.text("namespace"), flags.text("output"), server, streams.stdout)
+    return 0
+
+
+def _kube_inject(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl import kube_inject
+
+    kube_inject.run(flags, streams.stdin, streams.stdout, streams.stderr)
+    return 0
+
+
+def _mixer(flags: Parsed, streams: Streams) -> int:
+    raise MeshlabError("this method of configuring Mixer is removed in favor of kubectl")
+
+
+def _validate(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl.validate import verdicts
+
+    names = [*flags.lists.get("file", ()), *flags.args]
+    if not names:
+        raise MeshlabError("filename not specified (see --filename or -f)")
+    worst = 0
+    for name in names:
+        try:
+            text = streams.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            streams.stdout.write(f"{name}: invalid: the input is not UTF-8: {error.reason} at byte {error.start}\n")
+            worst = 1
+            continue
+        empty = True
+        for _, why in verdicts(text):
+            empty = False
+            streams.stdout.write(f"{name}: invalid: {why}\n" if why else f"{name}: valid\n")
+            worst = max(worst, int(bool(why)))
+        if empty:
+            streams.stderr.write(f"{name}: no documents\n")
+    return worst
+
+
+def _version(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl.version import version_text
+
+    streams.stdout.write(version_text() + "\n")
+    return 0
+
+
+def _fail(streams: Streams, text: str) -> int:
+    streams.stderr.write(f"Error: {text}\n")
+    return FAILED
+
+
+def _help(commands: dict[str, Command]) -> str:
+    shown = {name: command for name, command in commands.items() if not command.hidden}
+    width = max(map(len, shown))
+    lines = [f"  {name:<{width}} {command.short}" for name, command in shown.items()]
+    return (
+        "Istio configuration command line utility.\n\n"
+        "Create, list, modify, and delete configuration resources in the Istio\nsystem.\n\n"
+        "Usage:\n  istioctl [command]\n\nAvailable Commands:\n" + "\n".join(lines) + "\n\n"
+        "Flags:\n" + usage(_GLOBAL) + "\n\n"
+        'Use "istioctl [command] --help" for more information about a command.\n'
+    )
+
+
+def _usage(command: Command) -> str:
+    own = f"Flags:\n{usage(command.flags)}\n\n" if command.flags else ""
+    return f"{command.short}\n\nUsage:\n  istioctl {command.use} [flags]\n\n{own}Global Flags:\n{usage(_GLOBAL)}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
