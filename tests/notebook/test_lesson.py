@@ -1,0 +1,128 @@
+"""The begin and the end of lessons, against a lab whose cluster is a dictionary."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from meshlab.checkpoint import Checkpoint
+from meshlab.notebook.lesson import Lesson
+
+EGRESS = {"kind": "EgressRule", "metadata": {"name": "way-out", "namespace": "default"}, "spec": {"a": 1}}
+OTHER = {"kind": "RouteRule", "metadata": {"name": "left-over", "namespace": "default"}, "spec": {"b": 2}}
+
+
+def service(name: str, port_name: str = "") -> dict[str, Any]:
+    port = {"port": 80, **({"name": port_name} if port_name else {})}
+    return {"kind": "Service", "metadata": {"name": name, "namespace": "default"}, "spec": {"ports": [port]}}
+
+
+class Cluster:
+    """Objects by (kind, namespace, name), with the few calls of `Lab` that a lesson makes."""
+
+    def __init__(self, home: Path, *objects: dict[str, Any]) -> None:
+        self.settings = SimpleNamespace(home=home)
+        self.objects = {self._key(o): copy.deepcopy(o) for o in objects}
+        self.said: list[str] = []
+        self.report = self.said.append
+        self.access = self
+
+    @staticmethod
+    def _key(o: dict[str, Any]) -> tuple[str, str, str]:
+        return o["kind"], o["metadata"].get("namespace", "default"), o["metadata"]["name"]
+
+    def require(self, *needs: str) -> None: ...
+
+    def settled(self) -> None: ...
+
+    def rules(self) -> list[dict[str, Any]]:
+        return [o for o in self.objects.values() if o["kind"].endswith("Rule")]
+
+    def documents(self, path: Path) -> list[dict[str, Any]]:
+        assert path == Path("demo/rules/way-out.yaml")
+        return [copy.deepcopy(EGRESS)]
+
+    def apply(self, o: dict[str, Any]) -> None:
+        self.objects[self._key(o)] = copy.deepcopy(o)
+
+    def delete(self, o: dict[str, Any]) -> None:
+        del self.objects[self._key(o)]
+
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(copy.deepcopy(self.objects))
+
+    def restore(self, found: Checkpoint) -> list[str]:
+        changed = [
+            "/".join(key) for key in {*found.objects, *self.objects} if found.objects.get(key) != self.objects.get(key)
+        ]
+        self.objects = copy.deepcopy(dict(found.objects))
+        return changed
+
+    def request(self, method: str, path: str, *, body: Any = None, headers: Any = None, check: bool = True) -> Any:
+        found = self.objects.get(("Service", "default", path.rpartition("/")[2]))
+        if method == "PATCH":
+            assert found is not None
+            for change in body:
+                port = found["spec"]["ports"][0]
+                if change["op"] == "remove":
+                    del port["name"]
+                else:
+                    port["name"] = change["value"]
+        return SimpleNamespace(status=200 if found else 404, json=lambda: found)
+
+
+def test_a_lesson_starts_from_its_own_state_and_puts_the_found_one_back(tmp_path: Path) -> None:
+    lab = Cluster(tmp_path, OTHER, service("svca"), service("svcb", "http"))
+    found = lab.checkpoint()
+    lesson = Lesson.begin(lab, "03", "control-plane", rules=["way-out"])  # type: ignore[arg-type]
+    assert [rule["metadata"]["name"] for rule in lab.rules()] == ["way-out"]
+    assert "name" not in lab.objects["Service", "default", "svcb"]["spec"]["ports"][0]
+    assert any("left-over" in line for line in lab.said) and any("svcb: was http" in line for line in lab.said)
+    lesson.end()
+    assert lab.checkpoint() == found and not (tmp_path / "lesson.json").exists()
+
+
+def test_a_first_cell_run_twice_remembers_what_was_found_first(tmp_path: Path) -> None:
+    lab = Cluster(tmp_path, OTHER, service("svcb"))
+    found = lab.checkpoint()
+    Lesson.begin(lab, "03", "control-plane")  # type: ignore[arg-type]
+    lab.apply(EGRESS)  # the learner goes on, and the kernel dies
+    Lesson.begin(lab, "03", "control-plane").end()  # type: ignore[arg-type]
+    assert lab.checkpoint() == found
+
+
+def test_another_lesson_takes_what_an_unfinished_one_left_as_found(tmp_path: Path) -> None:
+    lab = Cluster(tmp_path, service("svcb"))
+    Lesson.begin(lab, "03", "control-plane")  # type: ignore[arg-type]
+    lab.apply(EGRESS)
+    Lesson.begin(lab, "04", "control-plane").end()  # type: ignore[arg-type]
+    assert [rule["metadata"]["name"] for rule in lab.rules()] == ["way-out"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"lesson": "03"}', '{"lesson": "03", "found": [1]}'])
+def test_a_broken_file_of_an_earlier_lesson_does_no_harm(tmp_path: Path, text: str) -> None:
+    (tmp_path / "lesson.json").write_text(text)
+    lab = Cluster(tmp_path, service("svcb"))
+    Lesson.begin(lab, "03", "control-plane").end()  # type: ignore[arg-type]
+    assert not (tmp_path / "lesson.json").exists()
+
+
+def test_what_a_lesson_brings_up_on_purpose_stays(tmp_path: Path) -> None:
+    lab = Cluster(tmp_path)
+    lesson = Lesson.begin(lab, "02", "control-plane")  # type: ignore[arg-type]
+    lab.apply(service("svcb"))
+    lab.apply(service("svcb-v0.2"))
+    lesson.end(keep=["svcb"])
+    assert [key[2] for key in lab.objects] == ["svcb"]
+
+
+def test_a_restore_that_did_not_work_is_no_good_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Cluster(tmp_path, OTHER)
+    lesson = Lesson.begin(lab, "03", "control-plane")  # type: ignore[arg-type]
+    monkeypatch.setattr(lab, "restore", lambda found: [])
+    with pytest.raises(AssertionError, match="RouteRule/default/left-over"):
+        lesson.end()
