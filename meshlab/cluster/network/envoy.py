@@ -12,7 +12,8 @@ inotify instance, of which a user has 128.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ __all__ = [
     "FORWARD_PORT",
     "Resources",
     "bootstrap",
+    "encoded",
     "forward_clusters",
     "forward_listener",
     "forward_routes",
     "resources",
-    "response",
 ]
 
 #: Port of the forward proxy on the node's address: the usual one for proxies (Squid's).
@@ -162,15 +163,22 @@ def forward_clusters() -> list[Json]:
     }]
 
 
-def forward_routes(hosts: Sequence[Json]) -> Json:
-    """The routes of the forward proxy, from the hosts of all services."""
-    anywhere = {"name": "by-address", "domains": ["*"], "routes": [_route("by-address")]}
-    return {"name": "forward", "virtual_hosts": [*hosts, anywhere]}
+def forward_routes(hosts: Sequence[str]) -> str:
+    """The routes of the forward proxy as text, from the encoded hosts of all services."""
+    address: Json = {"name": ":authority", "string_match": {"safe_regex": {"regex": r"[0-9]+(\.[0-9]+){3}(:[0-9]+)?"}}}
+    unknown = {"status": 502, "body": {"inline_string": "no service of the lab has this name and port\n"}}
+    anywhere: Json = {"name": "others", "domains": ["*"], "routes": [
+        {"match": {"prefix": "/", "headers": [address]}, "route": {"cluster": "by-address", "timeout": "0s"}},
+        {"match": {"prefix": "/"}, "direct_response": unknown},
+    ]}
+    every = ",\n".join([*hosts, encoded("")(anywhere)])
+    return f'{{"@type":"{TYPE}config.route.v3.RouteConfiguration","name":"forward","virtual_hosts":[{every}]}}'
 
 
-def response(kind: str, found: Iterable[Json]) -> Json:
-    """Resources as the file that Envoy reads; `kind` is `listener.v3.Listener` and the like."""
-    return {"resources": [{"@type": f"{TYPE}config.{kind}", **each} for each in found]}
+def encoded(kind: str) -> Callable[[Json], str]:
+    """Encodes resources of a kind (`listener.v3.Listener`, or "" for a part of one) as Envoy's files have them."""
+    head: Json = {"@type": f"{TYPE}config.{kind}"} if kind else {}
+    return lambda found: json.dumps(head | found, separators=(",", ":"))
 
 
 def _file(path: Path) -> Json:

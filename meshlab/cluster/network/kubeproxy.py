@@ -10,18 +10,18 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from meshlab.cluster.network.envoy import (
-    Json,
     Resources,
     bootstrap,
+    encoded,
     forward_clusters,
     forward_listener,
     forward_routes,
-    response,
 )
 from meshlab.cluster.network.files import replace
 from meshlab.cluster.node.probes import envoy_live
@@ -38,6 +38,16 @@ GRACE = 2.0
 BACKOFF, LONGEST_BACKOFF = 0.1, 10.0
 
 
+@dataclass(frozen=True)
+class _Text:
+    """Resources of one service, encoded."""
+
+    source: Resources
+    listeners: Sequence[str]
+    clusters: Sequence[str]
+    hosts: Sequence[str]
+
+
 class KubeProxy:
     """One Envoy for the service addresses of a lab."""
 
@@ -47,6 +57,7 @@ class KubeProxy:
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._written: dict[str, str] = {}
+        self._texts: dict[str, _Text] = {}
 
     @property
     def record(self) -> Path:
@@ -64,18 +75,29 @@ class KubeProxy:
 
     def write(self, services: Mapping[str, Resources]) -> None:
         """Put the resources of all services in force. Only files that change are written. OSError: disk full."""
-        node, every = self.settings.network.node, [services[key] for key in sorted(services)]
+        texts = [self._text(key, services[key]) for key in sorted(services)]
+        for key in self._texts.keys() - services.keys():
+            del self._texts[key]
+        node = self.settings.network.node
         # Make before break: clusters before the routes and listeners that lead to them.
-        self._put("clusters.json", response("cluster.v3.Cluster", forward_clusters() + [
-            cluster for each in every for cluster in each.clusters]))
-        self._put("routes.json", response("route.v3.RouteConfiguration", [forward_routes(
-            [host for each in every for host in each.hosts])]))
-        self._put("listeners.json", response("listener.v3.Listener", [
-            forward_listener(node, self.folder / "routes.json"),
-            *(listener for each in every for listener in each.listeners)]))
+        self._put("clusters.json", [*map(encoded("cluster.v3.Cluster"), forward_clusters()),
+                                    *(text for each in texts for text in each.clusters)])
+        self._put("routes.json", [forward_routes([text for each in texts for text in each.hosts])])
+        self._put("listeners.json", [
+            encoded("listener.v3.Listener")(forward_listener(node, self.folder / "routes.json")),
+            *(text for each in texts for text in each.listeners)])
 
-    def _put(self, name: str, content: Json) -> None:
-        text = json.dumps(content, separators=(",", ":"))
+    def _text(self, key: str, found: Resources) -> _Text:
+        """A service's resources as text, kept until they change: they are not encoded again with every other's."""
+        kept = self._texts.get(key)
+        if kept is None or kept.source is not found:
+            kept = _Text(found, [*map(encoded("listener.v3.Listener"), found.listeners)],
+                         [*map(encoded("cluster.v3.Cluster"), found.clusters)], [*map(encoded(""), found.hosts)])
+            self._texts[key] = kept
+        return kept
+
+    def _put(self, name: str, found: Sequence[str]) -> None:
+        text = '{"resources":[' + ",\n".join(found) + "]}\n"
         if self._written.get(name) != text:
             replace(self.folder / name, text)
             self._written[name] = text
