@@ -120,15 +120,10 @@ class Schemas:
 
     def __init__(self, folder: Path = HERE) -> None:
         self._folder = folder
-        self._places: dict[str, tuple[int, int]] = {}
+        first, self._places = self._index("types.jsonl")
+        head = json.loads(first)
+        self._docs: dict[str, tuple[int, int]] = {}
         self._types: dict[str, tuple[dict[str, Node], tuple[str, ...], Any]] = {}
-        with (folder / "types.jsonl").open("rb") as file:
-            head = json.loads(file.readline())
-            place = file.tell()
-            for line in file:
-                name = line[: line.index(b"\t")].decode()
-                self._places[name] = (place + len(name) + 1, len(line) - len(name) - 1)
-                place += len(line)
         self.release: str = head["release"]
         self._kinds: dict[str, str] = head["kinds"]
 
@@ -169,13 +164,28 @@ class Schemas:
 
     def docs(self, name: str) -> dict[str, str]:
         """Descriptions of a type ("") and of its fields; read from the file each time."""
-        mark = name.encode() + b"\t"
+        if not self._docs:
+            self._docs = self._index("docs.jsonl")[1]
+        if name not in self._docs:
+            return {}
+        offset, length = self._docs[name]
         with (self._folder / "docs.jsonl").open("rb") as file:
+            file.seek(offset)
+            found: dict[str, str] = json.loads(file.read(length))
+        return found
+
+    def _index(self, filename: str) -> tuple[bytes, dict[str, tuple[int, int]]]:
+        """The first line where it is no type's, and where each type's JSON stands."""
+        head, places, place = b"", {}, 0
+        with (self._folder / filename).open("rb") as file:
             for line in file:
-                if line.startswith(mark):
-                    found: dict[str, str] = json.loads(line[len(mark):])
-                    return found
-        return {}
+                name = line[: line.find(b"\t")].decode() if line[:1] != b"{" else ""
+                if name:
+                    places[name] = (place + len(name) + 1, len(line) - len(name) - 1)
+                else:
+                    head = line
+                place += len(line)
+        return head, places
 
     def all_docs(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Every type with its descriptions, one pass over the file."""

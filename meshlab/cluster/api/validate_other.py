@@ -14,7 +14,8 @@ from meshlab.cluster.api.quantity import parse
 from meshlab.cluster.api.validate_meta import immutable, non_negative, selector
 
 __all__ = [
-    "autoscaler", "claim", "config_map", "disruption_budget", "event", "lease", "limit_range", "priority_class", "quota", "role", "role_binding", "secret", "storage_class", "volume", "webhooks",
+    "autoscaler", "claim", "config_map", "disruption_budget", "event", "lease", "limit_range", "priority_class",
+    "quota", "role", "role_binding", "secret", "storage_class", "volume", "webhooks",
 ]  # fmt: skip
 
 Object = Mapping[str, Any]
