@@ -301,15 +301,17 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 async def _serve(settings: Settings, listener: socket.socket, say: _Ready) -> None:
-    # Imported here: a daemon that finds its home locked needs none of it.
     from meshlab.cluster.api import pki
+
+    maker = pki.begin(settings)
+    # Imported here: a daemon that finds its home locked needs none of it, and certificates are made meanwhile.
     from meshlab.cluster.assembly import Assembly, Parts, write_kubeconfig
 
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    keys = pki.ensure(settings)
+    keys = pki.keys(settings, maker)
     parts = Parts(os.environ.get("MESHLAB_PARTS", Parts.ALL.value))
     assembly = Assembly(settings, keys, listener, parts)
     try:

@@ -21,7 +21,7 @@ from meshlab.cluster.api import crd
 from meshlab.cluster.api.admission import SERVICES, Admission, Reason
 from meshlab.cluster.api.builtin import built_in_resources
 from meshlab.cluster.api.deletion import Deletion
-from meshlab.cluster.api.kinds import Kinds, check_kind
+from meshlab.cluster.api.kinds import Kinds, check_kind, no_strategic
 from meshlab.cluster.api.listing import Page, Reader
 from meshlab.cluster.api.metadata import generated_name, key_of, new_uid, ordered, shell, timestamp
 from meshlab.cluster.api.patching import patched
@@ -169,6 +169,8 @@ class Api:
             from meshlab.cluster.api import scale
 
             return scale.patch(self, resource, namespace, name, patch, kind, user=manager, dry_run=dry_run)
+        if kind == "strategic" and resource.custom:
+            raise no_strategic()
         entry = self.store.get(resource.collection, key_of(resource, namespace, name))
         if kind == "apply":
             return self._apply(resource, namespace, name, entry, patch, manager, force, dry_run, validation, warn,

@@ -11,6 +11,7 @@ import json
 import logging
 import socket
 import ssl
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -64,9 +65,16 @@ class Server:
 
     async def start(self, certificate: ssl.SSLContext | None) -> None:
         """Listens; with TLS if there is a certificate."""
+        loop = asyncio.get_running_loop()
+
+        def request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+            return web.BaseRequest(
+                message, payload, protocol, writer, task, loop, client_max_size=LARGEST_BODY
+            )
+
         server = web.Server(
-            self.handle, handler_cancellation=True, access_log=None, keepalive_timeout=75.0,
-            max_line_size=65536, max_field_size=65536, client_max_size=LARGEST_BODY, auto_decompress=True,
+            self.handle, request_factory=request, handler_cancellation=True, access_log=None,
+            keepalive_timeout=75.0, max_line_size=65536, max_field_size=65536,
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN, handle_signals=False)
         await self._runner.setup()

@@ -117,10 +117,7 @@ class Kinds:
     def strategic(self, resource: Resource, obj: Object, patch: Any) -> Object:
         node = self.node(resource)
         if node is None:
-            raise UnsupportedMediaType(
-                "the body of the request was in an unknown format - accepted media types include: "
-                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
-            )
+            raise no_strategic()
         from meshlab.cluster.api.strategic import strategic_merge
 
         return strategic_merge(obj, patch, node)
@@ -161,6 +158,14 @@ def pure(name: str) -> Any:
         if error.name == f"meshlab.cluster.api.{name}":
             return None
         raise
+
+
+def no_strategic() -> UnsupportedMediaType:
+    """Custom kinds have no types to merge by."""
+    return UnsupportedMediaType(
+        "the body of the request was in an unknown format - accepted media types include: "
+        "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+    )
 
 
 def cannot_be_handled(resource: Resource, why: str) -> str:

@@ -1,19 +1,25 @@
 """The lab's certificates and keys: made once, kept in `home/pki`, readable by their owner only.
 
-Making them imports `cryptography`, 12 MB that a daemon would keep for life; so whoever starts the daemon makes them,
-and the daemon itself only reads.
+Making them imports `cryptography`, 12 MB that a daemon would keep for life. So a process of its own makes them, while
+the daemon imports what it needs itself: `maker = begin(settings)`, and later `keys(settings, maker)`.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshlab.settings import Settings
+from meshlab.errors import LabError
+from meshlab.settings import SLOTS, Network, Settings
 
-__all__ = ["Keys", "ensure"]
+__all__ = ["Keys", "begin", "keys", "make"]
+
+
+AUTHORITY, SERVER = "ca.pem", "server.pem"
 
 
 @dataclass(frozen=True)
@@ -30,32 +36,38 @@ class Keys:
     signing: bytes
 
 
-def ensure(settings: Settings) -> Keys:
-    """The lab's keys, made where they are missing. Idempotent."""
+def begin(settings: Settings) -> subprocess.Popen[bytes] | None:
+    """Starts to make the certificates if they are missing; pass the answer to `keys`."""
+    if (settings.pki / AUTHORITY).exists():
+        return None
+    return subprocess.Popen([sys.executable, "-m", "meshlab.cluster.api.pki", str(settings.pki)])
+
+
+def keys(settings: Settings, maker: subprocess.Popen[bytes] | None = None) -> Keys:
+    """The lab's keys, as soon as `maker` is done. LabError where it failed."""
+    if maker is not None and maker.wait(timeout=30.0):
+        raise LabError(f"cannot make the lab's certificates in {settings.pki}", then="meshlab doctor")
     folder = settings.pki
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    authority, server = folder / "ca.pem", folder / f"server-{settings.network.slot}.pem"
-    if not (authority.exists() and server.exists()):
-        _certificates(settings, authority, server)
-    token = _secret(folder / "token")
-    return Keys(authority.read_bytes(), server, token, _secret(folder / "sa.key").encode())
+    return Keys(
+        (folder / AUTHORITY).read_bytes(), folder / SERVER, _secret(folder / "token"),
+        _secret(folder / "sa.key").encode(),
+    )
 
 
-def _certificates(settings: Settings, authority: Path, server: Path) -> None:
+def make(folder: Path) -> None:
+    """An authority, and a certificate for every address that this API server may have in any slot."""
     import trustme
 
-    key = authority.with_name("ca-key.pem")
-    if authority.exists() and key.exists():
-        ca = trustme.CA.from_pem(authority.read_bytes(), key.read_bytes())
-    else:
-        ca = trustme.CA(organization_name="meshlab", organization_unit_name="lab")
-        _write(key, ca.private_key_pem.bytes())
-    network = settings.network
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ca = trustme.CA(organization_name="meshlab", organization_unit_name="lab")
+    _write(folder / "ca-key.pem", ca.private_key_pem.bytes())
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
-    leaf = ca.issue_cert(network.node, "127.0.0.1", "localhost", f"{network.services}.0.1", *names)
-    _write(server, leaf.private_key_and_cert_chain_pem.bytes())
+    networks = [Network(slot) for slot in range(SLOTS)]
+    addresses = [a for n in networks for a in (n.node, f"{n.services}.0.1")]
+    leaf = ca.issue_cert("127.0.0.1", "localhost", *addresses, *names)
+    _write(folder / SERVER, leaf.private_key_and_cert_chain_pem.bytes())
     # Last: its presence says that the rest is there.
-    _write(authority, ca.cert_pem.bytes())
+    _write(folder / AUTHORITY, ca.cert_pem.bytes())
 
 
 def _secret(file: Path) -> str:
@@ -71,3 +83,7 @@ def _write(file: Path, data: bytes) -> None:
     with os.fdopen(descriptor, "wb") as out:
         out.write(data)
     draft.replace(file)
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))
