@@ -1,4 +1,4 @@
-"""EndpointSlices: Endpoints in the form that today's clients read; mirrored where somebody writes Endpoints by hand."""
+"""EndpointSlices: Endpoints in the form that today's clients read; mirrored where somebody writes them by hand."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class JobController:
         completions = spec.get("completions")
         if len(failed) + restarts > limit:
             verdict = ("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
-        elif (completions is not None and len(succeeded) >= int(completions)) or (completions is None and succeeded and not active):
+        elif (len(succeeded) >= int(completions)) if completions is not None else (succeeded and not active):
             verdict = ("Complete", "CompletionsReached", "Reached expected number of succeeded pods")
         if verdict is not None or spec.get("suspend"):
             for pod in active:
@@ -104,7 +104,7 @@ class JobController:
         last = max((parse_time(end) for end in ends), default=None)
         if last is None:
             return 0.0
-        wanted = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (len(failed) - 1))
+        wanted: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (len(failed) - 1))
         return wanted - (datetime.now(UTC) - last).total_seconds()
 
     def _scale(self, job: Obj, active: list[Obj], succeeded: int) -> list[Obj]:

@@ -65,7 +65,8 @@ def _progress(conditions: list[Obj], deployment: Mapping[str, Any], new: Mapping
         return conditions
     text = timestamp(moment)
     current = next((c for c in conditions if c["type"] == "Progressing"), None)
-    name = f'ReplicaSet "{new["metadata"]["name"]}"' if new is not None else f'Deployment "{deployment["metadata"]["name"]}"'
+    subject = ("ReplicaSet", new) if new is not None else ("Deployment", deployment)
+    name = f'{subject[0]} "{subject[1]["metadata"]["name"]}"'
 
     def say(status: str, reason: str, message: str) -> list[Obj]:
         said = with_condition(conditions, "Progressing", status, reason, message, text)
@@ -111,7 +112,7 @@ def seconds_left(deployment: Mapping[str, Any], status: Mapping[str, Any], momen
         return None
     if current["status"] != "True" or current["reason"] == "NewReplicaSetAvailable":
         return None
-    return max(1.0, deadline - (moment - parse_time(current["lastUpdateTime"])).total_seconds() + 1)
+    return max(1.0, float(deadline) - (moment - parse_time(current["lastUpdateTime"])).total_seconds() + 1)
 
 
 def paused_condition(deployment: Mapping[str, Any], at: str) -> list[Obj] | None:

@@ -1,7 +1,7 @@
 """The work of a controller: keys, each in the queue once, handled one after the other.
 
-`reconcile(key)` looks at the present state and moves it towards the wanted one. It may be called too often and must then
-do nothing. A key that failed comes again after a growing pause; one that met a conflict at once.
+`reconcile(key)` looks at the present state and moves it towards the wanted one. It may be called too often and must
+then do nothing. A key that failed comes again after a growing pause; one that met a conflict at once.
 """
 
 from __future__ import annotations

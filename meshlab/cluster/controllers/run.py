@@ -11,7 +11,6 @@ from meshlab.cluster.controllers.endpoints import EndpointsController
 from meshlab.cluster.controllers.endpointslices import EndpointSliceController
 from meshlab.cluster.controllers.follow import Handler, follow
 from meshlab.cluster.controllers.garbage import GarbageCollector
-from meshlab.cluster.controllers.janitor import sweep_events
 from meshlab.cluster.controllers.job import JobController
 from meshlab.cluster.controllers.namespace import NamespaceController
 from meshlab.cluster.controllers.objects import Obj
@@ -46,7 +45,6 @@ async def run_controllers(api: Api, settings: Settings) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(run(api, controllers_of(api, settings)), name="controllers")
         group.create_task(GarbageCollector(api).run(), name="garbage collector")
-        group.create_task(sweep_events(api), name="events")
 
 
 async def run(api: Api, controllers: Sequence[Controller]) -> None:

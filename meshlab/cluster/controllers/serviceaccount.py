@@ -25,7 +25,7 @@ class ServiceAccountController:
 
     def __init__(self, api: Api, settings: Settings) -> None:
         self._api = api
-        self._certificate = settings.pki / "ca.crt"
+        self._certificate = settings.pki / "ca.pem"
 
     @property
     def sources(self) -> Sequence[Source]:

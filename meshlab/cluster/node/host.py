@@ -112,7 +112,7 @@ class Host:
         account = str(pod["spec"].get("serviceAccountName") or "default")
         cluster = {
             "server": f"https://{self.settings.network.node}:{self.settings.api_port}",
-            "certificate-authority": str(self.settings.pki / "ca.crt"),
+            "certificate-authority": str(self.settings.pki / "ca.pem"),
         }
         # JSON is YAML, and needs no library to write.
         text = json.dumps({

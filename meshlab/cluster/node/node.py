@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from meshlab.cluster.api.status import ApiError, BadRequest, NotFound
+from meshlab.cluster.api.status import ApiError, NotFound
+from meshlab.cluster.api.streams import KubeletError
 from meshlab.cluster.controllers.events import Recorder
 from meshlab.cluster.controllers.follow import Handler, follow
 from meshlab.cluster.controllers.objects import Obj
@@ -86,18 +87,18 @@ class Node:
     # Kubelet
 
     def address(self, namespace: str, pod: str) -> str:
-        """The pod's IP address. NotFound if there is no such pod, BadRequest if it has none yet."""
+        """The pod's IP address. NotFound if there is no such pod, KubeletError if it has none yet."""
         obj = self._api.get(self._api.kinds("Pod"), namespace, pod)
         address = (obj.get("status") or {}).get("podIP")
         if not address:
-            raise BadRequest(f"pod {pod} does not have a host assigned")
+            raise KubeletError(f"pod {pod} does not have a host assigned")
         return str(address)
 
-    def logs(self, namespace: str, pod: str, container: str | None, *, follow: bool = False,
+    async def logs(self, namespace: str, pod: str, container: str | None, *, follow: bool = False,
                    previous: bool = False, tail: int | None = None, since_seconds: int | None = None,
                    since_time: str | None = None, timestamps: bool = False,
                    limit_bytes: int | None = None) -> AsyncIterator[bytes]:
-        """A container's output in chunks. Raises what a real server answers: BadRequest while it waits to start …"""
+        """A container's output in chunks. Raises KubeletError while it waits to start …"""
         runner, chosen = self._container(namespace, pod, container)
         run = self._run(runner, chosen, previous=previous)
         since = time.time() - since_seconds if since_seconds is not None else None
@@ -111,7 +112,8 @@ class Node:
 
         clock = chosen.clock if chosen.clock is not None and run == chosen.state.restarts else LogClock(file)
         options = LogOptions(follow=follow, tail=tail, since=since, timestamps=timestamps, limit=limit_bytes)
-        return read_log(file, clock, options, ended=ended)
+        async for block in read_log(file, clock, options, ended=ended):
+            yield block
 
     def _container(self, namespace: str, pod: str, container: str | None) -> tuple[PodRunner, ContainerRunner]:
         obj = self._api.get(self._api.kinds("Pod"), namespace, pod)
@@ -121,14 +123,14 @@ class Node:
         if not container:
             if len(names) > 1:
                 extra = f" or one of the init containers: [{' '.join(init)}]" if init else ""
-                raise BadRequest(f"a container name must be specified for pod {pod}, "
+                raise KubeletError(f"a container name must be specified for pod {pod}, "
                                  f"choose one of: [{' '.join(names)}]{extra}")
             container = names[0]
         if container not in names + init:
-            raise BadRequest(f"container {container} is not valid for pod {pod}")
+            raise KubeletError(f"container {container} is not valid for pod {pod}")
         runner = self._pods.get(obj["metadata"]["uid"])
         if runner is None:
-            raise BadRequest(f"pod {pod} does not have a host assigned")
+            raise KubeletError(f"pod {pod} does not have a host assigned")
         return runner, next(c for c in runner.everyone if c.name == container)
 
     @staticmethod
@@ -138,14 +140,14 @@ class Node:
         waiting = state.state.get("waiting")
         if previous:
             if "terminated" not in state.last:
-                raise BadRequest(f'previous terminated container "{container.name}" in pod "{pod}" not found')
+                raise KubeletError(f'previous terminated container "{container.name}" in pod "{pod}" not found')
             return state.restarts if waiting else state.restarts - 1
         if waiting and "terminated" not in state.last:
             why = waiting.get("reason") or "ContainerCreating"
             if why in ("ErrImagePull", "ImagePullBackOff"):
-                raise BadRequest(f'container "{container.name}" in pod "{pod}" is waiting to start: '
+                raise KubeletError(f'container "{container.name}" in pod "{pod}" is waiting to start: '
                                  "trying and failing to pull image")
-            raise BadRequest(f'container "{container.name}" in pod "{pod}" is waiting to start: {why}')
+            raise KubeletError(f'container "{container.name}" in pod "{pod}" is waiting to start: {why}')
         return state.restarts
 
     # Pods
