@@ -77,11 +77,11 @@ def draw(board: Mapping[str, Any], source: Source, *, minutes: float = 5.0, end:
     span = minutes * 60
     values = variables(board, source)
     chosen = {name: list(picked) for name, picked in (chosen or {}).items() if picked}
-    now = {name: "|".join(re.escape(p) for p in chosen[name]) if name in chosen else ALL for name in values}
+    now = {name: "|".join(_literal(p) for p in chosen[name]) if name in chosen else ALL for name in values}
     for section in _sections(board["panels"]):
         repeat = section[0].get("repeat") if section[0]["type"] == "row" else None
         rounds: list[Mapping[str, str]] = [now] if repeat is None else [
-            {**now, repeat: value} for value in chosen.get(repeat) or values.get(repeat, [])]
+            {**now, repeat: _literal(value)} for value in chosen.get(repeat) or values.get(repeat, [])]
         for bound in rounds:
             for panel in section:
                 yield _panel(panel, source, bound, (until - span, until), page)
@@ -99,7 +99,7 @@ def _sections(panels: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any
 
 def _panel(panel: Mapping[str, Any], source: Source, bound: Mapping[str, str], period: tuple[float, float],
            page: int) -> Drawn:
-    title = _fill(panel.get("title", ""), bound).replace(".svc.cluster.local", "")
+    title = _fill(panel.get("title", ""), bound).replace("\\", "").replace(".svc.cluster.local", "")
     width, kind = panel["gridPos"]["w"], panel["type"]
     if kind == "row":
         return Drawn(kind, title, 24, "")
@@ -120,6 +120,11 @@ def _panel(panel: Mapping[str, Any], source: Source, bound: Mapping[str, str], p
     chart = line_chart(dict(sorted(series.items())), title=title, unit=unit, width=pixels,
                        maximum=defaults.get("max"))
     return Drawn(kind, title, width, chart)
+
+
+def _literal(value: str) -> str:
+    """A value as a regular expression inside a PromQL string, where a backslash is written twice."""
+    return re.escape(value).replace("\\", "\\\\")
 
 
 def _fill(text: str, bound: Mapping[str, str]) -> str:
