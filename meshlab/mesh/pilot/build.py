@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from meshlab.mesh.config.model import Config, EgressRule, RouteRule
 from meshlab.mesh.config.names import resolve_hostname
+from meshlab.mesh.config.order import match_source
 from meshlab.mesh.config.services import Instance, Port, Protocol, Service
 from meshlab.mesh.pilot import listeners
 from meshlab.mesh.pilot.clusters import inbound_cluster, original_destination, outbound_cluster, policy_for
@@ -18,7 +19,6 @@ from meshlab.mesh.pilot.encode import Fields, decode
 from meshlab.mesh.pilot.endpoints import load_assignment
 from meshlab.mesh.pilot.http import MIXER_CLUSTER, TRACING_CLUSTER, added_headers
 from meshlab.mesh.pilot.ingress import ingress_snapshot
-from meshlab.mesh.pilot.match import from_source
 from meshlab.mesh.pilot.memo import Memo
 from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, Target
 from meshlab.mesh.pilot.proxy import Proxy, Role
@@ -58,7 +58,7 @@ class Builder:
             for rules in world.route_rules.values()
             for rule in rules
             if rule.spec.match is not None and rule.spec.match.source is not None
-            and not from_source(rule.meta, rule.spec.match.source, here)
+            and not match_source(rule.meta, rule.spec.match.source, here)
         )
         shared = self.memo.get(
             "outbound", (world.mesh, world.services, world.route_rules, world.egress_rules),

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.model import CircuitBreaker, Config, DestinationPolicy
+from meshlab.mesh.config.order import match_source
 from meshlab.mesh.config.services import Instance, Protocol
 from meshlab.mesh.pilot.encode import Fields, duration, pack
-from meshlab.mesh.pilot.match import from_source
 from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, Target, inbound
 from meshlab.mesh.pilot.world import Mesh
 from meshlab.settings import bound_port
@@ -38,7 +38,7 @@ def policy_for(
     for each in policies:
         destination = each.spec.destination
         labels = destination.labels if destination is not None else Labels()
-        if labels == target.labels and from_source(each.meta, each.spec.source, instances):
+        if labels == target.labels and match_source(each.meta, each.spec.source, instances):
             return each
     return None
 

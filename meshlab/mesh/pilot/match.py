@@ -7,14 +7,11 @@ condition on a header literally called `uri` and never matched: here it means th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from meshlab.mesh.config.model import IstioService, Match, MatchKind, Meta, StringMatch
-from meshlab.mesh.config.names import resolve_hostname
-from meshlab.mesh.config.services import Instance
+from meshlab.mesh.config.model import Match, MatchKind, StringMatch
 from meshlab.mesh.pilot.encode import Fields
 
-__all__ = ["catches_all", "from_source", "regex_problem", "route_match"]
+__all__ = ["catches_all", "regex_problem", "route_match"]
 
 PSEUDO_HEADERS = {"authority": ":authority", "method": ":method", "scheme": ":scheme"}
 CATCH_ALL: Fields = {"prefix": "/"}
@@ -26,14 +23,6 @@ _NOT_RE2 = re.compile(
 #: RE2 refuses longer repetitions.
 _REPETITION = re.compile(r"(?<!\\)\{(\d+)(?:,(\d*))?\}")
 RE2_REPETITIONS = 1000
-
-
-def from_source(meta: Meta, source: IstioService | None, instances: Iterable[Instance]) -> bool:
-    """Whether a caller with these instances is the source that a rule asks for."""
-    if source is None:
-        return True
-    host = resolve_hostname(meta, source)
-    return any(i.service.hostname == host and source.labels.subset_of(i.labels) for i in instances)
 
 
 def catches_all(match: Fields) -> bool:

@@ -6,11 +6,12 @@ Order, exactly as in 0.4.0: one route per rule by precedence, nothing after the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from meshlab.mesh.config.model import Config, RouteRule
 from meshlab.mesh.config.names import resolve_hostname
+from meshlab.mesh.config.order import sort_route_rules
 from meshlab.mesh.config.services import Port, Service
 from meshlab.mesh.pilot import actions
 from meshlab.mesh.pilot.encode import Fields, duration, encode
@@ -21,7 +22,6 @@ from meshlab.mesh.pilot.world import World, like
 __all__ = [
     "DEFAULT_ROUTE",
     "Host",
-    "by_precedence",
     "default_route",
     "destination_routes",
     "egress_host",
@@ -45,11 +45,6 @@ class Host:
     targets: tuple[Target, ...]
 
 
-def by_precedence(rules: Iterable[Rule]) -> list[Rule]:
-    """Highest precedence first; equal ones by key."""
-    return sorted(rules, key=lambda rule: (-rule.spec.precedence, rule.meta.key))
-
-
 def outbound_host(service: Service, port: Port, rules: Sequence[Rule], world: World, proxy_domain: str) -> Host:
     """The virtual host of one HTTP port of a service, as callers in `proxy_domain` address it."""
     routes, targets = destination_routes(Target(service.hostname, port), rules, world.service)
@@ -67,7 +62,7 @@ def inbound_host(port: Port, number: int, rules: Sequence[Rule]) -> Host:
     """Routes to the application on its port `number`: the same matches again, for websockets and decorators."""
     cluster = inbound(number)
     routes = []
-    for rule in by_precedence(rules) if port.protocol.value == "HTTP" else ():
+    for rule in sort_route_rules(rules) if port.protocol.value == "HTTP" else ():
         match = route_match(rule.spec.match)
         if rule.spec.rewrite is not None and rule.spec.rewrite.uri:
             # What the caller's sidecar rewrote arrives rewritten.

@@ -42,6 +42,8 @@ class Problem:
 
     key: str
     reason: str
+    #: The rule's resourceVersion.
+    revision: str = ""
 
     def __str__(self) -> str:
         return f"{self.key}: {self.reason}"

@@ -1,0 +1,228 @@
+"""From a change to "in force": debounce, build, push, and the record of who acknowledged what.
+
+A change is not pushed at once: rules come in groups. The push waits for QUIET seconds without another change,
+but never longer than LONGEST. Everything here runs on one event loop; other threads use `changed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from meshlab.mesh.pilot.build import Builder
+from meshlab.mesh.pilot.connection import LINGER, Connection, Push
+from meshlab.mesh.pilot.snapshot import Snapshot
+from meshlab.mesh.pilot.world import Problem, World
+
+__all__ = ["LONGEST", "QUIET", "Change", "Control", "InForce", "Source"]
+
+T = TypeVar("T")
+log = logging.getLogger("meshlab.pilot")
+
+#: Seconds. Events of one `kubectl apply` come about a millisecond apart.
+QUIET = 0.002
+#: Seconds, so that an endless stream of changes cannot hold everything up.
+LONGEST = 0.05
+#: Changes remembered per kind of object.
+HISTORY = 4096
+
+
+class Source(Protocol):
+    """Where the world comes from: the registry of a cluster, or a test's own."""
+
+    def world(self) -> World: ...
+
+    async def current(self, kind: str, revision: int) -> bool:
+        """Whether everything up to `revision` of this kind of object is in `world()` although nothing newer was
+        seen; asked when no event of that revision came."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An object of `kind` (plural, lower case) at `revision` was seen at `seen`; pushed by `generation`."""
+
+    revision: int
+    seen: float
+    generation: int
+
+
+@dataclass(frozen=True)
+class InForce:
+    """Whether a change is in force; milliseconds from when Pilot saw it."""
+
+    in_force: bool
+    ms: float
+    proxies: dict[str, float] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
+
+
+class Control:
+    """The control loop of one Pilot."""
+
+    def __init__(self, source: Source, *, quiet: float = QUIET, longest: float = LONGEST) -> None:
+        self._source, self._quiet, self._longest = source, quiet, longest
+        self._builder = Builder()
+        self.world: World | None = None
+        self.generation = 0
+        self.connections: dict[int, Connection] = {}
+        #: Node → why its snapshot could not be made or was not consistent.
+        self.broken: dict[str, str] = {}
+        self._changes: dict[str, deque[Change]] = {}
+        self._pending = asyncio.Event()
+        self._last = 0.0
+        #: Replaced and set whenever something that somebody may wait for has happened.
+        self._moved = asyncio.Event()
+
+    # Changes
+
+    def changed(self, kind: str, revision: int) -> None:
+        """An object changed. Call on the loop (from elsewhere: `loop.call_soon_threadsafe(control.changed, …)`)."""
+        now = time.monotonic()
+        kept = self._changes.setdefault(kind, deque(maxlen=HISTORY))
+        kept.append(Change(revision, now, self.generation + 1))
+        self._last = now
+        self._pending.set()
+        self._notify()
+
+    async def run(self) -> None:
+        """Pushes changes until cancelled."""
+        expiry = asyncio.create_task(self._expire())
+        try:
+            while True:
+                await self._pending.wait()
+                first = time.monotonic()
+                while (wait := self._last + self._quiet - time.monotonic()) > 0:
+                    if time.monotonic() - first > self._longest:
+                        break
+                    await asyncio.sleep(min(wait, self._longest))
+                self._pending.clear()
+                self.push()
+        finally:
+            expiry.cancel()
+
+    def push(self) -> None:
+        """Builds the world's snapshots and sends what changed."""
+        self.generation += 1
+        world = self._source.world()
+        if world is not self.world:
+            self.world = world
+            for connection in list(self.connections.values()):
+                self._serve(connection)
+            self._builder.memo.sweep()
+        self._notify()
+
+    def _serve(self, connection: Connection) -> Push | None:
+        snapshot = self._snapshot(connection)
+        return connection.push(snapshot, self.generation) if snapshot is not None else None
+
+    def _snapshot(self, connection: Connection) -> Snapshot | None:
+        """A consistent snapshot, or None: the proxy keeps what it has, and /debug/syncz says why."""
+        if self.world is None:
+            return None
+        node = connection.proxy.node
+        try:
+            snapshot = self._builder.snapshot(self.world, connection.proxy)
+        except Exception as error:  # one proxy's trouble must not keep the others from their configuration
+            log.exception("cannot make a snapshot for %s", node)
+            self.broken[node] = f"{type(error).__name__}: {error}"
+            return None
+        if missing := snapshot.consistent():
+            log.error("the snapshot for %s is not consistent: %s", node, "; ".join(missing))
+            self.broken[node] = "; ".join(missing)
+            return None
+        self.broken.pop(node, None)
+        return snapshot
+
+    # Connections
+
+    def opened(self, connection: Connection) -> None:
+        self.connections[id(connection)] = connection
+        if self.world is not None:
+            self._serve(connection)
+
+    def closed(self, connection: Connection) -> None:
+        self.connections.pop(id(connection), None)
+        self._notify()
+
+    def heard(self) -> None:
+        """A proxy acknowledged or refused something."""
+        self._notify()
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(LINGER / 3)
+            for connection in list(self.connections.values()):
+                connection.expire()
+
+    def _notify(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    # Questions
+
+    async def in_force(self, kind: str, revision: int, timeout: float) -> InForce:
+        """Waits until every connected proxy whose configuration changed with `revision` has acknowledged it."""
+        end = time.monotonic() + timeout
+        change = await self._until(lambda: self._change(kind, revision), min(end, time.monotonic() + 0.02))
+        while change is None and time.monotonic() < end:
+            # No event of that revision: nothing of this kind may have changed since (a delete of something
+            # that was not there, say).
+            if await self._source.current(kind, revision):
+                change = Change(revision, time.monotonic(), self.generation)
+                break
+            change = await self._until(
+                lambda: self._change(kind, revision), min(end, time.monotonic() + 0.1)
+            )
+        if change is None:
+            return InForce(False, timeout * 1000, rejected={"pilot": f"has not seen {kind} {revision}"})
+        found = change
+        await self._until(lambda: self._settled(found) or None, end)
+        return self._answer(found, kind, revision)
+
+    def _change(self, kind: str, revision: int) -> Change | None:
+        """The first change of that kind with this revision or a later one."""
+        return next((c for c in self._changes.get(kind, ()) if c.revision >= revision), None)
+
+    def _settled(self, change: Change) -> bool:
+        return self.generation >= change.generation and all(
+            push.settled for c in self.connections.values() for push in c.since(change.generation)[:1]
+        )
+
+    def _answer(self, change: Change, kind: str, revision: int) -> InForce:
+        proxies: dict[str, float] = {}
+        rejected: dict[str, str] = dict(self.broken)
+        for connection in self.connections.values():
+            node = connection.proxy.id
+            for push in connection.since(change.generation)[:1]:
+                if push.refused:
+                    rejected[node] = push.refused
+                elif push.done is None:
+                    rejected[node] = "no acknowledgement in time"
+                else:
+                    proxies[node] = round((push.done - change.seen) * 1000, 3)
+        for problem in self._problems(str(revision)):
+            rejected[problem.key] = problem.reason
+        pushed = self.generation >= change.generation
+        ms = max(proxies.values(), default=0.0)
+        return InForce(pushed and not rejected, ms, proxies, rejected)
+
+    def _problems(self, revision: str) -> list[Problem]:
+        """Why the rule with this revision is not in force, if Pilot itself left it out."""
+        return [p for p in (self.world.problems if self.world else ()) if p.revision == revision]
+
+    async def _until(self, condition: Callable[[], T | None], end: float) -> T | None:
+        """The condition's first result that is not None, or None at `end`."""
+        while (found := condition()) is None:
+            moved = self._moved
+            try:
+                async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                    await moved.wait()
+            except TimeoutError:
+                return condition()
+        return found

@@ -1,0 +1,92 @@
+"""The process: `discovery`, as Istio's Deployment starts it.
+
+    python -m meshlab.mesh.pilot discovery -v 2 --admission-service istio-pilot
+
+ADS on $LOCAL_IP:8080, where the pod's own proxy reaches it; debug port on $POD_IP:15014.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+
+__all__ = ["main"]
+
+log = logging.getLogger("meshlab.pilot")
+
+#: Seconds to wait for the first lists before serving what there is.
+PATIENCE = 10.0
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="pilot-discovery", description="The mesh's control plane.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("discovery", help="serve proxies their configuration")
+    run.add_argument("-v", "--v", type=int, default=0, metavar="LEVEL", help="log level; 2 and more: debug")
+    run.add_argument("-a", "--appNamespace", default="", metavar="NAMESPACE", help="only this namespace")
+    run.add_argument("-n", "--namespace", default="", help="namespace of the control plane")
+    run.add_argument("--port", type=int, default=8080, help="of discovery")
+    run.add_argument("--monitoringPort", type=int, default=15014, help="of the debug pages")
+    run.add_argument("--domain", default="cluster.local", help="DNS domain of the cluster")
+    run.add_argument("--kubeconfig", default=None, help="default: $KUBECONFIG")
+    # Taken because the Deployment has them; validation on write is the API server's and istioctl's here.
+    run.add_argument("--admission-service", default="istio-pilot", help=argparse.SUPPRESS)
+    run.add_argument("--meshConfig", default="", help=argparse.SUPPRESS)
+    run.add_argument("--logtostderr", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """Runs until SIGTERM or SIGINT."""
+    options = _arguments(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(
+        level=logging.DEBUG if options.v > 2 else logging.INFO, stream=sys.stderr,
+        format="%(asctime)s %(levelname).1s %(message)s",
+    )
+    return asyncio.run(_serve(options, os.environ if environ is None else environ))
+
+
+async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from meshlab.kube import Kube
+    from meshlab.mesh.pilot.ads import AdsServer
+    from meshlab.mesh.pilot.control import Control
+    from meshlab.mesh.pilot.debug import DebugServer
+    from meshlab.mesh.pilot.registry import Registry
+    from meshlab.mesh.pilot.watch import KubernetesSource
+    from meshlab.mesh.pilot.world import Mesh
+    from meshlab.settings import unprivileged_port_start
+
+    mesh = Mesh(domain=options.domain, low_port_start=unprivileged_port_start())
+    source = KubernetesSource(
+        Kube.from_kubeconfig(options.kubeconfig), Registry(mesh), options.appNamespace
+    )
+    control = Control(source)
+    debug = DebugServer(control, environ.get("POD_IP", "127.0.0.1"), options.monitoringPort)
+    ads = AdsServer(control, f"{environ.get('LOCAL_IP', '127.0.0.1')}:{options.port}")
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    source.start(control.changed)
+    await debug.start()
+    missing = await source.synced(PATIENCE)
+    if missing:
+        log.warning("serving without %s: %s", ", ".join(missing), source.errors())
+    control.push()
+    running = asyncio.create_task(control.run())
+    await ads.start()
+    log.info("discovery on %s, debug on port %d", ads.address, debug.port)
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    await ads.stop()
+    await debug.stop()
+    source.stop()
+    if running.done():
+        running.result()  # raises what ended it
+    running.cancel()
+    return 0

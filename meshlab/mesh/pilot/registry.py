@@ -1,0 +1,389 @@
+"""Kubernetes objects in, Worlds out. No I/O: `apply` takes events, wherever they come from.
+
+What an event does not change keeps its identity: the Service, the tuple of instances, the index of rules. That
+is what makes a World cheap to make and lets translation (see `memo`) skip all but what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
+
+from meshlab.errors import ManifestError, RuleError
+from meshlab.mesh.config.ingress import ingress_rules, is_ours
+from meshlab.mesh.config.labels import NO_LABELS, Labels
+from meshlab.mesh.config.meshconfig import MeshConfig, parse_mesh_config
+from meshlab.mesh.config.model import Config, IngressRule
+from meshlab.mesh.config.services import Instance, Service, service_from_kubernetes
+from meshlab.mesh.config.v1alpha2 import config_from_object
+from meshlab.mesh.config.validate import validate
+from meshlab.mesh.pilot.assemble import egress_in_force, policies_by_host, routes_by_host
+from meshlab.mesh.pilot.world import Mesh, Problem, World
+
+__all__ = ["CONFIG_MAP", "KINDS", "Registry"]
+
+Object = Mapping[str, Any]
+Key = tuple[str, str]
+#: Where the mesh's own settings are: namespace, name, key.
+CONFIG_MAP = ("istio-system", "istio", "mesh")
+RULES = {"routerules": "route-rule", "egressrules": "egress-rule", "destinationpolicies": "destination-policy"}
+#: Plural → apiVersion of everything that a registry takes.
+KINDS: Mapping[str, str] = {
+    "services": "v1",
+    "endpoints": "v1",
+    "pods": "v1",
+    "configmaps": "v1",
+    "ingresses": "networking.k8s.io/v1",
+    **dict.fromkeys(RULES, "config.istio.io/v1alpha2"),
+}
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What of a pod matters here."""
+
+    name: str
+    namespace: str
+    ip: str
+    labels: Labels
+    #: Names of container ports.
+    ports: Mapping[str, int]
+    #: Ports of probes.
+    probes: tuple[int, ...]
+    service_account: str
+
+
+@dataclass(frozen=True)
+class Backing:
+    """What a Service object says of its pods, which `Service` has no field for."""
+
+    selector: Labels
+    #: Port name → targetPort, a number or a name.
+    targets: Mapping[str, int | str]
+
+
+class Registry:
+    """Collects objects by events, and makes a World of them on demand."""
+
+    def __init__(self, mesh: Mesh | None = None) -> None:
+        self._mesh = mesh or Mesh()
+        self.config = MeshConfig()
+        self._services: dict[Key, Service] = {}
+        self._backing: dict[Key, Backing] = {}
+        self._subsets: dict[Key, list[Any]] = {}
+        self._pods: dict[Key, Pod] = {}
+        self._by_ip: dict[str, Pod] = {}
+        self._rules: dict[str, dict[Key, Config[Any]]] = {plural: {} for plural in RULES}
+        self._ingresses: dict[Key, Object] = {}
+        self._invalid: dict[tuple[str, Key], Problem] = {}
+        self._instances: dict[str, tuple[Instance, ...]] = {}
+        #: Pod address → host → instances there; host → pod addresses.
+        self._local: dict[str, dict[str, tuple[Instance, ...]]] = {}
+        self._places: dict[str, set[str]] = {}
+        #: (namespace, label, value) → pods that have it, services whose selector begins with it.
+        self._labelled: dict[tuple[str, str, str], set[Key]] = {}
+        self._selecting: dict[tuple[str, str, str], set[Key]] = {}
+        self._stale: set[Key] = set()
+        self._dirty: set[str] = {"mesh"}
+        self._world = World(self._mesh)
+
+    def apply(self, plural: str, event: str, obj: Object) -> bool:
+        """Takes ADDED, MODIFIED or DELETED of an object; whether the next World differs by it."""
+        meta = obj.get("metadata") or {}
+        key = (str(meta.get("namespace") or ""), str(meta.get("name") or ""))
+        gone = event == "DELETED"
+        if plural in RULES:
+            return self._rule(plural, key, None if gone else obj)
+        take = {
+            "services": self._service, "endpoints": self._endpoints, "pods": self._pod,
+            "configmaps": self._config_map, "ingresses": self._ingress,
+        }[plural]
+        take(key, None if gone else obj)
+        return bool(self._dirty or self._stale)
+
+    # Events
+
+    def _service(self, key: Key, obj: Object | None) -> None:
+        if obj is None:
+            service = self._services.pop(key, None)
+            self._back(key, None)
+            if service is not None:
+                self._dirty.add("services")
+                self._stale.add(key)
+            return
+        service, backing = service_from_kubernetes(obj, self._mesh.domain), _backing(obj)
+        if self._services.get(key) != service:
+            self._services[key] = service
+            self._dirty.add("services")
+            self._stale.add(key)
+        if self._backing.get(key) != backing:
+            self._back(key, backing)
+            self._stale.add(key)
+
+    def _back(self, key: Key, backing: Backing | None) -> None:
+        before = self._backing.pop(key, None)
+        if before is not None and (label := _first(key[0], before.selector)):
+            self._selecting[label].discard(key)
+        if backing is not None:
+            self._backing[key] = backing
+            if label := _first(key[0], backing.selector):
+                self._selecting.setdefault(label, set()).add(key)
+
+    def _endpoints(self, key: Key, obj: Object | None) -> None:
+        subsets = [
+            {
+                "addresses": [_address(a) for a in each.get("addresses") or ()],
+                "ports": [(p.get("name") or "", p["port"]) for p in each.get("ports") or ()],
+            }
+            for each in (obj.get("subsets") or () if obj else ())
+        ]
+        if self._subsets.get(key, []) != subsets:
+            self._subsets[key] = subsets
+            if not subsets:
+                del self._subsets[key]
+            self._stale.add(key)
+
+    def _pod(self, key: Key, obj: Object | None) -> None:
+        before, now = self._pods.get(key), _read_pod(obj) if obj is not None else None
+        if before == now:
+            return
+        if before is not None:
+            del self._pods[key]
+            if self._by_ip.get(before.ip) is before:
+                del self._by_ip[before.ip]
+            for label in before.labels.items():
+                self._labelled[key[0], *label].discard(key)
+        if now is not None:
+            self._pods[key] = self._by_ip[now.ip] = now
+            for label in now.labels.items():
+                self._labelled.setdefault((key[0], *label), set()).add(key)
+        self._dirty.add("pods")
+        for pod in (before, now):
+            for label in pod.labels.items() if pod is not None else ():
+                for each in self._selecting.get((key[0], *label), ()):
+                    if pod is not None and self._backing[each].selector.subset_of(pod.labels):
+                        self._stale.add(each)
+
+    def _rule(self, plural: str, key: Key, obj: Object | None) -> bool:
+        kind, rules = RULES[plural], self._rules[plural]
+        known = self._invalid.pop((plural, key), None) is not None
+        known = rules.pop(key, None) is not None or known
+        if obj is not None:
+            known = True
+            revision = str(obj["metadata"].get("resourceVersion") or "")
+            name = f"{kind}/{key[0]}/{key[1]}"
+            try:
+                config = config_from_object(obj, self._mesh.domain)
+                reasons = validate(kind, config.spec)
+            except (RuleError, ValueError, TypeError, AttributeError) as error:
+                # Stored without istioctl, which would have refused it: whatever it is, Pilot must live with it.
+                reasons = [str(error) or type(error).__name__]
+            if reasons:
+                self._invalid[plural, key] = Problem(name, "invalid: " + "; ".join(reasons), revision)
+            else:
+                rules[key] = config
+        if known:
+            self._dirty.add(plural)
+        return known
+
+    def _ingress(self, key: Key, obj: Object | None) -> None:
+        if obj is None:
+            self._ingresses.pop(key, None)
+        else:
+            self._ingresses[key] = obj
+        self._dirty.add("ingresses")
+
+    def _config_map(self, key: Key, obj: Object | None) -> None:
+        if key != CONFIG_MAP[:2]:
+            return
+        text = ((obj or {}).get("data") or {}).get(CONFIG_MAP[2], "")
+        problem = ("configmaps", key)
+        self._invalid.pop(problem, None)
+        self._dirty.add("mesh")
+        try:
+            self.config = parse_mesh_config(text) if text else MeshConfig()
+        except ManifestError as error:
+            # The settings that were valid stay.
+            self._invalid[problem] = Problem("configmap/istio-system/istio", error.seen)
+
+    # The World
+
+    def world(self) -> World:
+        """The present state; the same object as long as nothing changes."""
+        if not self._dirty and not self._stale:
+            return self._world
+        changes: dict[str, Any] = {}
+        if "mesh" in self._dirty:
+            changes["mesh"] = self._settings()
+        if "services" in self._dirty:
+            changes["services"] = tuple(sorted(self._services.values(), key=attrgetter("hostname")))
+        if self._stale or "pods" in self._dirty:
+            touched = self._refresh()
+            changes["instances"] = dict(self._instances)
+            local = changes["local"] = dict(self._world.local)
+            for ip in touched:
+                by_host = self._local.get(ip, {})
+                local[ip] = tuple(i for _, listed in sorted(by_host.items()) for i in listed)
+                if not by_host:
+                    del local[ip]
+                    self._local.pop(ip, None)
+            changes["management"] = {pod.ip: pod.probes for pod in self._pods.values() if pod.probes}
+        changes |= self._rule_changes()
+        if self._dirty & {"ingresses", "mesh"}:
+            changes["ingress_rules"] = self._ingress_rules()
+        self._dirty.clear()
+        self._world = replace(self._world, **changes)
+        return self._world
+
+    def _rule_changes(self) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        if not self._dirty & {*RULES, "mesh"}:
+            return changes
+        # Each index is made anew only when its own rules changed; the problems of all are cheap.
+        routes, problems = routes_by_host(self._rules["routerules"].values())
+        if "routerules" in self._dirty:
+            changes["route_rules"] = routes
+        egress, more = egress_in_force(self._rules["egressrules"].values())
+        if "egressrules" in self._dirty:
+            changes["egress_rules"] = egress
+        if "destinationpolicies" in self._dirty:
+            changes["policies"] = policies_by_host(self._rules["destinationpolicies"].values())
+        changes["problems"] = (*self._invalid.values(), *problems, *more)
+        return changes
+
+    def _settings(self) -> Mesh:
+        config = self.config
+        return replace(
+            self._mesh,
+            mixer=bool(config.mixer_address),
+            tracing=config.enable_tracing,
+            access_log=config.access_log_file,
+            connect_timeout=config.connect_timeout,
+            listen_port=config.proxy_listen_port,
+            ingress_service=config.ingress_service,
+        )
+
+    def _ingress_rules(self) -> tuple[Config[IngressRule], ...]:
+        mode, name = self.config.ingress_controller_mode, self.config.ingress_class
+        return tuple(
+            rule
+            for _, obj in sorted(self._ingresses.items())
+            if is_ours((obj.get("metadata") or {}).get("annotations"), mode, name)
+            for rule in ingress_rules(obj, self._mesh.domain)
+        )
+
+    def _refresh(self) -> set[str]:
+        """Instances of the services that changed, by service (ready ones) and by pod; the pods concerned."""
+        touched: set[str] = set()
+        for key in self._stale:
+            host = f"{key[1]}.{key[0]}.svc.{self._mesh.domain}"
+            for ip in self._places.pop(host, ()):
+                self._local[ip].pop(host, None)
+                touched.add(ip)
+            service = self._services.get(key)
+            ready = tuple(self._ready(key, service)) if service is not None else ()
+            if not ready:
+                self._instances.pop(host, None)
+            elif self._instances.get(host, ()) != ready:
+                self._instances[host] = ready
+            if service is None:
+                continue
+            behind = {(i.address, i.port, i.service_port.name): i for i in ready}
+            for each in self._selected(key, service):
+                behind.setdefault((each.address, each.port, each.service_port.name), each)
+            for each in sorted(behind.values(), key=lambda i: (i.service_port.number, i.port)):
+                by_host = self._local.setdefault(each.address, {})
+                by_host[host] = (*by_host.get(host, ()), each)
+                self._places.setdefault(host, set()).add(each.address)
+            touched |= self._places.get(host, set())
+        self._stale.clear()
+        return touched
+
+    def _ready(self, key: Key, service: Service) -> list[Instance]:
+        """From the Endpoints object: what the controller found ready."""
+        found: list[Instance] = []
+        for subset in self._subsets.get(key, ()):
+            for name, number in subset["ports"]:
+                port = service.port_named(name)
+                if port is None and len(service.ports) == 1 and not name:
+                    port = service.ports[0]
+                if port is None:
+                    continue
+                found += [self._instance(service, port, ip, number, ref) for ip, ref in subset["addresses"]]
+        return found
+
+    def _selected(self, key: Key, service: Service) -> list[Instance]:
+        """From labels: pods that are not ready yet need their inbound listeners to become so."""
+        backing = self._backing[key]
+        label = _first(key[0], backing.selector)
+        if label is None:
+            return []
+        found: list[Instance] = []
+        for each in sorted(self._labelled.get(label, ())):
+            pod = self._pods[each]
+            if not backing.selector.subset_of(pod.labels):
+                continue
+            for port in service.ports:
+                target = backing.targets.get(port.name, port.number)
+                number = pod.ports.get(target) if isinstance(target, str) else target
+                if number is not None:
+                    instance = self._instance(service, port, pod.ip, number, (pod.namespace, pod.name))
+                    found.append(replace(instance, ready=False))
+        return found
+
+    def _instance(self, service: Service, port: Any, ip: str, number: int, ref: Key | None) -> Instance:
+        pod = self._pods.get(ref) if ref is not None else None
+        if pod is None:
+            pod = self._by_ip.get(ip)
+        if pod is None:
+            return Instance(ip, number, service, port)
+        return Instance(
+            ip, number, service, port, pod.labels, pod.name, pod.namespace, pod.service_account
+        )
+
+
+def _first(namespace: str, selector: Labels) -> tuple[str, str, str] | None:
+    """What a selector is indexed by: its first label. None for a Service without selector."""
+    for name, value in selector.items():
+        return namespace, name, value
+    return None
+
+
+def _address(address: Object) -> tuple[str, Key | None]:
+    ref = address.get("targetRef") or {}
+    named = (ref.get("namespace") or "", ref.get("name") or "") if ref.get("kind") == "Pod" else None
+    return str(address["ip"]), named
+
+
+def _backing(obj: Object) -> Backing:
+    spec = obj.get("spec") or {}
+    return Backing(
+        Labels(spec.get("selector") or {}),
+        {p.get("name") or "": p.get("targetPort") or int(p["port"]) for p in spec.get("ports") or ()},
+    )
+
+
+def _read_pod(obj: Object) -> Pod | None:
+    """None for a pod without an address, finished, or on the host's network."""
+    meta, spec, status = obj.get("metadata") or {}, obj.get("spec") or {}, obj.get("status") or {}
+    ip = status.get("podIP")
+    if not ip or spec.get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
+        return None
+    containers = spec.get("containers") or ()
+    ports = {p["name"]: int(p["containerPort"]) for c in containers for p in c.get("ports") or () if p.get("name")}
+    probes: list[int] = []
+    for container in containers:
+        own = {p["name"]: int(p["containerPort"]) for p in container.get("ports") or () if p.get("name")}
+        for kind in ("livenessProbe", "readinessProbe"):
+            probe = container.get(kind) or {}
+            wanted = (probe.get("httpGet") or probe.get("tcpSocket") or {}).get("port")
+            number = own.get(wanted) if isinstance(wanted, str) else wanted
+            if number:
+                probes.append(int(number))
+    return Pod(
+        str(meta.get("name") or ""), str(meta.get("namespace") or ""), str(ip),
+        Labels(meta.get("labels") or {}) if meta.get("labels") else NO_LABELS, ports,
+        tuple(dict.fromkeys(probes)), str(spec.get("serviceAccountName") or "default"),
+    )
