@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from meshlab.notebook.chance import Band, Split, band, split
     from meshlab.notebook.claims import Claim, claim
     from meshlab.notebook.controls import Control
+    from meshlab.notebook.dashboard import Dashboard
     from meshlab.notebook.egress import EgressSwitch
     from meshlab.notebook.exercise import Exercise, Problem, Verdict
     from meshlab.notebook.inside import Inside
@@ -27,6 +28,7 @@ _HOME = {
     "Band": "chance",
     "Claim": "claims",
     "Control": "controls",
+    "Dashboard": "dashboard",
     "EgressSwitch": "egress",
     "Exercise": "exercise",
     "Inside": "inside",
@@ -49,6 +51,7 @@ __all__ = [
     "Band",
     "Claim",
     "Control",
+    "Dashboard",
     "EgressSwitch",
     "Exercise",
     "Inside",
