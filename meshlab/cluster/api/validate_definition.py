@@ -33,7 +33,7 @@ def definition(obj: Object, old: Object | None) -> list[Cause]:
         causes.append(invalid("spec.group", group, "should be a domain with at least one dot"))
     if spec.get("scope") not in SCOPES:
         causes.append(unsupported("spec.scope", spec.get("scope") or "", SCOPES))
-    causes += _versions(spec.get("versions") or ())
+    causes += _versions(spec.get("versions") or (), schemaless=bool(spec.get("preserveUnknownFields")))
     for key in NAMES:
         value = names.get(key) or ""
         if not value:
@@ -63,7 +63,8 @@ def definition(obj: Object, old: Object | None) -> list[Cause]:
     return causes
 
 
-def _versions(versions: Any) -> list[Cause]:
+def _versions(versions: Any, *, schemaless: bool) -> list[Cause]:
+    """`schemaless`: apiextensions.k8s.io/v1beta1 let definitions be without a schema, and so kept every field."""
     causes: list[Cause] = []
     seen: set[str] = set()
     stored = 0
@@ -76,9 +77,9 @@ def _versions(versions: Any) -> list[Cause]:
             causes.append(duplicate(f"{path}.name", name))
         seen.add(name)
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
-        if schema is None:
+        if schema is None and not schemaless:
             causes.append(required(f"{path}.schema.openAPIV3Schema", "schemas are required"))
-        else:
+        elif schema is not None:
             causes += _root(f"{path}.schema.openAPIV3Schema", schema)
         for j, column in enumerate(version.get("additionalPrinterColumns") or ()):
             here = f"{path}.additionalPrinterColumns[{j}]"
