@@ -68,13 +68,16 @@ def _fresh(folder: Path) -> bool:
 
 def make(folder: Path) -> None:
     """Makes the environment from the pins. Raises `Missing` or `LabError` with the command that helps."""
-    say(f"making the environment {folder} (once, about half a minute)")
-    try:
-        venv.EnvBuilder(clear=folder.exists(), symlinks=True, with_pip=False).create(folder)
-    except OSError as error:
-        raise LabError(
-            f"cannot write {folder}", why=str(error), then="MESHLAB_VENV=/a/folder/of/yours python3 -m meshlab …"
-        ) from error
+    if not (folder / "bin" / "python").exists():
+        say(f"making the environment {folder} (once, about half a minute)")
+        try:
+            venv.EnvBuilder(symlinks=True, with_pip=False).create(folder)
+        except OSError as error:
+            raise LabError(
+                f"cannot write {folder}",
+                why=str(error),
+                then="MESHLAB_VENV=/a/folder/of/yours python3 -m meshlab …",
+            ) from error
     python = str(folder / "bin" / "python")
     pip = _pip(folder)
     wanted = re.search(r"^(uv==\S+)", PINS.read_text(), re.M)

@@ -26,11 +26,13 @@ def say(line: str) -> None:
 def up(_: argparse.Namespace) -> int:
     """start the lab: an empty cluster (a second up finds it running)"""
     from .cluster.daemon import start
+    from .lab import link_commands
 
     began = time.monotonic()
     running = start(Settings.load())
     settings = Settings.load()
-    state = f"up after {time.monotonic() - began:.2f} s" if running.fresh else "already up"
+    link_commands(settings)
+    state = f"up after {time.monotonic() - began:.2f} s" if running.started else "already up"
     print(f"{state}: {running.server}")
     print(f"export KUBECONFIG={settings.kubeconfig}")
     return 0
@@ -71,9 +73,10 @@ def status(_: argparse.Namespace) -> int:
 
     settings = Settings.load()
     found = ask(settings)
-    print(found)
     if not found.running:
+        print(f"down ({found.why})\n  next:    meshlab up")
         return 1
+    print(f"up: {found.server}, process {found.pid}")
     from .lab import environment
 
     env = {**os.environ, **environment(settings, os.environ)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -37,7 +38,7 @@ def find_prometheus(settings: Settings) -> Path:
     found = str(own) if own.exists() else shutil.which("prometheus")
     if not found:
         raise Missing(
-            "Prometheus is not on this machine", why=f"neither {own} nor on PATH", then="meshlab doctor --fix"
+            "Prometheus is not on this machine", why=f"neither {own} nor on PATH", then="python3 -m meshlab doctor --fix"
         )
     return Path(found)
 
@@ -82,9 +83,9 @@ def _program(what: str, find: Callable[[Settings], Path], settings: Settings, wo
     try:
         done = subprocess.run([path, *words], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        return Finding("missing", what, f"{path} does not run: {error}", "meshlab doctor --fix")
-    line = next((text.strip() for text in (done.stdout + done.stderr).splitlines() if text.strip()), "")
-    return Finding("ok", what, f"{line[:100]}")
+        return Finding("missing", what, f"{path} does not run: {error}", "python3 -m meshlab doctor --fix")
+    version = re.search(r"\d+\.\d+\.\d+\S*?(?=[/,\s]|$)", done.stdout + done.stderr)
+    return Finding("ok", what, f"{version[0] if version else 'no version'} at {path}")
 
 
 def examine(settings: Settings) -> Iterator[Finding]:

@@ -55,10 +55,10 @@ def connect(*, report: Callable[[str], None] = print) -> Lab:
     """
     from .cluster.daemon import start
 
-    settings = Settings.load()
-    running = start(settings)
+    running = start(Settings.load())
     settings = Settings.load()  # a first start chose the slot
-    report(f"lab {'started' if running.fresh else 'found running'}: {running.server}")
+    link_commands(settings)
+    report(f"lab {'started' if running.started else 'found running'}: {running.server}")
     os.environ.update(environment(settings, os.environ))
     return Lab(settings, report=report)
 
@@ -74,6 +74,16 @@ def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
         "KUBECACHEDIR": str(settings.home / "kubectl-cache"),
         "MESHLAB_HOME": str(settings.home),
     }
+
+
+def link_commands(settings: Settings) -> None:
+    """Makes `home/bin`: this environment's kubectl, istioctl and meshlab, under these names only."""
+    settings.bin.mkdir(mode=0o700, exist_ok=True)
+    for name in ("kubectl", "istioctl", "meshlab"):
+        link, target = settings.bin / name, Path(sys.prefix) / "bin" / name
+        if not link.is_symlink() or link.readlink() != target:
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
 
 
 class Lab:
