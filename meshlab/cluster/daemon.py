@@ -147,6 +147,10 @@ def stop(settings: Settings, timeout: float = STOPPING) -> list[str]:
         process.kill_group()
         if not process.wait(5.0):
             left.append(f"process {process.pid} ({what})")
+    if not known.running:
+        from meshlab.cluster.network import stop_leftover
+
+        stop_leftover(settings)  # what a kube-proxy leaves in files
     settings.daemon_file.unlink(missing_ok=True)
     return left
 

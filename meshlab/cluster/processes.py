@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -79,10 +78,10 @@ class Process:
 
 
 def left_over(settings: Settings) -> Iterator[tuple[Process, str]]:
-    """Processes of pods (and of the network) that are recorded in the home and still live."""
+    """Processes of pods and of the network that are recorded in the home and still live."""
+    from meshlab.cluster.node.process import Record
+
     for file in sorted(settings.home.glob("**/process.json")):
-        with suppress(ValueError, KeyError, OSError):
-            known = json.loads(file.read_text())
-            process = Process(int(known["pid"]), int(known["start_time"]))
-            if process.alive():
-                yield process, str(file.parent.relative_to(settings.home))
+        record = Record.read(file)
+        if record is not None and record.alive():
+            yield Process(record.pid, record.start_time), str(file.parent.relative_to(settings.home))

@@ -2,7 +2,8 @@
 
 Each line of `TABLE` is `version Kind plural short,names` and words: `cluster` (no namespace), `all` (in that
 category), `generation`, `returned` (DELETE answers with the object), `/sub` for each subresource. What is left out
-of the table is refused like a kind that nobody installed: we list only what behaves.
+of the table is refused like a kind that nobody installed: we list only what behaves. The kinds that the tutorial
+writes as extensions/v1beta1 have no short names there, or kubectl would warn that `deploy` is ambiguous.
 """
 
 from __future__ import annotations
@@ -75,9 +76,9 @@ TABLE: dict[str, str] = {
         v1 SubjectAccessReview subjectaccessreviews - cluster create
     """,
     "extensions": """
-        v1beta1 Deployment deployments deploy generation /status /scale
-        v1beta1 ReplicaSet replicasets rs generation /status /scale
-        v1beta1 Ingress ingresses ing generation /status
+        v1beta1 Deployment deployments - generation /status /scale
+        v1beta1 ReplicaSet replicasets - generation /status /scale
+        v1beta1 Ingress ingresses - generation /status
     """,
 }
 

@@ -32,22 +32,10 @@ def ensure_firsts(api: Api, host: str, port: int) -> None:
     })
     _ensure(api, {
         "kind": "Endpoints", "apiVersion": "v1",
-        "metadata": {
-            "name": "kubernetes", "namespace": "default",
-            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
-        },
+        "metadata": {"name": "kubernetes", "namespace": "default"},
         "subsets": [{
             "addresses": [{"ip": host}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
         }],
-    })
-    _ensure(api, {
-        "kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1",
-        "metadata": {
-            "name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
-        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     })
 
 
@@ -58,5 +46,5 @@ def _ensure(api: Api, obj: Object) -> None:
     if live is None:
         api.create(resource, meta["namespace"], obj)
     elif obj["kind"] != "Service":
-        change = {k: v for k, v in obj.items() if k in ("subsets", "endpoints", "ports")}
+        change = {k: v for k, v in obj.items() if k == "subsets"}
         api.patch(resource, meta["namespace"], meta["name"], change, "merge")
