@@ -6,6 +6,7 @@ hold up a page.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -14,6 +15,13 @@ from pathlib import Path
 from meshlab.addons.svg import escape
 
 __all__ = ["draw", "drawing_program", "quote"]
+
+
+#: Defaults for what the source leaves open.
+_LOOKS = ("-Gbgcolor=transparent", "-Nfontname=Helvetica", "-Efontname=Helvetica", "-Nfontsize=13",
+          "-Efontsize=12")
+#: Text is laid out a little larger than it is drawn: a browser without that font takes a wider one.
+_SHRINK = 0.85
 
 
 def drawing_program() -> str | None:
@@ -37,7 +45,7 @@ def draw(source: str, *, timeout: float = 5.0, program: str | None = None) -> st
     if program is None:
         return _as_text(source, "neither dot nor graphviz-pure is installed: apt-get install graphviz")
     try:
-        done = subprocess.run([program, "-Tsvg"], input=source, text=True, capture_output=True,
+        done = subprocess.run([program, "-Tsvg", *_LOOKS], input=source, text=True, capture_output=True,
                               timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
         return _as_text(source, f"{Path(program).name} took longer than {timeout:g} s")
@@ -46,7 +54,7 @@ def draw(source: str, *, timeout: float = 5.0, program: str | None = None) -> st
     at = done.stdout.find("<svg")
     if done.returncode != 0 or at < 0:
         return _as_text(source, done.stderr.strip() or f"{Path(program).name} ended with {done.returncode}")
-    return done.stdout[at:].strip()
+    return _dressed(done.stdout[at:].strip())
 
 
 def quote(text: str) -> str:
@@ -57,6 +65,13 @@ def quote(text: str) -> str:
     """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _dressed(svg: str) -> str:
+    """The picture in the colour of its surroundings, as text is: it has to be seen on dark pages too."""
+    svg = re.sub(r'font-size="([\d.]+)"', lambda m: f'font-size="{float(m[1]) * _SHRINK:.2f}"', svg)
+    svg = svg.replace("<text ", '<text fill="currentColor" ')
+    return svg.replace('"black"', '"currentColor"').replace("<svg ", '<svg role="img" ', 1)
 
 
 def _as_text(source: str, why: str) -> str:

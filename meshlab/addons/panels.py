@@ -118,7 +118,7 @@ def _panel(panel: Mapping[str, Any], source: Source, bound: Mapping[str, str], p
             name = _legend(target.get("legendFormat", ""), line["metric"])
             series[name] = [(float(at), float(value)) for at, value in line["values"]]
     chart = line_chart(dict(sorted(series.items())), title=title, unit=unit, width=pixels,
-                       maximum=defaults.get("max"))
+                       maximum=defaults.get("max"), period=period)
     return Drawn(kind, title, width, chart)
 
 

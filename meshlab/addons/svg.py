@@ -56,12 +56,14 @@ def line_chart(
     width: int = 640, height: int = 220,
     band: tuple[float, float] | Mapping[str, tuple[float, float]] | None = None,
     marks: Sequence[tuple[float, str]] = (), zero: bool = True, maximum: float | None = None,
+    period: tuple[float, float] | None = None,
 ) -> str:
     """Lines over time.
 
     `series` maps a name to (x, y) points; x are epochs or seconds from a start, y is in `unit` (see
     `scale.human`). NaN breaks a line. `band` shades an interval of y: one for all, or one per series in its
-    colour. `marks` are moments with a word, drawn as dashed uprights. `zero` keeps 0 on the axis.
+    colour. `marks` are moments with a word, drawn as dashed uprights. `zero` keeps 0 on the axis,
+    `maximum` fixes its top, `period` the two ends of the time axis.
     """
     names = list(series)
     xs = span_of(x for points in series.values() for x, y in points if math.isfinite(y))
@@ -82,6 +84,8 @@ def line_chart(
     ticks = nice_ticks(low, high, max(2, height // 50))
     labels = [human(tick, unit) for tick in ticks]
     left, right, bottom = 10 + _CHARACTER * max(map(len, labels)), 12.0, 20.0
+    if period is not None:
+        xs = period
     x0, x1 = xs if xs[1] > xs[0] else (xs[0] - 1, xs[0] + 1)
     y0, y1 = ticks[0], ticks[-1]
 
@@ -97,8 +101,8 @@ def line_chart(
                      f'stroke-opacity=".15"/><text x="{left - 5:.1f}" y="{py(tick) + 4:.1f}" '
                      f'text-anchor="end" {_FONT}>{escape(label)}</text>')
     for moment in time_ticks(x0, x1, max(2, width // 110)):
-        parts.append(f'<text x="{px(moment):.1f}" y="{height - 5}" text-anchor="middle" {_FONT}>'
-                     f"{escape(clock(moment))}</text>")
+        half = _CHARACTER * len(clock(moment)) / 2
+        parts.append(_text(min(px(moment), width - half - 2), height - 5, clock(moment), "middle"))
     for name, (bottom_y, top_y) in bands.items():
         colour = colour_of(name, names) if name else PALETTE[-1]
         parts.append(f'<rect x="{left:.1f}" width="{width - left - right:.1f}" y="{py(top_y):.1f}" '
@@ -177,7 +181,9 @@ def waterfall(trace: Sequence[Bar | Mapping[str, Any]], *, title: str = "", widt
     groups = list(dict.fromkeys(span.group for span in spans))
     left = min(16 + _CHARACTER * max(len(_row_label(span)) + 2 * span.depth for span in spans), width * 0.45)
     ticks = nice_ticks(0, max(end - begin, 1e-3), 5)
-    scale = (width - left - 70) / max(end - begin, 1e-3)
+    numbers = [human(span.duration, "ms") + (f" · {span.note}" if span.note else "") for span in spans]
+    right = 14 + _CHARACTER * max(map(len, numbers))
+    scale = (width - left - right) / max(end - begin, 1e-3)
     parts = [_title(title)]
     for tick in ticks:
         x = left + tick * scale
@@ -189,14 +195,11 @@ def waterfall(trace: Sequence[Bar | Mapping[str, Any]], *, title: str = "", widt
         x, length = left + (span.start - begin) * scale, max(span.duration * scale, 2.0)
         colour = "#c0262d" if span.failed else colour_of(span.group, groups)
         hover = "\n".join([_row_label(span), *(f"{key}: {value}" for key, value in span.details.items())])
-        number = human(span.duration, "ms") + (f" · {span.note}" if span.note else "")
-        inside = x + length + 6 + _CHARACTER * len(number) > width
         parts.append(
             f'<g><title>{escape(hover)}</title><text x="{8 + 12 * span.depth}" y="{y + 15}" {_FONT}>'
             f'{escape(_row_label(span))}</text><rect x="{x:.1f}" y="{y + 4}" width="{length:.1f}" '
             f'height="{rows - 8}" rx="2" fill="{colour}"/>'
-            f'<text x="{x - 6 if inside else x + length + 6:.1f}" y="{y + 15}" '
-            f'text-anchor="{"end" if inside else "start"}" {_FONT}>{escape(number)}</text></g>')
+            + _text(x + length + 6, y + 15, numbers[row]) + "</g>")
     words = "; ".join(f"{_row_label(span)}: {human(span.duration, 'ms')}" for span in spans)
     return _frame(width, height, title, words, "".join(parts))
 
