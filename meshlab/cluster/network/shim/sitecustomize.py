@@ -235,13 +235,17 @@ def install(pod: Pod) -> None:
         if timeout == 0:
             sock.settimeout(HANDSHAKE_SECONDS)
         try:
-            for address in there:
+            for address in there[:-1]:
                 try:
                     real_connect(sock, address)
                     break
                 except ConnectionRefusedError:
-                    if address == there[-1]:
-                        raise
+                    # Linux answers the next attempt of a socket with a time limit by ECONNABORTED, to say that the
+                    # failed one is over. That answer is taken here.
+                    if socket.SocketType.connect_ex(sock, address) == 0:
+                        break
+            else:
+                real_connect(sock, there[-1])
             if header:
                 source = sock.getsockname()[1].to_bytes(2, "big")
                 socket.SocketType.sendall(sock, header[:-2] + source + header[-2:])
