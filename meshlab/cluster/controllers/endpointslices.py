@@ -18,6 +18,7 @@ __all__ = ["LARGEST", "EndpointSliceController", "mirrored", "slices"]
 #: Endpoints per slice; the real controller's default.
 LARGEST = 100
 SERVICE, MANAGER = "kubernetes.io/service-name", "endpointslice.kubernetes.io/managed-by"
+UNMIRRORED = "endpointslice.kubernetes.io/skip-mirror"
 OURS, MIRROR = "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"
 
 
@@ -100,6 +101,8 @@ class EndpointSliceController:
             self._settle(key, service, [], MIRROR)
         else:
             endpoints = self._api.find(self._endpoints, *key)
+            if endpoints is not None and (endpoints["metadata"].get("labels") or {}).get(UNMIRRORED) == "true":
+                endpoints = None  # whoever writes them writes slices as well
             self._settle(key, service, mirrored(endpoints) if endpoints is not None else [], MIRROR)
         return None
 

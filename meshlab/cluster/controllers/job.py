@@ -120,11 +120,19 @@ class JobController:
             self._delete(job, pod)
         active = active[:max(wanted, 0)]
         for _ in range(wanted - len(active)):
-            pod = self._api.create(self._pods, job["metadata"]["namespace"],
-                                   pod_from(spec["template"], job, self.kind), user=self.name)
+            described = pod_from(spec["template"], job, self.kind)
+            described["metadata"]["labels"] |= self._labels(job)
+            pod = self._api.create(self._pods, job["metadata"]["namespace"], described, user=self.name)
             self._event(job, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
             active.append(pod)
         return active
+
+    @staticmethod
+    def _labels(job: Obj) -> dict[str, str]:
+        """What every pod of a Job is labelled with, for `kubectl logs job/…` and selectors of old and new clients."""
+        name, uid = job["metadata"]["name"], job["metadata"]["uid"]
+        return {"batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name,
+                "controller-uid": uid, "job-name": name}
 
     def _delete(self, job: Obj, pod: Obj) -> None:
         try:

@@ -20,10 +20,12 @@ def claim(api: Api, owner: Mapping[str, Any], owner_kind: tuple[str, str], child
     """The objects of kind `children` that `owner` controls, after adopting and releasing by its selector.
 
     `owner_kind` is (apiVersion, kind). An orphan that matches is adopted; one that is owned and no longer
-    matches is released; what is being deleted is left alone.
+    matches is released; what is being deleted is left alone. An owner without a selector keeps what it has: were that
+    not counted as its own, it would create without end.
     """
     namespace, uid = owner["metadata"]["namespace"], owner["metadata"]["uid"]
-    match = selector_object(owner["spec"].get("selector"))
+    selector = owner["spec"].get("selector")
+    match = selector_object(selector)
     going = bool(owner["metadata"].get("deletionTimestamp"))
     claimed: list[Obj] = []
     for child in api.list(children, namespace)[0]:
@@ -31,7 +33,7 @@ def claim(api: Api, owner: Mapping[str, Any], owner_kind: tuple[str, str], child
         if reference is not None:
             if reference["uid"] != uid:
                 continue
-            if match(child):
+            if selector is None or match(child):
                 claimed.append(child)
             elif not going:
                 _write_owners(api, children, child, [r for r in child["metadata"]["ownerReferences"]

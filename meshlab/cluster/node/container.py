@@ -269,7 +269,8 @@ class ContainerRunner:
         def command(argv: Sequence[str]) -> list[str]:
             return interpreted([rewrite(part, self.files.root, mounts) for part in argv], pod.host.python)
 
-        return Target(address=pod.address, local=pod.host.settings.network.local_of(pod.address), ports=ports,
+        network = pod.host.settings.network
+        return Target(address=pod.address, local=network.local_of(pod.address), node=network.node, ports=ports,
                       environ=environ, cwd=self.files.root, command=command)
 
     @property

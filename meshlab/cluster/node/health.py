@@ -103,9 +103,9 @@ def _sign(hint: ReadyHint, container: ContainerRunner, target: Target) -> Callab
             socket = pod.host.settings.sockets / f"{pod.uid[:8]}.sock"
             return lambda: envoy_live(socket)
         case Answers.LOCAL:
-            return lambda: accepts(target.local, hint.port)
+            return lambda: accepts(target.local, hint.port, target.node)
         case Answers.APPLICATION:
-            return lambda: accepts(application, hint.port)
+            return lambda: accepts(application, hint.port, target.node)
     ports = [int(port["containerPort"]) for port in container.spec.get("ports") or []
              if (port.get("protocol") or "TCP") == "TCP"]
-    return (lambda: accepts(application, ports[0])) if ports else None
+    return (lambda: accepts(application, ports[0], target.node)) if ports else None

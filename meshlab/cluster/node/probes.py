@@ -33,10 +33,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Target:
-    """Whom probes ask: the pod's address, its private address, named ports, and how to run a command in it."""
+    """Whom probes ask and from where: the pod's address, its private address, the node's, named ports, commands."""
 
     address: str
     local: str
+    node: str
     ports: Mapping[str, int]
     environ: Mapping[str, str]
     cwd: Path
@@ -47,10 +48,10 @@ class Target:
         return self.ports[port] if isinstance(port, str) and port in self.ports else int(port)
 
 
-async def accepts(address: str, port: int) -> bool:
-    """Whether something listens at `address` on nominal `port`."""
+async def accepts(address: str, port: int, source: str) -> bool:
+    """Whether something listens at `address` on nominal `port`; asked from the address `source`."""
     try:
-        _, writer = await asyncio.open_connection(address, bound_port(port))
+        _, writer = await asyncio.open_connection(address, bound_port(port), local_addr=(source, 0))
     except OSError:
         return False
     writer.transport.abort()
@@ -102,7 +103,8 @@ async def _http(http: Mapping[str, Any], target: Target) -> Outcome:
     headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.37", "Accept": "*/*", "Connection": "close"}
     headers |= {str(header["name"]): str(header["value"]) for header in http.get("httpHeaders") or []}
     try:
-        reader, writer = await asyncio.open_connection(host, bound_port(port), ssl=context)
+        reader, writer = await asyncio.open_connection(host, bound_port(port), ssl=context,
+                                                       local_addr=(target.node, 0))
     except OSError as error:
         return Outcome(False, f'Get "{url}": dial tcp {host}:{port}: {_reason(error)}')
     try:
@@ -121,7 +123,7 @@ async def _http(http: Mapping[str, Any], target: Target) -> Outcome:
 
 async def _tcp(tcp: Mapping[str, Any], target: Target) -> Outcome:
     host, port = str(tcp.get("host") or target.address), target.port(tcp["port"])
-    ok = await accepts(host, port)
+    ok = await accepts(host, port, target.node)
     return Outcome(ok, "" if ok else f"dial tcp {host}:{port}: connect: connection refused")
 
 
