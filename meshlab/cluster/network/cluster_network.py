@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
 
 __all__ = ["DOMAIN", "NODE_NAME", "ClusterNetwork"]
+
+log = logging.getLogger(__name__)
 
 DOMAIN = "cluster.local"
 NODE_NAME = "meshlab"
@@ -159,6 +161,6 @@ class ClusterNetwork:
             try:
                 self._write()
             except OSError as error:
-                print(f"the network file could not be written, trying again: {error}", file=sys.stderr, flush=True)
+                log.warning("the network file could not be written, trying again in %g s: %s", RETRY, error)
                 self._changed.set()
                 await asyncio.sleep(RETRY)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,8 @@ from meshlab.errors import Missing, WaitTimeout
 from meshlab.settings import Settings
 
 __all__ = ["KubeProxy"]
+
+log = logging.getLogger(__name__)
 
 #: Envoy ends at once when told to; it gets this long before it is killed, seconds.
 GRACE = 2.0
@@ -178,7 +180,7 @@ class KubeProxy:
             since = loop.time()
             ended = await self._process.wait()
             pause = BACKOFF if loop.time() - since > LONGEST_BACKOFF else min(pause * 2, LONGEST_BACKOFF)
-            print(f"kube-proxy ended with {ended.exit_code}; starting it again in {pause:g} s. Its log: {self.log}",
-                  file=sys.stderr, flush=True)
+            log.warning("kube-proxy ended with %s; it starts again in %g s. Its log: %s", ended.exit_code, pause,
+                        self.log)
             await asyncio.sleep(pause)
             self._process = self._spawn()

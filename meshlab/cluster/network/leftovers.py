@@ -15,7 +15,7 @@ __all__ = ["stop_leftover"]
 
 
 def stop_leftover(settings: Settings, timeout: float = 5.0) -> bool:
-    """Kill the kube-proxy that this lab's record names and wait for its end; whether there was one.
+    """Kill the kube-proxy that this lab's record names and wait for its end; whether one ended.
 
     For use without an event loop, and only while no daemon runs. Harmless when there is nothing to stop.
     """
@@ -28,8 +28,9 @@ def stop_leftover(settings: Settings, timeout: float = 5.0) -> bool:
             try:
                 if record.alive():  # still the same process, now that its pid cannot be used again
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                    select.select([pidfd], [], [], timeout)
-                    found = True
+                    ended = select.poll()
+                    ended.register(pidfd, select.POLLIN)
+                    found = bool(ended.poll(timeout * 1_000))
             finally:
                 os.close(pidfd)
     proxy.record.unlink(missing_ok=True)
