@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         return 1
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(command[0], command, dict(env))
+    return os.execve(command[0], command, dict(env))
 
 
 def _write(path: Path, text: str) -> None:

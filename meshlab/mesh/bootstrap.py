@@ -89,6 +89,8 @@ def managed(
         _cluster("pilot", pilot, http2=True),
         _cluster("mixer_server", mixer, http2=True),
         _cluster("zipkin", zipkin),
+        # Where connections go that no listener takes.
+        _cluster("BlackHoleCluster", None),
     ]}
     if statsd is not None:
         found["stats_sinks"] = [{

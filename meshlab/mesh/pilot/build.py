@@ -28,7 +28,7 @@ from meshlab.mesh.pilot.world import World
 
 __all__ = ["Builder", "egress_port"]
 
-STATIC = frozenset({MIXER_CLUSTER, TRACING_CLUSTER})
+STATIC = frozenset({MIXER_CLUSTER, TRACING_CLUSTER, listeners.BLACK_HOLE_CLUSTER})
 TCP_LIKE = (Protocol.TCP, Protocol.HTTPS, Protocol.MONGO, Protocol.REDIS)
 Named = dict[str, Resource]
 

@@ -25,12 +25,17 @@ from meshlab.mesh.pilot.world import Mesh
 from meshlab.settings import bound_port
 
 __all__ = [
-    "ANY", "inbound_http", "inbound_tcp", "ingress_http", "outbound_http", "outbound_tcp", "ranges", "virtual",
+    "ANY", "BLACK_HOLE_CLUSTER", "inbound_http", "inbound_tcp", "ingress_http", "outbound_http", "outbound_tcp",
+    "ranges", "virtual",
 ]
 
 ANY = "0.0.0.0"  # noqa: S104 - never bound: it stands for "whatever address the connection was going to"
 #: A Redis command's time limit, ns.
 REDIS_TIMEOUT_NS = 30_000_000_000
+#: A cluster of the bootstrap that has no endpoints.
+BLACK_HOLE_CLUSTER = "BlackHoleCluster"
+#: Of a connection that leads nowhere: how much of it is read, and how long it may be silent, ns.
+MOST_READ, SILENCE_NS = 65_536, 1_000_000_000
 
 
 def virtual(proxy: Proxy, mesh: Mesh) -> Fields:
@@ -40,8 +45,7 @@ def virtual(proxy: Proxy, mesh: Mesh) -> Fields:
         "address": socket(proxy.ip, mesh.listen_port),
         "use_original_dst": {"value": True},
         "traffic_direction": "OUTBOUND",
-        # A chain without filters closes what it gets.
-        "filter_chains": [{}],
+        "filter_chains": [_closing()],
         "enable_reuse_port": {"value": False},
     }
     if proxy.capture is Capture.SHIM:
@@ -49,6 +53,22 @@ def virtual(proxy: Proxy, mesh: Mesh) -> Fields:
             "name": "envoy.filters.listener.proxy_protocol", "typed_config": pack("ProxyProtocol", {})
         }]
     return found
+
+
+def _closing() -> Fields:
+    """The filter chain of what leads nowhere.
+
+    A connection is closed once the application has said something, or has been silent for a second: closing it
+    with unread data would end in a reset, where the tutorial's sidecars gave an end of file.
+    """
+    tcp: Fields = {
+        "stat_prefix": "blocked",
+        "cluster": BLACK_HOLE_CLUSTER,
+        "upstream_connect_mode": "ON_DOWNSTREAM_DATA",
+        "max_early_data_bytes": {"value": MOST_READ},
+        "idle_timeout": duration(SILENCE_NS),
+    }
+    return {"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": pack("TcpProxy", tcp)}]}
 
 
 def outbound_http(port: int, mesh: Mesh) -> Fields:
@@ -71,7 +91,10 @@ def outbound_tcp(
         if networks:
             chain["filter_chain_match"] = {"prefix_ranges": ranges(networks)}
         chains.append(chain)
-    return _unbound(f"{kind}_{address}_{port}", address, port, chains)
+    found = _unbound(f"{kind}_{address}_{port}", address, port, chains)
+    if all(networks for _, networks in routes):
+        found["default_filter_chain"] = _closing()
+    return found
 
 
 def _unbound(name: str, address: str, port: int, chains: list[Fields]) -> Fields:
