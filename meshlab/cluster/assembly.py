@@ -14,7 +14,6 @@ import os
 import socket
 import ssl
 from base64 import b64encode
-from enum import Enum
 from typing import Any
 
 from meshlab.cluster.api.api import Api
@@ -23,9 +22,10 @@ from meshlab.cluster.api.firsts import ensure_firsts
 from meshlab.cluster.api.http import Server
 from meshlab.cluster.api.pki import Keys
 from meshlab.cluster.api.store import Store
+from meshlab.cluster.parts import Parts
 from meshlab.settings import Settings
 
-__all__ = ["Assembly", "Parts", "write_kubeconfig"]
+__all__ = ["Assembly", "write_kubeconfig"]
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +35,6 @@ COMPACTION = 60.0
 EVENT_LIFETIME = 3600.0
 #: Seconds before a part that failed is started again: doubled up to the second number.
 RESTART = (0.1, 5.0)
-
-
-class Parts(Enum):
-    """How much of a cluster."""
-
-    #: The API server alone: what is stored stays as it is.
-    API = "api"
-    #: And the controllers: Deployments make ReplicaSets make Pods, which stay Pending.
-    CONTROLLERS = "controllers"
-    #: And a node and its network: pods run.
-    ALL = "all"
 
 
 class Assembly:

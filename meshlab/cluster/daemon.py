@@ -309,7 +309,8 @@ async def _serve(settings: Settings, listener: socket.socket, say: _Ready) -> No
 
     maker = pki.begin(settings)
     # Imported here: a daemon that finds its home locked needs none of it, and certificates are made meanwhile.
-    from meshlab.cluster.assembly import Assembly, Parts, write_kubeconfig
+    from meshlab.cluster.assembly import Assembly, write_kubeconfig
+    from meshlab.cluster.parts import Parts
 
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -67,6 +67,8 @@ class Registry:
     _by_kind: dict[tuple[str, str], Resource] = field(default_factory=dict)
     #: Counts changes, so that discovery documents can be cached.
     version: int = 0
+    _groups: dict[str, list[str]] | None = None
+    _built_in: dict[str, Resource] = field(default_factory=dict)
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> Registry:
@@ -83,25 +85,28 @@ class Registry:
 
     def built_in(self, kind: str) -> Resource:
         """A built-in by its kind alone, in the version in which it is stored. KeyError if there is none."""
-        for resource in self._by_plural.values():
-            if resource.kind == kind and not resource.custom and resource.api_version == resource.stored_as:
-                return resource
-        raise KeyError(kind)
+        if not self._built_in:
+            self._built_in = {
+                r.kind: r for r in reversed(self._by_plural.values())
+                if not r.custom and r.api_version == r.stored_as
+            }
+        return self._built_in[kind]
 
     def all(self) -> list[Resource]:
         return list(self._by_plural.values())
 
     def groups(self) -> dict[str, list[str]]:
-        """Group → versions in order of preference; the core group is ""."""
-        found: dict[str, list[str]] = {}
-        for resource in self._by_plural.values():
-            versions = found.setdefault(resource.group, [])
-            if resource.version not in versions:
-                versions.append(resource.version)
-        for group, versions in found.items():
-            if any(r.custom for r in self._by_plural.values() if r.group == group):
-                versions.sort(key=_priority)
-        return found
+        """Group → versions in order of preference; the core group is "". Not to be changed."""
+        if self._groups is None:
+            found: dict[str, list[str]] = {}
+            for resource in self._by_plural.values():
+                versions = found.setdefault(resource.group, [])
+                if resource.version not in versions:
+                    versions.append(resource.version)
+            for group in {r.group for r in self._by_plural.values() if r.custom}:
+                found[group].sort(key=_priority)
+            self._groups = found
+        return self._groups
 
     def in_version(self, group: str, version: str) -> list[Resource]:
         """Sorted by plural."""
@@ -117,12 +122,16 @@ class Registry:
     def add(self, resource: Resource) -> None:
         self._by_plural[resource.group, resource.version, resource.plural] = resource
         self._by_kind[resource.api_version, resource.kind] = resource
+        if not resource.custom:
+            self._built_in = {}
         self.version += 1
+        self._groups = None
 
     def remove(self, resource: Resource) -> None:
         self._by_plural.pop((resource.group, resource.version, resource.plural), None)
         self._by_kind.pop((resource.api_version, resource.kind), None)
         self.version += 1
+        self._groups = None
 
 
 def _priority(version: str) -> tuple[int, int, int, str]:
