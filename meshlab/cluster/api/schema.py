@@ -105,6 +105,10 @@ class Node:
             return self.fields.get(key)
         return self.item if self.kind == "map" else None
 
+    def sibling(self, api_version: str, kind: str) -> Node | None:
+        """The node of a kind in another version, out of the same types."""
+        return self._schemas.for_kind(api_version, kind)
+
     @property
     def is_atomic(self) -> bool:
         """Whether server-side apply owns this value as one piece."""

@@ -1,8 +1,8 @@
 """Whether an object may be stored: the reasons why not, as a real server words and orders them.
 
-`validate` expects an object that was decoded (`strict`), defaulted (`defaults`) and brought to the version in which
-it is stored (`convert`), as a real server validates its internal version. Custom resources are the matter of
-`structural`; their metadata is checked here all the same.
+`validate` expects an object that was decoded (`strict`) and defaulted (`defaults`). Rules are written for the version
+in which a kind is stored, as a real server validates one internal version. The schemas of custom resources are the
+matter of `structural`; their metadata is checked here (`validate_metadata`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from meshlab.cluster.api.causes import Cause
+from meshlab.cluster.api.convert import convert, stored_version
 from meshlab.cluster.api.validate_meta import metadata, metadata_update, name_shape
 
-__all__ = ["Cause", "ResourceLike", "validate"]
+__all__ = ["Cause", "ResourceLike", "validate", "validate_metadata"]
 
 Object = Mapping[str, Any]
 Rule = Callable[[Object, Object | None], list[Cause]]
@@ -70,9 +71,15 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): ("other", "webhooks"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): ("definition", "definition"),
 }
-#: Where the stored version belongs to another group than the one asked.
-HUB_GROUPS = {("extensions", "Ingress"): "networking.k8s.io", ("extensions", "Deployment"): "apps",
-              ("extensions", "ReplicaSet"): "apps", ("extensions", "DaemonSet"): "apps"}  # fmt: skip
+
+
+def validate_metadata(obj: Object, resource: ResourceLike, *, old: Object | None = None) -> list[Cause]:
+    """What may be wrong with any kind's metadata."""
+    meta = obj.get("metadata") or {}
+    if old is not None:
+        return metadata_update(meta, old.get("metadata") or {})
+    group = stored_version(f"{resource.group}/{resource.version}", resource.kind).rpartition("/")[0]
+    return metadata(meta, name_shape(group, resource.kind), namespaced=resource.namespaced)
 
 
 def validate(
@@ -83,15 +90,12 @@ def validate(
     Metadata's reasons come first. A write to `status` or `scale` is checked for its metadata only: the rest of the
     object is the stored one.
     """
-    kind, group = resource.kind, HUB_GROUPS.get((resource.group, resource.kind), resource.group)
-    meta = obj.get("metadata") or {}
-    causes = (
-        metadata(meta, name_shape(group, kind), namespaced=resource.namespaced)
-        if old is None
-        else metadata_update(meta, old.get("metadata") or {})
-    )
+    causes = validate_metadata(obj, resource, old=old)
     if subresource is not None:
         return causes
+    stored = stored_version(f"{resource.group}/{resource.version}".removeprefix("/"), resource.kind)
+    obj, old = _in(obj, stored), None if old is None else _in(old, stored)
+    group, kind = stored.rpartition("/")[0], resource.kind
     if (group, kind) == ("", "Pod"):
         return causes + _pod(obj, old)
     if found := RULES.get((group, kind)):
@@ -99,6 +103,12 @@ def validate(
         rule: Rule = getattr(module, found[1])
         causes += rule(obj, old)
     return causes
+
+
+def _in(obj: Object, api_version: str) -> Object:
+    if obj.get("apiVersion") in (None, api_version):
+        return obj
+    return convert(obj, api_version)
 
 
 def _pod(obj: Object, old: Object | None) -> list[Cause]:
