@@ -32,7 +32,8 @@ class LogWriter:
 
     def __init__(self, instance: Instance, settings: Mapping[str, Any]) -> None:
         self._instance = instance
-        self._levels = settings.get("severity_levels") or settings.get("severityLevels") or {}
+        levels = settings.get("severity_levels") or settings.get("severityLevels")
+        self._levels: Mapping[str, Any] = levels if isinstance(levels, Mapping) else {}
         self._json = bool(settings.get("outputAsJson", settings.get("output_as_json", False)))
         self._head = json.dumps(instance.name)
         self._parts = [(f"{json.dumps(name)}:", _reader(instance.fields[name]))

@@ -7,7 +7,8 @@ bad rule does not blind the others. The names, defaults and namespace rules are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,9 @@ _HANDLERS = ("prometheus", "stdio", "kubernetesenv")
 #: What each handler can be given.
 _TAKES = {"prometheus": ("metric",), "stdio": ("logentry", "metric"), "kubernetesenv": ("kubernetes",)}
 _TRUE = "true"
+_LEGAL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+#: What reading an object of another shape raises: the API server of 0.4 stored any shape.
+_MALFORMED = (AttributeError, TypeError, ValueError, KeyError, ArithmeticError)
 Object = Mapping[str, Any]
 
 
@@ -89,25 +93,37 @@ def resolve(objects: Iterable[Object], *, default_namespace: str = "istio-system
         by_name[_name(obj)] = obj
     instances: dict[str, Instance] = {}
     metrics: dict[str, MetricInfo] = {}
-    for name, obj in sorted(by_name.items()):
-        if obj["kind"] in _INSTANCES:
-            try:
-                instances[name] = _instance(name, obj["kind"], obj.get("spec") or {})
-            except ExpressionError as error:
-                problems.append(f"{name}: {error}")
-        elif obj["kind"] == "prometheus":
-            for info in (obj.get("spec") or {}).get("metrics") or ():
-                key = _get(info, "instance_name", "instanceName", "")
+    rules: list[Rule] = []
+
+    def each(kinds: tuple[str, ...], take: Callable[[str, Object], None]) -> None:
+        for name, obj in sorted(by_name.items()):
+            if obj["kind"] in kinds:
                 try:
-                    metrics[_qualify(key, obj["metadata"]["namespace"])] = _metric_info(info)
-                except (ValueError, TypeError) as error:
-                    problems.append(f"{name}: metric {key}: {error}")
-    rules = []
-    for name, obj in sorted(by_name.items()):
-        if obj["kind"] == "rule":
-            rule = _rule(name, obj, by_name, instances, default_namespace, problems)
-            if rule is not None:
-                rules.append(rule)
+                    take(name, obj)
+                except ExpressionError as error:
+                    problems.append(f"{name}: {error}")
+                except _MALFORMED as error:
+                    problems.append(f"{name}: malformed: {error}")
+
+    def take_instance(name: str, obj: Object) -> None:
+        instances[name] = _instance(name, obj["kind"], obj.get("spec") or {})
+
+    def take_handler(name: str, obj: Object) -> None:
+        for info in (obj.get("spec") or {}).get("metrics") or ():
+            key = str(_get(info, "instance_name", "instanceName", ""))
+            try:
+                metrics[_qualify(key, obj["metadata"]["namespace"])] = _metric_info(info)
+            except _MALFORMED as error:
+                problems.append(f"{name}: metric {key}: {error}")
+
+    def take_rule(name: str, obj: Object) -> None:
+        rule = _rule(name, obj, by_name, instances, default_namespace, problems)
+        if rule is not None:
+            rules.append(rule)
+
+    each(_INSTANCES, take_instance)
+    each(("prometheus",), take_handler)
+    each(("rule",), take_rule)
     return Configuration(tuple(rules), metrics, tuple(problems))
 
 
@@ -153,7 +169,11 @@ def _metric_info(info: Mapping[str, Any]) -> MetricInfo:
     name = _get(info, "instance_name", "instanceName", "") if not info.get("name") else info["name"]
     # Where a distribution says no buckets, the client library's own.
     bounds = buckets(info.get("buckets") or {}) or (.005, .01, .025, .05, .1, .25, .5, 1., 2.5, 5., 10.)
-    return MetricInfo(_clean(str(name)), kind, tuple(_get(info, "label_names", "labelNames", ())),
+    labels = tuple(str(label) for label in _get(info, "label_names", "labelNames", None) or ())
+    for word in (_clean(str(name)), *labels):
+        if not _LEGAL.fullmatch(word):  # one would make the whole page unreadable to Prometheus
+            raise ValueError(f"{word!r} is no name for a metric or label")
+    return MetricInfo(_clean(str(name)), kind, labels,
                       bounds if kind == "DISTRIBUTION" else (), str(info.get("description") or ""))
 
 
@@ -194,7 +214,7 @@ def _rule(name: str, obj: Object, by_name: Mapping[str, Object], instances: Mapp
             else:
                 chosen.append(instance)
         if chosen:
-            actions.append(Action(handler, target["kind"], target.get("spec") or {}, tuple(chosen)))
+            actions.append(Action(handler, target["kind"], dict(target.get("spec") or {}), tuple(chosen)))
     if not actions:
         return None
     protocol = str((obj["metadata"].get("labels") or {}).get("istio-protocol", ""))

@@ -143,7 +143,7 @@ class _Parser:
             self.take()
             key = self.binary(1)
             self.take("]")
-            return _Node(lambda bag: bag[text].get(key.evaluate(bag), ""))
+            return _Node(lambda bag: _entry(bag[text], key.evaluate(bag)))
         return _Node(lambda bag: bag[text], (text, None))
 
     def call(self, name: str) -> _Node:
@@ -162,9 +162,9 @@ class _Parser:
         if all(a.simple is not None and a.simple[0] is None for a in arguments):
             try:
                 return _constant(function(*(a.evaluate({}) for a in arguments)), duration=False)
-            except ValueError as error:
+            except (AttributeError, TypeError, ValueError) as error:
                 self.fail(str(error))
-        return _Node(lambda bag: function(*(a.evaluate(bag) for a in arguments)))
+        return _Node(lambda bag: _apply(function, [a.evaluate(bag) for a in arguments]))
 
 
 def _constant(value: Any, *, duration: bool = True) -> _Node:
@@ -189,6 +189,20 @@ def _combine(operator: str, left: _Node, right: _Node) -> _Node:
     if operator == "==":
         return _Node(lambda bag: _equal(a(bag), b(bag)))
     return _Node(lambda bag: not _equal(a(bag), b(bag)))
+
+
+def _entry(values: Any, key: Any) -> Any:
+    if not isinstance(values, Mapping):
+        raise Absent(str(key))
+    return values.get(key, "")
+
+
+def _apply(function: Callable[..., Any], arguments: list[Any]) -> Any:
+    """A call; with arguments of the wrong type it has no value, as an absent attribute has none."""
+    try:
+        return function(*arguments)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise Absent(str(error)) from None
 
 
 def _first(a: Callable[[Bag], Any], b: Callable[[Bag], Any], bag: Bag) -> Any:
