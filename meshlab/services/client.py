@@ -288,13 +288,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         work = {"/curl": self.orders.curl, "/load": self.orders.start}.get(self.path)
-        length = int(self.headers.get("Content-Length") or 0)
-        if length > MAX_ORDER:
-            self.close_connection = True
-            self._answer(413, {"error": f"an order of {length} bytes; at most {MAX_ORDER}"})
-            return
-        text = self.rfile.read(length)
         try:
+            text = self._body()
             if work is None:
                 self._answer(404, {"error": f"no {self.path} here"})
                 return
@@ -304,6 +299,30 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, work(order))
         except ValueError as error:  # JSON's and ours
             self._answer(400, {"error": str(error)})
+
+    def _body(self) -> bytes:
+        """The request's body. Proxies that pass a body on as it comes, as API servers do, send it in chunks."""
+        self.close_connection = True  # should it break in the middle
+        length, body = int(self.headers.get("Content-Length") or 0), b""
+        chunked = "chunked" in (self.headers.get("Transfer-Encoding") or "").lower()
+        if chunked:
+            length = self._chunk()
+        while length:
+            if not 0 <= length <= MAX_ORDER - len(body):
+                raise OrderError(f"an order of more than {MAX_ORDER} bytes")
+            body += self.rfile.read(length)
+            length = 0
+            if chunked:
+                self.rfile.readline()
+                length = self._chunk()
+        if chunked:
+            while self.rfile.readline().strip():
+                pass  # trailers: read, and of no use here
+        self.close_connection = (self.headers.get("Connection") or "").lower() == "close"
+        return body
+
+    def _chunk(self) -> int:
+        return int(self.rfile.readline(64).partition(b";")[0], 16)
 
     def _load(self) -> Load | None:
         return self.orders.loads.get(self.path.removeprefix("/load/"))

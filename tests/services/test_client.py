@@ -92,6 +92,23 @@ def test_an_order_that_cannot_be_carried_out_is_refused_with_the_reason(
     assert words in result["error"]
 
 
+def test_an_order_may_come_in_chunks_and_has_a_bound(start: Start, script: Callable[..., Script]) -> None:
+    text = json.dumps({"url": f"http://{script(OK).address}/"}).encode()
+    connection = http.client.HTTPConnection(start("client.py").address, timeout=20)
+    try:
+        connection.request("POST", "/curl", iter([text[:5], text[5:]]), encode_chunked=True,
+                           headers={"Transfer-Encoding": "chunked"})
+        assert json.loads(connection.getresponse().read())["answers"][0]["status"] == 200
+        connection.putrequest("POST", "/curl")
+        connection.putheader("Content-Length", "2000000")
+        connection.endheaders()
+        refused = connection.getresponse()
+        assert refused.status == 400
+        assert "more than 1048576 bytes" in refused.read().decode()
+    finally:
+        connection.close()
+
+
 def test_load_keeps_its_timetable_and_counts_by_who_answered(order: Order, script: Callable[..., Script]) -> None:
     server = script(*[OK, OK, OK, TEAPOT] * 25)
     status, result = order("POST", "/load", {"url": f"http://{server.address}/", "rps": 200, "seconds": 0.5,
