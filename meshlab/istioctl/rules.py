@@ -128,7 +128,7 @@ def delete_file(text: str, flag: str, server: RuleServer, stdout: TextIO) -> Non
         try:
             server.delete(kind.plural, namespace, document.name)
         except Rejected as error:
-            problems.append(f"cannot delete {key}: {error}")
+            problems.append(f"cannot delete {key}: {error.seen}")
         else:
             _say(stdout, f"Deleted config: {key}")
     if problems:
@@ -138,7 +138,7 @@ def delete_file(text: str, flag: str, server: RuleServer, stdout: TextIO) -> Non
         try:
             server.delete(plural, namespace, obj["metadata"].get("name", ""))
         except Rejected as error:
-            raise CommandError(f"failed to delete: {error}") from error
+            raise CommandError(f"failed to delete: {error.seen}") from error
         return f"Deleted config: {_key(obj, namespace)}"
 
     _each_other(others, flag, server, stdout, send)
@@ -151,7 +151,7 @@ def delete_names(typed: str, names: list[str], flag: str, server: RuleServer, st
         try:
             server.delete(kind.plural, flag or server.namespace, name)
         except Rejected as error:
-            problems.append(f"cannot delete {name}: {error}")
+            problems.append(f"cannot delete {name}: {error.seen}")
         else:
             _say(stdout, f"Deleted config: {typed} {name}")
     if problems:
@@ -238,7 +238,7 @@ def _each_other(
         try:
             _say(stdout, send(plural, namespace, obj))
         except (Rejected, CommandError) as error:
-            problems.append(str(error))
+            problems.append(error.seen)
     if problems:
         raise CommandError(errors_text(problems))
 

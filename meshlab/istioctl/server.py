@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from meshlab.errors import Rejected
@@ -26,27 +27,47 @@ class RuleServer:
 
     def resources(self) -> dict[str, str]:
         """Plural by kind of everything in config.istio.io/v1alpha2."""
-        answer = self.kube.get(f"/apis/{API_VERSION}")
+        with _installed():
+            answer = self.kube.get(f"/apis/{API_VERSION}")
         return {each["kind"]: each["name"] for each in answer.get("resources", ()) if "/" not in each["name"]}
 
     def create(self, plural: str, namespace: str, obj: Mapping[str, Any]) -> dict[str, Any]:
-        return self.kube.create((API_VERSION, plural, namespace), obj)
+        with _installed():
+            return self.kube.create((API_VERSION, plural, namespace), obj)
 
     def replace(self, plural: str, namespace: str, obj: Mapping[str, Any]) -> dict[str, Any]:
-        return self.kube.replace((API_VERSION, plural, namespace, obj["metadata"]["name"]), obj)
+        with _installed():
+            return self.kube.replace((API_VERSION, plural, namespace, obj["metadata"]["name"]), obj)
 
     def get(self, plural: str, namespace: str, name: str) -> dict[str, Any] | None:
         """None where there is no such object."""
-        try:
-            return self.kube.get((API_VERSION, plural, namespace, name))
-        except Rejected as error:
-            if error.code == 404:
-                return None
-            raise
+        with _installed():
+            try:
+                return self.kube.get((API_VERSION, plural, namespace, name))
+            except Rejected as error:
+                if error.reason == "NotFound":
+                    return None
+                raise
 
     def list(self, kind: Kind, namespace: str) -> list[dict[str, Any]]:
         """In the server's order, which is that of names."""
-        return list(self.kube.list((API_VERSION, kind.plural, namespace))["items"])
+        with _installed():
+            return list(self.kube.list((API_VERSION, kind.plural, namespace))["items"])
 
     def delete(self, plural: str, namespace: str, name: str) -> None:
-        self.kube.delete((API_VERSION, plural, namespace, name))
+        with _installed():
+            self.kube.delete((API_VERSION, plural, namespace, name))
+
+
+@contextmanager
+def _installed() -> Iterator[None]:
+    """A server that has never heard of the kind answers 404 without a reason: Istio is not installed there."""
+    try:
+        yield
+    except Rejected as error:
+        if error.code == 404 and error.reason != "NotFound":
+            raise Rejected(
+                {"code": 404, "reason": "NoKind", "message": "the server could not find the requested resource"},
+                then="kubectl apply -f install/kubernetes/istio.yaml (the cluster does not know Istio's kinds)",
+            ) from None
+        raise

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from meshlab.mesh.config.goyaml import Chunk, YamlError, documents, dump, load, number_text
+from meshlab.mesh.config.gotext import number_text
+from meshlab.mesh.config.goyaml import Chunk, YamlError, documents, dump, load
 from meshlab.mesh.config.kinds import MIXER_KINDS, Kind, hyphenated, kind_of_type
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.model import Config, Meta

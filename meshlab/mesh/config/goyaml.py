@@ -13,14 +13,15 @@ import binascii
 import json
 import math
 import re
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-__all__ = ["Chunk", "YamlError", "documents", "dump", "go_quote", "json_number", "load", "number_text", "round32"]
+from meshlab.mesh.config.gotext import number_text
+
+__all__ = ["Chunk", "YamlError", "documents", "dump", "load"]
 
 _TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
 _FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
@@ -34,11 +35,10 @@ _INT = re.compile(r"([-+]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|0[0-7]*|[1-
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z")
 _BASE60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
 _TAG = "tag:yaml.org,2002:"
-_MERGE = object()
 #: Aliases may repeat parts of a document; more values than this mean a document made to exhaust memory.
 MAX_VALUES = 500_000
-#: libyaml's own limit is 1,000; half of it leaves room on Python's stack.
-MAX_DEPTH = 400
+#: Nobody's rule is deeper; Python's stack ends before libyaml's own limit of 1,000.
+MAX_DEPTH = 100
 
 
 class YamlError(ValueError):
@@ -106,21 +106,15 @@ def load(chunk: Chunk | str) -> Any:
         chunk = Chunk(chunk, 1)
     if chunk.is_json:
         return _load_json(chunk)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(chunk.text)
     try:
-        loader = _Loader(chunk.text)
-        try:
-            if not loader.check_node():
-                return None
-            node = loader.get_node()
-        finally:
-            loader.dispose()
+        return _Builder(loader, chunk).document()
     except yaml.MarkedYAMLError as error:
         raise _parse_error(error, chunk) from None
     except yaml.YAMLError as error:
         raise YamlError(f"yaml: {error}".splitlines()[0], chunk.line) from None
-    except RecursionError:
-        raise YamlError("yaml: exceeded max depth", chunk.line) from None
-    return _Builder().build(node)
+    finally:
+        loader.dispose()
 
 
 def _load_json(chunk: Chunk) -> Any:
@@ -128,12 +122,24 @@ def _load_json(chunk: Chunk) -> Any:
         raise ValueError(f"invalid character '{text[0]}' looking for beginning of value")
 
     try:
-        return json.loads(chunk.text, parse_constant=refuse, parse_float=_finite)
+        value = json.loads(chunk.text, parse_constant=refuse, parse_float=_finite)
     except json.JSONDecodeError as error:
         line = chunk.line + error.lineno - 1
         raise YamlError(f"json: line {line - 1}: {error.msg[:1].lower()}{error.msg[1:]}", line) from None
     except (ValueError, RecursionError) as error:
         raise YamlError(f"json: {error}", chunk.line) from None
+
+
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return value
+        level = [item for each in level if isinstance(each, (dict, list)) for item in _items(each)]
+    raise YamlError("json: exceeded max depth", chunk.line)
+
+
+def _items(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _finite(text: str) -> float:
@@ -147,88 +153,122 @@ def _parse_error(error: yaml.MarkedYAMLError, chunk: Chunk) -> YamlError:
     mark = error.problem_mark or error.context_mark
     problem = error.problem or "unknown problem parsing YAML content"
     line = mark.line if mark else 0
-    if problem.startswith("found undefined alias") and mark:
-        alias = re.match(r"\*([-\w]+)", chunk.text.split("\n")[line][mark.column :])
-        return YamlError(f"yaml: unknown anchor '{alias[1] if alias else ''}' referenced", chunk.line + line)
     where = f"line {line}: " if line else ""
     return YamlError(f"yaml: {where}{problem}", chunk.line + line)
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's parser with nothing resolved: plain scalars keep a tag that says that they were plain."""
+@dataclass(frozen=True, slots=True)
+class _Anchored:
+    """What an anchor stands for, and how many values that is when aliases are written out."""
 
-    def resolve(self, kind: type, value: str | None, implicit: Any) -> str:
-        if kind is yaml.ScalarNode:
-            return "plain" if implicit[0] else _TAG + "str"
-        return _TAG + ("seq" if kind is yaml.SequenceNode else "map")
+    value: Any
+    size: int
 
 
 class _Builder:
-    """Values from nodes by go-yaml's rules, with limits on depth and on what aliases multiply."""
+    """Values from the parser's events by go-yaml's rules.
 
-    def __init__(self) -> None:
+    PyYAML's own composer recurses in C without a limit and dies of deep documents; this one counts depth, and
+    what aliases multiply, before it goes on.
+    """
+
+    def __init__(self, loader: Any, chunk: Chunk) -> None:
+        self._loader = loader
+        self._chunk = chunk
         self._values = 0
-        self._open: set[int] = set()
+        self._anchors: dict[str, _Anchored | None] = {}
 
-    def build(self, node: yaml.Node, depth: int = 0) -> Any:
-        self._values += 1
+    def document(self) -> Any:
+        """The first document; None where there is none."""
+        self._loader.get_event()
+        if self._loader.check_event(yaml.StreamEndEvent):
+            return None
+        self._loader.get_event()
+        return self._node(self._loader.get_event(), 0)
+
+    def _fail(self, event: yaml.NodeEvent, reason: str) -> YamlError:
+        return YamlError(f"yaml: {reason}", self._line(event))
+
+    def _line(self, event: yaml.NodeEvent) -> int:
+        return self._chunk.line + (event.start_mark.line if event.start_mark else 0)
+
+    def _node(self, event: yaml.NodeEvent, depth: int) -> Any:
+        self._count(event, 1)
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
         if depth > MAX_DEPTH:
-            raise YamlError("yaml: exceeded max depth", node.start_mark.line + 1)
+            raise self._fail(event, "exceeded max depth")
+        before = self._values
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        value: Any
+        if isinstance(event, yaml.ScalarEvent):
+            value = self._scalar(event)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = []
+            while not isinstance(item := self._loader.get_event(), yaml.SequenceEndEvent):
+                value.append(self._node(item, depth + 1))
+        else:
+            value = self._mapping(depth)
+        if event.anchor:
+            self._anchors[event.anchor] = _Anchored(value, self._values - before + 1)
+        return value
+
+    def _count(self, event: yaml.NodeEvent, values: int) -> None:
+        self._values += values
         if self._values > MAX_VALUES:
-            raise YamlError("yaml: document contains excessive aliasing", node.start_mark.line + 1)
-        if isinstance(node, yaml.ScalarNode):
-            return _scalar(node.tag, node.value)
-        if id(node) in self._open:
-            raise YamlError("yaml: anchor value contains itself", node.start_mark.line + 1)
-        self._open.add(id(node))
-        try:
-            if isinstance(node, yaml.SequenceNode):
-                return [self.build(item, depth + 1) for item in node.value]
-            return self._mapping(node.value, depth)
-        finally:
-            self._open.discard(id(node))
+            raise self._fail(event, "document contains excessive aliasing")
 
-    def _mapping(self, pairs: Iterable[tuple[yaml.Node, yaml.Node]], depth: int) -> dict[str, Any]:
+    def _alias(self, event: yaml.AliasEvent) -> Any:
+        if event.anchor not in self._anchors:
+            raise self._fail(event, f"unknown anchor '{event.anchor}' referenced")
+        anchored = self._anchors[event.anchor]
+        if anchored is None:
+            raise self._fail(event, f"anchor '{event.anchor}' value contains itself")
+        self._count(event, anchored.size)
+        return anchored.value
+
+    def _mapping(self, depth: int) -> dict[str, Any]:
         out: dict[str, Any] = {}
-        for key_node, value_node in pairs:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.value == "<<" and key_node.tag == "plain":
-                out.update(self._merged(value_node, depth))
+        while not isinstance(event := self._loader.get_event(), yaml.MappingEndEvent):
+            merge = isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]
+            key = "<<" if merge else self._node(event, depth + 1)
+            value = self._node(self._loader.get_event(), depth + 1)
+            if merge:
+                for each in reversed(value) if isinstance(value, list) else [value]:
+                    if not isinstance(each, dict):
+                        raise self._fail(event, "map merge requires map or sequence of maps as the value")
+                    out.update(each)
                 continue
-            key = self.build(key_node, depth + 1)
             if isinstance(key, (dict, list)):
-                raise YamlError(f"yaml: invalid map key: {key!r}", key_node.start_mark.line + 1)
+                raise self._fail(event, f"invalid map key: {key!r}")
             if key is None:
-                raise YamlError("Unsupported map key of type: %!s(<nil>), key: <nil>", key_node.start_mark.line + 1)
-            out[_text_of(key)] = self.build(value_node, depth + 1)
+                raise YamlError("Unsupported map key of type: %!s(<nil>), key: <nil>", self._line(event))
+            out[_text_of(key)] = value
         return out
 
-    def _merged(self, node: yaml.Node, depth: int) -> dict[str, Any]:
-        nodes = reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]
-        out: dict[str, Any] = {}
-        for each in nodes:
-            if not isinstance(each, yaml.MappingNode):
-                line = node.start_mark.line + 1
-                raise YamlError("yaml: map merge requires map or sequence of maps as the value", line)
-            out.update(self.build(each, depth + 1))
-        return out
+    def _scalar(self, event: yaml.ScalarEvent) -> Any:
+        if event.tag is None:
+            return _resolve(event.value) if event.implicit[0] else event.value
+        try:
+            return _tagged(event.tag.removeprefix(_TAG), event.value)
+        except ValueError as error:
+            raise self._fail(event, str(error)) from None
 
 
-def _scalar(tag: str, text: str) -> Any:
-    if tag == "plain":
-        value = _resolve(text)
-        return text if value is _MERGE else value
-    short = tag.removeprefix(_TAG)
-    if short == "binary":
+def _tagged(tag: str, text: str) -> Any:
+    """A scalar with a tag. Raises ValueError."""
+    if tag == "binary":
         try:
             return base64.b64decode(text, validate=False).decode("utf-8", "replace")
         except (binascii.Error, ValueError):
-            raise YamlError("yaml: !!binary value contains invalid base64 data") from None
-    wanted = {"int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)}.get(short)
+            raise ValueError("!!binary value contains invalid base64 data") from None
+    wanted = {"int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)}.get(tag)
     if wanted is None:
         return text  # !!str, and any tag of somebody's own
     value = _resolve(text)
-    if isinstance(value, bool) is not (short == "bool") or not isinstance(value, wanted):
-        raise YamlError(f"yaml: cannot decode !!{_kind(value)} `{text}` as a !!{short}")
+    if isinstance(value, bool) is not (tag == "bool") or not isinstance(value, wanted):
+        raise ValueError(f"cannot decode !!{_kind(value)} `{text}` as a !!{tag}")
     return value
 
 
@@ -249,8 +289,6 @@ def _resolve(text: str) -> Any:
         return False
     if text in _SPECIAL:
         return _SPECIAL[text]
-    if text == "<<":
-        return _MERGE
     if text[0] == ".":
         return float(text) if _FLOAT.match(text) else text
     if text[0] not in "+-0123456789":
@@ -283,69 +321,6 @@ def _text_of(value: Any) -> str:
     return str(value)
 
 
-def number_text(value: float) -> str:
-    """A float as go-yaml writes it: the shortest digits that give the same *32-bit* float.
-
-    >>> number_text(80.5), number_text(50.0), number_text(-2147483648.0)
-    ('80.5', '50', '-2.1474836e+09')
-    """
-    try:
-        (single,) = struct.unpack("<f", struct.pack("<f", value))
-    except OverflowError:
-        single = math.copysign(math.inf, value)
-    if math.isnan(single):
-        return ".nan"
-    if math.isinf(single):
-        return ".inf" if single > 0 else "-.inf"
-    for digits in range(1, 10):
-        text = f"{single:.{digits - 1}e}"
-        if struct.unpack("<f", struct.pack("<f", float(text)))[0] == single:
-            break
-    mantissa, exponent = text.split("e")
-    power = int(exponent)
-    if -4 <= power < 6:
-        return f"{float(text):.{max(0, digits - 1 - power)}f}"
-    if "." in mantissa:
-        mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}e{'-' if power < 0 else '+'}{abs(power):02d}"
-
-
-def round32(value: float) -> float:
-    """The number that reaches a rule: `number_text` read back. Infinite for what no 32-bit float can hold."""
-    try:
-        text = number_text(float(value))
-    except OverflowError:
-        return math.copysign(math.inf, value)
-    special = {".inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
-    return special[text] if text in special else float(text)
-
-
-def json_number(value: float) -> str:
-    """A number as Go's JSON writes it: no exponent between 1e-6 and 1e21."""
-    if value == int(value) and abs(value) < 1e21:
-        return str(int(value))
-    text = repr(float(value))
-    return text if abs(value) < 1e-6 or abs(value) >= 1e21 else f"{value:.17g}" if "e" in text else text
-
-
-def go_quote(text: str) -> str:
-    """Go's %q."""
-    named = {'"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f"}
-    named |= {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
-    parts = []
-    for char in text:
-        code = ord(char)
-        if char in named:
-            parts.append(named[char])
-        elif char.isprintable():
-            parts.append(char)
-        elif code < 0x80:
-            parts.append(f"\\x{code:02x}")
-        else:
-            parts.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
-    return '"' + "".join(parts) + '"'
-
-
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     """Writes every scalar as a string node, so that only `_scalar_text` decides what is quoted."""
 
@@ -362,7 +337,7 @@ def _represent_scalar(dumper: yaml.Dumper, value: Any) -> yaml.ScalarNode:
         text = "null"
     elif isinstance(value, str):
         text = value
-        if _resolve(text) is not text or _BASE60.match(text):
+        if _resolve(text) is not text or text == "<<" or _BASE60.match(text):
             style = '"'
         elif "\n" in text:
             style = "|"

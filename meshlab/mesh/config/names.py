@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from meshlab.mesh.config.goyaml import go_quote
+from meshlab.mesh.config.gotext import go_quote
 from meshlab.mesh.config.model import IstioService, Meta
 
 __all__ = [

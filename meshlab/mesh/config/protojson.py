@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshlab.mesh.config.durations import Duration, InvalidDuration
-from meshlab.mesh.config.goyaml import go_quote, json_number, round32
+from meshlab.mesh.config.gotext import go_quote, json_number, round32
 from meshlab.mesh.config.schema import EnumType, Field, Message, Scalar, Shape
 
 __all__ = ["DecodeError", "decode", "encode"]

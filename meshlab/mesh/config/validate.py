@@ -12,7 +12,7 @@ from typing import Any
 
 from meshlab.mesh.config import model
 from meshlab.mesh.config.durations import Duration
-from meshlab.mesh.config.goyaml import go_quote
+from meshlab.mesh.config.gotext import go_quote
 from meshlab.mesh.config.names import (
     check_cidr,
     check_fqdn,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meshlab.mesh.config.goyaml import go_quote
+from meshlab.mesh.config.gotext import go_quote
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.model import IstioService
 from meshlab.mesh.config.names import is_label
