@@ -133,6 +133,23 @@ print(socket.create_connection(({host!r}, 8080), 5).recv(10).decode())
 """) == "here"
 
 
+@pytest.mark.parametrize("peer", ["local", "ip"])
+def test_a_peer_inside_the_pod_is_127_0_0_1_to_its_programs(pod: Pod, peer: str) -> None:
+    """A sidecar binds the pod's private address when it passes on what came in; svcb's log shows 127.0.0.1."""
+    pod.capture()
+    source = {"local": pod.local, "ip": pod.ip}[peer]
+    process = pod.start("""
+import socket
+server = socket.create_server(('', 8080)); print("up", flush=True)
+conn, address = server.accept(); print(address[0], conn.getpeername()[0], flush=True)
+""")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    socket.create_connection((pod.local, 8080), 5, source_address=(source, 0)).close()
+    expected = "127.0.0.1" if peer == "local" else pod.ip
+    assert process.stdout.readline() == f"{expected} {expected}\n"
+
+
 def test_nobody_else_is_reached_by_127_0_0_1(pod: Pod, server: MakeServer) -> None:
     other = server("127.0.0.1", 0)
     port = other.socket.getsockname()[1]

@@ -38,6 +38,7 @@ IP_BIND_ADDRESS_NO_PORT = 24  # Linux: bind an address now, and take its port wh
 ANY, LOOPBACK = ("", "0.0.0.0"), "127.0.0.1"  # noqa: S104 - compared with, not bound
 
 real_connect, real_bind = socket.socket.connect, socket.socket.bind
+real_accept, real_getpeername = socket.socket.accept, socket.socket.getpeername
 real_sendto: Any = socket.socket.sendto
 real_getaddrinfo, real_gethostbyname = socket.getaddrinfo, socket.gethostbyname
 real_gethostbyname_ex, real_gethostbyaddr = socket.gethostbyname_ex, socket.gethostbyaddr
@@ -319,6 +320,18 @@ def install(pod: Pod) -> None:
             from_pod(self, ip, prefix)
         return int(real_sendto(self, data, *args[:-1], (prefix + ip, bound(ip, port))))
 
+    def shown(address: Any) -> Any:
+        """A peer inside the pod, its sidecar above all, is 127.0.0.1 to the pod's programs."""
+        inside = isinstance(address, tuple) and address[0] == pod.local and pod.local != pod.ip
+        return (LOOPBACK, *address[1:]) if inside else address
+
+    def accept(self: socket.socket) -> tuple[socket.socket, Any]:
+        conn, address = real_accept(self)
+        return conn, shown(address)
+
+    def getpeername(self: socket.socket) -> Any:
+        return shown(real_getpeername(self))
+
     def getaddrinfo(
         host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> list[Any]:
@@ -360,6 +373,7 @@ def install(pod: Pod) -> None:
     socket.has_ipv6 = False
     kind: Any = socket.socket
     kind.connect, kind.connect_ex, kind.bind, kind.sendto = connect, connect_ex, bind, sendto
+    kind.accept, kind.getpeername = accept, getpeername
     socket.getaddrinfo, socket.gethostbyname = getaddrinfo, gethostbyname
     socket.gethostbyname_ex, socket.gethostbyaddr = gethostbyname_ex, gethostbyaddr
     if pod.name:
