@@ -98,7 +98,8 @@ def proportions(wanted: Sequence[int], total: int) -> list[int]:
     present = sum(wanted)
     if present == 0:
         return [total, *([0] * (len(wanted) - 1))] if wanted else []
-    shares = [round(count * total / present) for count in wanted]
+    # Halves go up: round() would send them to the even neighbour, 2.5 down and 3.5 up.
+    shares = [int(count * total / present + 0.5) for count in wanted]
     largest = max(range(len(wanted)), key=lambda i: wanted[i])
     shares[largest] += total - sum(shares)
     return shares
