@@ -327,6 +327,8 @@ class Api:
         """Server-side apply: creates or changes, and keeps account of who owns which field."""
         if not isinstance(config, Mapping):
             raise BadRequest("the object provided is unrecognized (must be an object)")
+        if not isinstance(config.get("metadata", {}), Mapping):
+            raise BadRequest("the object provided is unrecognized: metadata must be an object")
         if config.get("kind") != resource.kind or config.get("apiVersion") != resource.api_version:
             check_kind(resource, config)
             raise BadRequest(f"invalid object type: {config.get('apiVersion')}, Kind={config.get('kind')}")
@@ -343,7 +345,7 @@ class Api:
             intent = {k: v for k, v in intent.items() if k in ("kind", "apiVersion", "metadata", "status")}
         elif "status" in resource.subresources:
             intent.pop("status", None)
-        result = self.types.apply(resource, live, intent, manager, force)
+        result = self.types.apply(resource, live, intent, manager, force, subresource)
         managed = result["metadata"].get("managedFields") or []
         new = self._received(resource, namespace, result, "Ignore", _ignore)
         if entry is None:

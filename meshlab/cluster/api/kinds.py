@@ -78,13 +78,29 @@ class Kinds:
                 warn(f'unknown field "{path}"')
         return pruned
 
+    def decode_as(self, api_version: str, kind: str, obj: Any) -> Object:
+        """An object of a kind that is no resource (DeleteOptions, Eviction, TokenRequest …). Raises BadRequest."""
+        from meshlab.cluster.api.strict import DecodeError, decode
+
+        node = self.schemas.for_kind(api_version, kind)
+        assert node is not None, (api_version, kind)  # noqa: S101 (the types are ours)
+        try:
+            if not isinstance(obj, Mapping):
+                raise DecodeError(f"json: cannot unmarshal into Go value of type {node.go_type}")
+            return decode(obj, node).obj
+        except DecodeError as error:
+            version = api_version.rpartition("/")[2]
+            message = f'{kind} in version "{version}" cannot be handled as a {kind}: {error}'
+            raise BadRequest(message) from None
+
     # Defaults, conversion, validation
 
     def defaults(self, resource: Resource, obj: Object) -> Object:
         if resource.custom:
             return self.definitions.default(resource, obj)
-        defaults = pure("defaults")
-        return obj if defaults is None else defaults.apply_defaults(obj)
+        from meshlab.cluster.api.defaults import apply_defaults
+
+        return apply_defaults(obj)
 
     def to_storage(self, resource: Resource, obj: Object) -> Object:
         """From the version of `resource` to the one that is stored."""
@@ -98,8 +114,9 @@ class Kinds:
             return obj
         if resource.custom:
             return {**obj, "apiVersion": api_version}
-        convert = pure("convert")
-        return {**obj, "apiVersion": api_version} if convert is None else convert.convert(obj, api_version)
+        from meshlab.cluster.api.convert import convert
+
+        return convert(obj, api_version)
 
     def validate(self, resource: Resource, obj: Object, old: Object | None, *, status: bool = False) -> None:
         """Raises Invalid with every cause."""
@@ -107,8 +124,9 @@ class Kinds:
         if resource.custom:
             causes = self.definitions.validate(resource, obj, old, status=status)
         else:
-            validation = pure("validation")
-            causes = [] if validation is None else validation.validate(obj, resource, old=old)
+            from meshlab.cluster.api.validation import validate
+
+            causes = validate(obj, resource, old=old)
         if causes:
             raise Invalid.of(resource, obj["metadata"].get("name", ""), causes)
 
@@ -123,27 +141,26 @@ class Kinds:
         return strategic_merge(obj, patch, node)
 
     def apply(
-        self, resource: Resource, live: Object | None, config: Object, manager: str, force: bool
+        self, resource: Resource, live: Object | None, config: Object, manager: str, force: bool,
+        subresource: str | None,
     ) -> Object:
         """Server-side apply. Raises Conflict."""
-        apply = pure("apply")
-        if apply is None:
-            raise UnsupportedMediaType("server-side apply is not there yet")
+        from meshlab.cluster.api import apply
+
         try:
             return apply.apply(
                 live, config, manager=manager, force=force, node=self.node(resource),
-                api_version=resource.api_version, now=datetime.now(UTC),
+                api_version=resource.api_version, now=datetime.now(UTC), subresource=subresource,
             )
         except apply.Conflict as conflict:
-            raise Conflict.managers(conflict.conflicts) from None
+            raise Conflict.managers(str(conflict), conflict.conflicts) from None
 
     def track(
         self, resource: Resource, live: Object | None, new: Object, manager: str, subresource: str | None
     ) -> list[Object]:
         """metadata.managedFields after `manager` wrote `new`."""
-        apply = pure("apply")
-        if apply is None:
-            return []
+        from meshlab.cluster.api import apply
+
         return apply.track(
             live, new, manager=manager, operation="Update", subresource=subresource, node=self.node(resource),
             api_version=resource.api_version, now=datetime.now(UTC),

@@ -24,8 +24,12 @@ __all__ = ["SUBRESOURCES", "create", "force_forbidden", "manager_required", "sub
 
 Object = dict[str, Any]
 
-#: Subresources that are POSTed to.
-SUBRESOURCES = ("binding", "eviction", "token")
+#: Subresources that are POSTed to, and the kinds of what is sent.
+SUBRESOURCES = {
+    "binding": ("v1", "Binding"),
+    "eviction": ("policy/v1", "Eviction"),
+    "token": ("authentication.k8s.io/v1", "TokenRequest"),
+}
 EVERYTHING = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
 
 
@@ -34,6 +38,7 @@ def create(
 ) -> Object:
     """The answer to a POST of one of these kinds."""
     check_kind(resource, body)
+    body = api.types.decode_as(resource.api_version, resource.kind, body)
     spec = body.get("spec") or {}
     match resource.kind:
         case "Binding":
@@ -62,6 +67,7 @@ def create(
 def subresource(api: Api, auth: Auth, target: Target, body: Object, dry_run: bool) -> Object:
     """POST to pods/NAME/binding, pods/NAME/eviction or serviceaccounts/NAME/token."""
     namespace, name = target.namespace or "", target.name or ""
+    body = api.types.decode_as(*SUBRESOURCES[target.subresource or ""], body)
     if target.subresource == "binding":
         return _bind(api, namespace, name, body, dry_run)
     if target.subresource == "token":
@@ -88,7 +94,7 @@ def _token(api: Api, auth: Auth, resource: Resource, namespace: str, name: str, 
     api.get(resource, namespace, name)
     spec = body.get("spec") or {}
     seconds = spec.get("expirationSeconds") or 3600
-    if not isinstance(seconds, int) or not 600 <= seconds <= LIFETIME:
+    if not 600 <= seconds <= LIFETIME:
         message = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
         cause = Reason("spec.expirationSeconds", "FieldValueInvalid", message)
         raise Invalid.kind("TokenRequest", "authentication.k8s.io", "", [cause])

@@ -33,12 +33,8 @@ def update(
 ) -> Object:
     """Sets the replicas. A resourceVersion that is given must be the stored one."""
     obj = api.get(resource, namespace, name)
+    scale = api.types.decode_as("autoscaling/v1", "Scale", scale)
     replicas = (scale.get("spec") or {}).get("replicas", 0)
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise BadRequest(
-            f'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal {_word(replicas)} into Go '
-            "struct field ScaleSpec.spec.replicas of type int32"
-        )
     if replicas < 0:
         cause = Reason(
             "spec.replicas", "FieldValueInvalid",
@@ -120,12 +116,3 @@ def _selector_text(selector: Any) -> str:
             "DoesNotExist": f"!{e['key']}",
         }[e["operator"]])
     return ",".join(terms)
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, float):
-        return f"number {value}"
-    names: dict[type, str] = {str: "string", list: "array", dict: "object"}
-    return names.get(type(value), "null")

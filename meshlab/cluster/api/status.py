@@ -132,20 +132,12 @@ class Conflict(ApiError):
         return cls(message, details=_named(resource, name))
 
     @classmethod
-    def managers(cls, conflicts: Iterable[Mapping[str, str]]) -> Conflict:
-        """Of server-side apply: each conflict has `manager` (already described), `field`, `message`."""
+    def managers(cls, message: str, conflicts: Iterable[Mapping[str, str]]) -> Conflict:
+        """Of server-side apply: each conflict has a `field` and a `message`."""
         causes = [
             {"reason": "FieldManagerConflict", "message": c["message"], "field": c["field"]} for c in conflicts
         ]
-        by_message: dict[str, list[str]] = {}
-        for cause in causes:
-            by_message.setdefault(cause["message"], []).append(cause["field"])
-        if len(causes) == 1:
-            text = f"1 conflict: {causes[0]['message']}: {causes[0]['field']}"
-        else:
-            parts = [f"{m}:\n- " + "\n- ".join(fields) for m, fields in by_message.items()]
-            text = f"{len(causes)} conflicts: " + "\n".join(parts)
-        return cls(f"Apply failed with {text}", details={"causes": causes})
+        return cls(message, details={"causes": causes})
 
 
 class Expired(ApiError):

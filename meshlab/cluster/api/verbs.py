@@ -156,16 +156,13 @@ class Verbs:
         if target.subresource is not None or "delete" not in resource.verbs:
             raise MethodNotAllowed
         body = await request.read()
-        options = decode_body(body, request.headers.get("Content-Type", ""), None) if body else {}
-        if not isinstance(options, dict):
-            raise BadRequest("the body of a DELETE must be DeleteOptions")
+        given = decode_body(body, request.headers.get("Content-Type", ""), None) if body else {}
+        options = self.api.types.decode_as("v1", "DeleteOptions", given)
         dry_run = check_dry_run(query.getall("dryRun", []) or list(options.get("dryRun") or ()), "Delete")
         propagation = options.get("propagationPolicy") or query.get("propagationPolicy")
         if (orphan := options.get("orphanDependents")) is not None and propagation is None:
             propagation = "Orphan" if orphan else "Background"
         grace = options.get("gracePeriodSeconds", number(query, "gracePeriodSeconds"))
-        if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
-            raise BadRequest("gracePeriodSeconds must be an integer")
         conditions = options.get("preconditions") or {}
         if target.name is not None:
             made = self.api.delete(
