@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .access import Access
-from .errors import ManifestError
+from .errors import Rejected
 from .inforce import MESH_GROUP, Writer
 
 __all__ = ["Checkpoint", "mesh_rules", "restore", "take"]
@@ -34,8 +34,9 @@ def mesh_rules(access: Access) -> list[Object]:
     for kind in RULE_KINDS:
         try:
             found += access.items(f"{MESH_GROUP}/v1alpha2", kind)
-        except ManifestError:
-            continue  # the kind comes with the control plane
+        except Rejected as error:
+            if error.code != 404:  # the kind comes with the control plane
+                raise
     return found
 
 

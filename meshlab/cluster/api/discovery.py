@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshlab.cluster.api.announced import announced
 from meshlab.cluster.api.registry import Registry, Resource
 
 __all__ = ["AGGREGATED", "SUBRESOURCES", "Discovery", "version_info"]
@@ -65,7 +66,7 @@ class Discovery:
         return self._cache[key]
 
     def _make(self, parts: list[str], aggregated: str) -> Object | None:
-        groups = self.registry.groups()
+        groups = self._groups()
         match parts:
             case ["api" | "apis"] if aggregated:
                 names = [g for g in groups if bool(g) is (parts[0] == "apis")]
@@ -89,9 +90,20 @@ class Discovery:
                 return self._resources(group, version)
         return None
 
+    def _groups(self) -> dict[str, list[str]]:
+        """Group → versions, with the announced ones last."""
+        groups = dict(self.registry.groups())
+        for resource in announced(self.registry.all()):
+            groups.setdefault(resource.group, [resource.version])
+        return groups
+
+    def _in_version(self, group: str, version: str) -> list[Resource]:
+        extra = [r for r in announced(self.registry.all()) if (r.group, r.version) == (group, version)]
+        return [*self.registry.in_version(group, version), *extra]
+
     def _resources(self, group: str, version: str) -> Object:
         listed: list[Object] = []
-        for resource in self.registry.in_version(group, version):
+        for resource in self._in_version(group, version):
             entry: Object = {
                 "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
                 "kind": resource.kind, "verbs": list(resource.verbs),
@@ -115,7 +127,7 @@ class Discovery:
     def _group_discovery(self, group: str, versions: list[str]) -> Object:
         listed = []
         for version in versions:
-            resources = [_discovered(r) for r in self.registry.in_version(group, version)]
+            resources = [_discovered(r) for r in self._in_version(group, version)]
             listed.append({"version": version, "resources": resources, "freshness": "Current"})
         meta: Object = {"name": group} if group else {}
         return {"metadata": {**meta, "creationTimestamp": None}, "versions": listed}
