@@ -60,15 +60,22 @@ def checked(raw: Any) -> Span:
             raise BadSpan(f"{key} must be an object")
         if endpoint and endpoint.get("serviceName"):
             span[key] = {**endpoint, "serviceName": str(endpoint["serviceName"]).lower()}
-    if not isinstance(span.get("tags", {}), dict) or not isinstance(span.get("annotations", []), list):
-        raise BadSpan("tags must be an object and annotations a list")
+    notes = span.get("annotations", [])
+    if not isinstance(span.get("tags", {}), dict) or not isinstance(notes, list) or not all(
+            isinstance(note, dict) and isinstance(note.get("timestamp", 0), int | float | None) for note in notes):
+        raise BadSpan("tags must be an object and annotations a list of objects")
     return span
 
 
 def from_v1(raw: Any) -> list[Span]:
     """A version 1 span as one span of version 2, or as two where client and server shared one. BadSpan."""
-    if not isinstance(raw, dict):
-        raise BadSpan("a span must be an object")
+    try:
+        return _from_v1(raw)
+    except (AttributeError, TypeError) as error:
+        raise BadSpan(f"no span of version 1: {error}") from None
+
+
+def _from_v1(raw: Any) -> list[Span]:
     base = {key: raw[key] for key in ("traceId", "id", "parentId", "name", "debug") if raw.get(key)}
     halves: dict[str, Span] = {}
     rest: list[dict[str, Any]] = []

@@ -181,7 +181,10 @@ def _read(connection: socket.socket, reader: Any, line: str) -> tuple[Request, b
     if headers.get("expect", "").lower() == "100-continue":
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = _body(reader, headers)
-    target = urlsplit(words[1])
+    try:
+        target = urlsplit(words[1])
+    except ValueError:
+        raise _Bad(400, "no address") from None
     query = dict(parse_qsl(target.query, keep_blank_values=True))
     wish = headers.get("connection", "").lower()
     keep = wish != "close" and (words[2] != "HTTP/1.0" or wish == "keep-alive")
@@ -194,6 +197,8 @@ def _body(reader: Any, headers: Mapping[str, str]) -> bytes:
         while True:
             try:
                 size = int(reader.readline(MAX_HEAD).split(b";")[0], 16)
+                if size < 0:
+                    raise ValueError
             except ValueError:
                 raise _Bad(400, "broken chunk") from None
             total += size
@@ -205,6 +210,8 @@ def _body(reader: Any, headers: Mapping[str, str]) -> bytes:
                 return b"".join(parts)
     try:
         length = int(headers.get("content-length") or 0)
+        if length < 0:
+            raise ValueError
     except ValueError:
         raise _Bad(400, "content-length is no number") from None
     if length > MAX_BODY:

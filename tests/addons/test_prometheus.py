@@ -1,0 +1,73 @@
+"""How Prometheus is started in a pod, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from meshlab.addons.prometheus import plan
+from meshlab.errors import ManifestError
+
+CONFIG = {"global": {"scrape_interval": "15s"}, "scrape_configs": [
+    {"job_name": "istio-mesh", "static_configs": [{"targets": ["istio-mixer.istio-system:42422"]}]},
+    {"job_name": "own", "proxy_url": "http://10.0.0.1:1"}]}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "prometheus.yml"
+    file.write_text(yaml.safe_dump(CONFIG))
+    return file
+
+
+def test_jobs_go_through_the_nodes_proxy_and_data_stay_in_the_pod(config: Path, tmp_path: Path) -> None:
+    start = plan(["--storage.tsdb.retention=6h", f"--config.file={config}"],
+                 {"POD_IP": "127.40.0.9", "MESHLAB_NODE_IP": "127.40.0.1", "MESHLAB_POD_DIR": str(tmp_path / "pod")},
+                 Path("/usr/bin/prometheus"))
+    jobs = yaml.safe_load(start.config)["scrape_configs"]
+    assert [job["proxy_url"] for job in jobs] == ["http://127.40.0.1:3128", "http://10.0.0.1:1"]
+    home = tmp_path / "pod" / "prometheus"
+    assert start.config_file == home / "prometheus.yml"
+    assert f"--config.file={home / 'prometheus.yml'}" in start.arguments
+    assert f"--storage.tsdb.path={home / 'data'}" in start.arguments
+    assert "--storage.tsdb.retention.time=6h" in start.arguments
+    assert "--web.listen-address=127.40.0.9:9090" in start.arguments
+
+
+def test_outside_a_lab_jobs_stay_as_they_are(config: Path) -> None:
+    start = plan([f"--config.file={config}"], {}, Path("/usr/bin/prometheus"))
+    assert yaml.safe_load(start.config) == CONFIG
+
+
+def test_an_unpacked_package_brings_its_own_pages(config: Path, tmp_path: Path) -> None:
+    assets = tmp_path / "usr/share/prometheus/web"
+    assets.mkdir(parents=True)
+    start = plan([f"--config.file={config}"], {}, tmp_path / "usr/bin/prometheus")
+    assert f"--web.local-assets={assets}" in start.arguments
+
+
+def test_behind_a_hub_only_the_browsers_address_changes(config: Path) -> None:
+    start = plan([f"--config.file={config}"], {"MESHLAB_EXTERNAL_URL": "http://hub/user/x/proxy/9090/"}, Path("p"))
+    assert {"--web.external-url=http://hub/user/x/proxy/9090/", "--web.route-prefix=/"} <= set(start.arguments)
+
+
+@pytest.mark.parametrize("text", [None, "a: [", "- a"])
+def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "p.yml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ManifestError, match=r"p\.yml"):
+        plan([f"--config.file={file}"], {}, Path("/usr/bin/prometheus"))
+
+
+def test_the_program_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "meshlab.addons.prometheus", f"--config.file={tmp_path / 'no'}"],
+                          capture_output=True, text=True, timeout=20, check=False,
+                          env={**os.environ, "MESHLAB_POD_DIR": str(tmp_path)})
+    assert done.returncode == 1
+    assert done.stderr.startswith("prometheus: Prometheus") and "Traceback" not in done.stderr
