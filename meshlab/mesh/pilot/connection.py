@@ -1,10 +1,12 @@
 """One proxy's stream: what it was sent, what it acknowledged, what it refused. No I/O: messages go to `send`.
 
 State of the world, on one stream, pipelined in make-before-break order: clusters, endpoints, listeners, routes.
-Envoy handles them one after the other, so a route never gets ahead of its cluster. Two of its traits shape this:
+Envoy handles them one after the other, so a route never gets ahead of its cluster. Some of its traits shape this:
 
 - A cluster that is new or changed waits up to 15 s for its endpoints unless they are sent (again), even if they
   are the same: they always follow the clusters at once, under a new version.
+- A listener that is replaced or removed keeps its connections for `DRAIN` seconds: until then the change is
+  acknowledged but not in force.
 - A cluster that is no longer needed is left in place for `LINGER` seconds and removed later. Requests under way
   keep it, and traffic that is shifted back finds it warm.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from meshlab.mesh.pilot.encode import embed
@@ -25,9 +27,10 @@ __all__ = ["LINGER", "Connection", "Push", "Request", "Subscription"]
 
 #: Seconds that an unused cluster stays.
 LINGER = 30.0
+#: Seconds for which a sidecar lets connections of an old listener be (`--drain-time-s`), and a little more.
+DRAIN = 1.05
 #: Pushes remembered per connection, for "is it in force?".
 HISTORY = 64
-EMPTY: Mapping[Kind, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,19 @@ class Push:
     waiting: set[str] = field(default_factory=set)
     #: Route tables of new listeners, which Envoy has yet to ask for.
     expected: set[str] = field(default_factory=set)
+    #: Seconds after `started` before which it cannot be in force, whatever is acknowledged.
+    drain: float = 0.0
     done: float | None = None
     refused: str = ""
 
     @property
     def settled(self) -> bool:
         return self.done is not None or bool(self.refused)
+
+    def check(self, now: float) -> None:
+        """Notes the end, if this is it."""
+        if not (self.waiting or self.expected or self.settled) and now >= self.started + self.drain:
+            self.done = now
 
 
 class Connection:
@@ -128,8 +138,7 @@ class Connection:
             if nonce in push.waiting:
                 push.waiting.discard(nonce)
                 push.refused = push.refused or refused
-                if not push.waiting and not push.expected and push.done is None and not push.refused:
-                    push.done = self._clock()
+                push.check(self._clock())
 
     # What we say
 
@@ -147,7 +156,9 @@ class Connection:
         if changed:
             push.waiting.add(self._all(Kind.CLUSTER))
         self._partly(Kind.ENDPOINTS, snapshot, again, push)
-        if self._changed(Kind.LISTENER, snapshot, exactly=True):
+        old = self.subscriptions[Kind.LISTENER].sent if Kind.LISTENER in self.subscriptions else {}
+        if moved := self._changed(Kind.LISTENER, snapshot, exactly=True):
+            push.drain = DRAIN if any(name in old for name in moved) else 0.0
             push.waiting.add(self._all(Kind.LISTENER))
             needed = {name for each in snapshot.of(Kind.LISTENER).values() for name in each.needs}
             known = self.subscriptions.get(Kind.ROUTE, Subscription())
@@ -242,7 +253,7 @@ class Connection:
         found: dict[str, object] = {
             each.short: {
                 "sent": known.version, "acked": known.acked, "nack": known.refused or None,
-                "state": "REFUSED" if known.refused else "SYNCED" if known.sent and known.acked == known.version
+                "state": "REFUSED" if known.refused else "SYNCED" if known.acked == known.version
                 else "STALE",
             }
             for each, known in self.subscriptions.items()

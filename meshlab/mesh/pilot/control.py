@@ -119,7 +119,14 @@ class Control:
 
     def _serve(self, connection: Connection) -> Push | None:
         snapshot = self._snapshot(connection)
-        return connection.push(snapshot, self.generation) if snapshot is not None else None
+        push = connection.push(snapshot, self.generation) if snapshot is not None else None
+        if push is not None and push.drain:
+            asyncio.get_running_loop().call_later(push.drain, self._drained, push)
+        return push
+
+    def _drained(self, push: Push) -> None:
+        push.check(time.monotonic())
+        self._notify()
 
     def _snapshot(self, connection: Connection) -> Snapshot | None:
         """A consistent snapshot, or None: the proxy keeps what it has, and /debug/syncz says why."""

@@ -26,8 +26,9 @@ from meshlab.mesh.pilot.registry import Registry
 from meshlab.mesh.pilot.world import Mesh, World
 from meshlab.settings import Network, unprivileged_port_start
 
-#: Addresses of a slot that no lab takes by itself soon.
 NETWORK = Network(6)
+#: Third octet: above those that a lab gives its pods, and another one for each test process.
+BLOCK = 64 + os.getpid() % 190
 
 
 class Memory:
@@ -174,7 +175,7 @@ class Cluster:
 
     def service(self, name: str, port_name: str = "http", port: int = 80, target: int = 8080) -> str:
         """A service of the pods labelled app=<name>; its address."""
-        ip = f"{self.network.services}.1.{len(self.services) + 1}"
+        ip = f"{self.network.services}.{BLOCK}.{len(self.services) + 1}"
         self.services[name] = {"ip": ip, "port_name": port_name, "target": target}
         self.put("services", {
             "metadata": {"name": name},
@@ -188,7 +189,7 @@ class Cluster:
 
     def pod(self, name: str, app: str, version: str = "v0.1", *, serve: bool = True) -> str:
         """A pod with an application on its private address; its own address."""
-        ip = f"{self.network.pods}.1.{len(self.pods) + 1}"
+        ip = f"{self.network.pods}.{BLOCK}.{len(self.pods) + 1}"
         labels = {"app": app, "version": version}
         self.pods[name] = (ip, labels)
         self.put("pods", {
@@ -205,6 +206,17 @@ class Cluster:
         if app in self.services:
             self._endpoints(app)
         return ip
+
+    def outside(self, name: str, port: int = 0) -> tuple[str, int]:
+        """A host outside the mesh; its address and port."""
+        handler = type("Handler", (Application,), {"pod": name, "hits": [], "failures": []})
+        address = f"{self.network.external.rsplit('.', 2)[0]}.{BLOCK}.{len(self._servers) + 1}"
+        server = http.server.ThreadingHTTPServer((address, port), handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        self._servers.append(server)
+        self.applications[name] = handler
+        return address, int(server.server_address[1])
 
     def _endpoints(self, name: str) -> None:
         service = self.services[name]
