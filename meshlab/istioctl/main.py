@@ -64,13 +64,12 @@ def main(
     words = list(sys.argv[1:] if argv is None else argv)
     streams = Streams(stdin or sys.stdin, stdout or sys.stdout, stderr or sys.stderr)
     commands = _commands()
-    name = _command_word(words, commands)
+    name = _first_word(words)
     if name is None or name == "help":
-        if name is None and (strange := [word for word in words if not word.startswith("-")]):
-            return _fail(streams, f'unknown command "{strange[0]}" for "istioctl"\n'
-                                  "Run 'istioctl --help' for usage.")
         streams.stdout.write(_help(commands))
         return 0
+    if name not in commands:
+        return _fail(streams, f'unknown command "{name}" for "istioctl"\nRun \'istioctl --help\' for usage.')
     command = commands[name]
     words.remove(name)
     try:
@@ -95,8 +94,8 @@ def main(
         return _fail(streams, f"{what}{(error.strerror or str(error)).lower()}")
 
 
-def _command_word(words: Sequence[str], commands: dict[str, Command]) -> str | None:
-    """The first word that is neither a flag nor a flag's value. `create -n default` and `-n default create` both."""
+def _first_word(words: Sequence[str]) -> str | None:
+    """The first word that is neither a flag nor a flag's value: `create -n a` and `-n a create` are the same."""
     takes_value = {f"--{flag.name}" for flag in _GLOBAL if not isinstance(flag.default, bool)}
     takes_value |= {f"-{flag.letter}" for flag in _GLOBAL if flag.letter}
     skip = False
@@ -106,7 +105,7 @@ def _command_word(words: Sequence[str], commands: dict[str, Command]) -> str | N
         elif word.startswith("-"):
             skip = word in takes_value
         else:
-            return word if word in commands or word == "help" else None
+            return word
     return None
 
 

@@ -80,7 +80,8 @@ class MeshConfig:
 def parse_mesh_config(text: str) -> MeshConfig:
     """The configuration in YAML; what it leaves out has its default. Raises ManifestError."""
     try:
-        fields = decode(_mesh_message(), load(text) or {})
+        loaded = load(text)
+        fields = decode(_mesh_message(), {} if loaded is None else loaded)
     except (YamlError, DecodeError) as error:
         reason = str(error)
         raise ManifestError(
