@@ -14,32 +14,56 @@ __all__ = ["Memo"]
 T = TypeVar("T")
 
 
+class Entry:
+    """A result, and what it was made of: its inputs are kept alive so that no identity is used twice."""
+
+    __slots__ = ("inputs", "parts", "result", "used")
+
+    def __init__(self, used: int, inputs: tuple[object, ...]) -> None:
+        self.used, self.inputs = used, inputs
+        self.result: Any = None
+        #: Entries that were asked for while this one was made.
+        self.parts: list[Entry] = []
+
+
 class Memo:
-    """Results by name and inputs. `sweep` drops what two rounds in a row did not use."""
+    """Results by name and inputs. `sweep` drops what the last two rounds did not use, directly or as a part."""
 
     def __init__(self) -> None:
         self._round = 0
-        #: key → (round of last use, the inputs (kept alive, so that no id is reused), result)
-        self._kept: dict[Hashable, list[Any]] = {}
+        self._kept: dict[Hashable, Entry] = {}
+        self._making: list[Entry] = []
+        #: How many results were made, ever.
         self.made = 0
 
     def get(self, name: str, inputs: tuple[object, ...], more: Hashable, make: Callable[[], T]) -> T:
         """`make()`, unless it was made for the same objects `inputs` and equal `more` before."""
         key = (name, more, *map(id, inputs))
-        found = self._kept.get(key)
-        if found is None:
-            found = self._kept[key] = [self._round, inputs, make()]
+        entry = self._kept.get(key)
+        if entry is None:
+            entry = Entry(self._round, inputs)
+            self._making.append(entry)
+            try:
+                entry.result = make()
+            finally:
+                self._making.pop()
+            self._kept[key] = entry
             self.made += 1
-        found[0] = self._round
-        result: T = found[2]
+        entry.used = self._round
+        if self._making:
+            self._making[-1].parts.append(entry)
+        result: T = entry.result
         return result
 
     def sweep(self) -> None:
         """Ends a round."""
-        old = self._round - 1
-        stale = [key for key, kept in self._kept.items() if kept[0] <= old]
-        for key in stale:
-            del self._kept[key]
+        waiting = [each for each in self._kept.values() if each.used == self._round]
+        while waiting:
+            for part in waiting.pop().parts:
+                if part.used < self._round:
+                    part.used = self._round
+                    waiting.append(part)
+        self._kept = {key: each for key, each in self._kept.items() if each.used >= self._round - 1}
         self._round += 1
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 from meshlab.mesh.config.labels import NO_LABELS, Labels
 from meshlab.mesh.config.services import Port, Service, service_key
@@ -16,7 +17,7 @@ LONGEST = 189
 ORIGINAL_DESTINATION = "out.orig-dst-cluster-tcp"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """One destination of outbound traffic: a port of a service, in one version, or a host outside the mesh."""
 
@@ -26,12 +27,12 @@ class Target:
     #: Reached at the address that the application chose (egress rules, headless services).
     external: bool = False
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What endpoints are discovered by."""
         return service_key(self.hostname, [self.port.name], [self.labels] if self.labels else [])
 
-    @property
+    @cached_property
     def cluster(self) -> str:
         return truncate("out." + self.key)
 
