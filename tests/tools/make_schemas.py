@@ -103,7 +103,7 @@ class Maker:
                 out = dict(SCALARS[name])
             else:
                 definition = self.definitions[name]
-                if "properties" in definition or "type" in definition and "object" in definition["type"]:
+                if "properties" in definition or "object" in definition.get("type", ()):
                     self.type(name)
                     out = {"r": short(name)}
                     if kind := definition.get("x-kubernetes-map-type"):
@@ -122,9 +122,8 @@ class Maker:
                 out = {"p": self.field(values)} if values else {"t": "raw"}
             else:
                 out = {"t": kind}
-        if fmt := schema.get("format"):
-            if out.get("t") not in ("time", "microtime"):
-                out["f"] = fmt
+        if (fmt := schema.get("format")) and out.get("t") not in ("time", "microtime"):
+            out["f"] = fmt
         if value := schema.get("x-kubernetes-list-type"):
             out["x"] = value
         if value := schema.get("x-kubernetes-list-map-keys"):
@@ -262,9 +261,9 @@ def main() -> None:
     for name, definition in definitions.items():
         for g in definition.get("x-kubernetes-group-version-kind", ()):
             version = f"{g['group']}/{g['version']}".removeprefix("/")
-            if version in VERSIONS and g["kind"].removesuffix("List") not in LEFT_OUT and name.startswith("io.k8s."):
-                if g["kind"] != "DeleteOptions" or version == "v1":
-                    maker.type(name)
+            served = version in VERSIONS and g["kind"].removesuffix("List") not in LEFT_OUT
+            if served and (g["kind"] != "DeleteOptions" or version == "v1"):
+                maker.type(name)
     for extra in ("Table", "PartialObjectMetadata"):
         for name in definitions:
             if name.endswith(f"meta.v1.{extra}"):
@@ -278,7 +277,8 @@ def main() -> None:
     for path, rows in ((HERE / "types.jsonl", maker.types), (HERE / "docs.jsonl", maker.docs)):
         with path.open("w") as file:
             if path.name == "types.jsonl":
-                file.write(json.dumps({"release": RELEASE, "kinds": kinds}, separators=(",", ":"), sort_keys=True) + "\n")
+                head = {"release": RELEASE, "kinds": kinds}
+                file.write(json.dumps(head, separators=(",", ":"), sort_keys=True) + "\n")
             for name in sorted(rows):
                 file.write(name + "\t" + json.dumps(rows[name], separators=(",", ":"), ensure_ascii=False) + "\n")
         print(path.name, len(rows), path.stat().st_size)
