@@ -42,6 +42,8 @@ MAX_REQUESTS, MAX_RPS, MAX_SECONDS, MAX_CONCURRENCY, MAX_TIMEOUT = 1_000, 2_000.
 #: Loads whose counts are kept; the oldest that has ended makes room.
 MAX_LOADS = 32
 MAX_BODY, MAX_ORDER = 4_096, 1 << 20
+#: Of an endless answer this much is read, bytes; then its connection is closed.
+MAX_READ = 1 << 20
 #: A latency is counted in a bucket 2 % wide: memory stays bounded and a percentile is off by 1 % at most.
 BUCKET = math.log(1.02)
 
@@ -104,10 +106,10 @@ class Sender:
                 self.connection = target.connect()
             self.connection.request(target.method, target.path, target.body, target.headers)
             with self.connection.getresponse() as response:
-                data = response.read()
+                data = response.read(MAX_READ)
                 answer |= {"status": response.status, "reason": response.reason, "headers": dict(response.headers),
                            "body": data[:MAX_BODY].decode("utf-8", "replace")}
-                if response.will_close or not target.keep_alive:
+                if not target.keep_alive or response.will_close or not response.isclosed():
                     self.close()
         except (OSError, http.client.HTTPException, ValueError) as error:
             answer["error"] = curl_error(error, target)

@@ -55,6 +55,14 @@ def test_requests_have_connections_of_their_own_unless_told_otherwise(
     assert server.connections == connections
 
 
+def test_a_long_body_is_cut_and_ends_its_connection(order: Order, script: Callable[..., Script]) -> None:
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000
+    server = script(long, OK)
+    _, result = order("POST", "/curl", {"url": f"http://{server.address}", "n": 2, "keep_alive": True})
+    assert [len(answer["body"]) for answer in result["answers"]] == [4096, 2]
+    assert server.connections == 2
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +21,7 @@ NEVER = "127.90.0.1:1"  # nobody listens there
 
 
 def get(address: str, target: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
-    connection = http.client.HTTPConnection(address, timeout=10)
+    connection = http.client.HTTPConnection(address, timeout=30)
     try:
         connection.request(method, target)
         response = connection.getresponse()
@@ -146,6 +148,53 @@ def test_svca_tries_again_when_a_kept_connection_turns_out_to_be_closed(
     assert get(svca.address, "/pay")[0] == 200
     assert svcb.connections == 2
     assert len(svcb.requests) == 3
+
+
+def test_a_connection_that_was_closed_while_idle_is_not_used_again(
+    start: Start, script: Callable[..., Script]
+) -> None:
+    svcb = script(OK, OK)
+    svca = start("svca.py", "-notifysvc", svcb.address)
+    assert get(svca.address, "/pay")[0] == 200
+    svcb.open[0].shutdown(socket.SHUT_RDWR)
+    assert get(svca.address, "/pay")[0] == 200
+    assert svcb.connections == 2
+    assert len(svcb.requests) == 2
+
+
+def test_an_idle_connection_is_closed_after_its_time_without_a_further_request(
+    script: Callable[..., Script], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mixer hears of a TCP connection when it closes: the original's client closes it after 90 idle seconds."""
+    spec = importlib.util.spec_from_file_location("svca_in_test", SERVICES / "svca.py")
+    assert spec is not None
+    assert spec.loader is not None
+    svca = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(svca)
+    assert svca.IDLE_SECONDS == 90
+    monkeypatch.setattr(svca, "IDLE_SECONDS", 0.05)
+    server, client = script(OK), svca.Client()
+    client.get(f"http://{server.address}/")
+    assert len(client.idle) == 1
+    wait_until(lambda: not client.idle)
+    wait_until(lambda: server.open[0].fileno() == -1)  # the server has seen the end as well
+
+
+def test_the_pool_keeps_two_connections_for_each_server(start: Start, script: Callable[..., Script]) -> None:
+    gate, svcb = threading.Barrier(4), script(*[OK] * 8)
+    svca = start("svca.py", "-notifysvc", svcb.address)
+
+    def pay() -> None:
+        gate.wait(10)
+        get(svca.address, "/pay")
+
+    for _ in range(2):
+        threads = [threading.Thread(target=pay) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    wait_until(lambda: sum(conn.fileno() != -1 for conn in svcb.open) <= 2)
 
 
 def test_svca_asks_as_gos_client_does(start: Start, script: Callable[..., Script]) -> None:

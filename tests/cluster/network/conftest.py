@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from network_pods import NETWORK, Pod, Server, pod_ip, write_network
-
-MakeServer = Callable[..., Server]
+from network_pods import NETWORK, MakeServer, Pod, Server, pod_ip, write_network
 
 
 @pytest.fixture

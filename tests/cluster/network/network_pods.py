@@ -90,6 +90,9 @@ class Server:
         self.socket.close()
 
 
+MakeServer = Callable[..., Server]
+
+
 @dataclass
 class Pod:
     """A pod's folder and environment; `run` runs a program in it, with the shim."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import MakeServer
 from network_pods import (
     NETWORK,
+    MakeServer,
     Pod,
     Server,
     pod_ip,

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeServer
-from network_pods import NETWORK, pod_ip
+from network_pods import NETWORK, MakeServer, pod_ip
 
 from meshlab.cluster.api.api import Api
 from meshlab.cluster.api.store import Store

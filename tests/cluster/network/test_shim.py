@@ -7,8 +7,7 @@ import socket
 from collections import Counter
 
 import pytest
-from conftest import MakeServer
-from network_pods import NETWORK, Pod, pod_ip, service, service_ip, wait_until, write_network
+from network_pods import NETWORK, MakeServer, Pod, pod_ip, service, service_ip, wait_until, write_network
 
 
 def resolve(pod: Pod, name: str) -> str:
