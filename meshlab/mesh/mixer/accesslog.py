@@ -43,7 +43,10 @@ class LogWriter:
         """One line, ended. A variable whose attribute is absent is left out."""
         severity = self._instance.severity.get(bag, "") if self._instance.severity else ""
         moment = self._instance.timestamp.get(bag) if self._instance.timestamp else None
-        ts = str(moment) if isinstance(moment, Timestamp) else "0001-01-01T00:00:00.000Z"
+        if not isinstance(moment, Timestamp):
+            # 0.4's timestamp is request.time, which a TCP report has not: then when it came.
+            moment = bag.get("context.time", "0001-01-01T00:00:00.000Z")
+        ts = str(moment)
         level = level_of(severity, self._levels)
         out = []
         if self._instance.value is not None:

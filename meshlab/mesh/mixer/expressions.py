@@ -33,7 +33,7 @@ _TOKEN = re.compile(r"""\s*(?:
 _BINDING = {"||": 1, "&&": 2, "==": 3, "!=": 3, "|": 4}
 
 
-class Absent(LookupError):
+class Absent(KeyError):
     """An attribute that this report does not have."""
 
 

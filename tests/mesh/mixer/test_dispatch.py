@@ -122,6 +122,7 @@ def test_the_access_log_is_the_json_of_0_4() -> None:
         '"responseCode":200,"responseSize":5,"sourceIp":"127.40.0.5","sourceUser":"",'
         '"url":"/notify?msg=ok"}')
     assert json.loads(tcp)["latency"] == "0s" and json.loads(tcp)["method"] == ""
+    assert json.loads(tcp)["ts"] == "2018-01-02T15:41:50.000Z"
 
 
 def test_a_rule_of_its_own_namespace_sees_only_that_namespaces_traffic() -> None:
