@@ -106,7 +106,7 @@ def inject_object(obj: Mapping[str, Any], params: SidecarParams) -> dict[str, An
     for each in (meta, template_meta, pod["metadata"]):
         _as_text(each, "labels", "annotations")
     _with_defaults(out, KINDS[kind])
-    for container in (*_containers(pod_spec, "initContainers"), *_containers(pod_spec, "containers")):
+    for container in (*_objects(pod_spec, "initContainers"), *_objects(pod_spec, "containers")):
         _container_defaults(container)
     if _required(meta, params) and not pod_spec.get("hostNetwork"):
         for each in (meta, template_meta):
@@ -117,7 +117,7 @@ def inject_object(obj: Mapping[str, Any], params: SidecarParams) -> dict[str, An
 
 def _required(meta: Mapping[str, Any], params: SidecarParams) -> bool:
     """0.4.0 looked at the workload's own namespace and annotations, not at the pod template's."""
-    namespace = meta.get("namespace") or ""
+    namespace = str(meta.get("namespace") or "")
     if namespace in IGNORED_NAMESPACES or namespace in params.exclude_namespaces:
         return False
     if not {"", namespace} & set(params.include_namespaces):
@@ -126,7 +126,7 @@ def _required(meta: Mapping[str, Any], params: SidecarParams) -> bool:
     if STATUS_ANNOTATION in annotations:
         return False
     if POLICY_ANNOTATION in annotations:
-        return annotations[POLICY_ANNOTATION].lower() in ("y", "yes", "true", "on")
+        return str(annotations[POLICY_ANNOTATION]).lower() in ("y", "yes", "true", "on")
     return params.policy is Policy.ENABLED
 
 
@@ -159,13 +159,13 @@ def _add_sidecar(pod: dict[str, Any], template_meta: Mapping[str, Any], params: 
                 "securityContext": {"privileged": True},
             }
         )
-    pod["initContainers"] = [*(pod.get("initContainers") or ()), *init]
+    pod["initContainers"] = [*_objects(pod, "initContainers"), *init]
     labels: Mapping[str, str] = template_meta.get("labels") or {}
     cluster = labels.get("app", proxy.service_cluster)
-    pod["containers"] = [*(pod.get("containers") or ()), _sidecar(params, cluster, pull)]
+    pod["containers"] = [*_objects(pod, "containers"), _sidecar(params, cluster, pull)]
     account = pod.get("serviceAccountName") or "default"
     pod["volumes"] = [
-        *(pod.get("volumes") or ()),
+        *_objects(pod, "volumes"),
         {"name": "istio-envoy", "emptyDir": {"medium": "Memory", "sizeLimit": "0"}},
         {"name": "istio-certs", "secret": {"secretName": f"istio.{account}", "optional": True}},
     ]
@@ -228,8 +228,8 @@ def _child(parent: dict[str, Any], key: str) -> dict[str, Any]:
     return value
 
 
-def _containers(pod: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    value = pod.get(key) or []
+def _objects(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = parent.get(key) or []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise TypeError(f"{key} is not a list of objects")
     return value
@@ -249,16 +249,16 @@ def _container_defaults(container: dict[str, Any]) -> None:
     for key in ("command", "args"):
         if isinstance(container.get(key), list):
             container[key] = [_text(item) for item in container[key]]
-    for variable in container.get("env") or ():
-        if isinstance(variable, dict) and "value" in variable:
+    for variable in _objects(container, "env"):
+        if "value" in variable:
             variable["value"] = _text(variable["value"])
 
 
 def _as_text(meta: dict[str, Any], *keys: str) -> None:
     """Labels and annotations are text: `version: 1.0` is `"1.0"` to Kubernetes' own YAML reader."""
     for key in keys:
-        if isinstance(meta.get(key), Mapping):
-            meta[key] = {name: _text(value) for name, value in meta[key].items()}
+        if meta.get(key) is not None:
+            meta[key] = {name: _text(value) for name, value in _child(meta, key).items()}
 
 
 def _text(value: Any) -> Any:

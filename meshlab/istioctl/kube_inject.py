@@ -61,10 +61,11 @@ def inject_text(text: str, params: SidecarParams, stderr: TextIO) -> str:
         for document, obj in inject_stream(text, params):
             out.append(f"{document}---\n")
             if obj is not None and _overlooked(obj):
-                name = (obj.get("metadata") or {}).get("name", "")
+                meta = obj.get("metadata")
+                name = meta.get("name", "") if isinstance(meta, Mapping) else ""
+                version, kind = obj.get("apiVersion", "no version"), str(obj["kind"])
                 stderr.write(
-                    f"Warning: {obj['kind']} {name} of {obj['apiVersion']} gets no sidecar: "
-                    f"Istio {VERSION} knows {_known(str(obj['kind']))}\n"
+                    f"Warning: {kind} {name} of {version} gets no sidecar: Istio {VERSION} knows {_known(kind)}\n"
                 )
     except YamlError as error:
         raise ManifestError(f"error converting YAML to JSON: {error}") from None

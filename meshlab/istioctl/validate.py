@@ -17,10 +17,14 @@ __all__ = ["problems", "reason", "verdicts"]
 
 def reason(document: Document) -> str:
     """Why a document is refused, on one line; "" for one that is not."""
+    return " ".join(_reason(document).splitlines())
+
+
+def _reason(document: Document) -> str:
     if document.stage is Stage.VALIDATION:
         return "configuration is invalid: " + "; ".join(document.reasons)
     if document.stage is Stage.PARSE:
-        return "cannot parse proto message: " + " ".join(document.reasons[0].split())
+        return f"cannot parse proto message: {document.reasons[0]}"
     if document.other is not None and not document.is_mixer:
         return f"kind {document.kind} is not known" if document.kind else "the document has no kind"
     return ""
