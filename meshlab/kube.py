@@ -103,6 +103,10 @@ class Kube:
             verify=access.verify, namespace=access.namespace,
         )
 
+    def close(self) -> None:
+        """Closes idle connections; a request opens new ones."""
+        self._pool.clear()
+
     # Paths
 
     def path(self, target: Target) -> str:

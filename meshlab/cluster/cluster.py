@@ -60,6 +60,7 @@ class Cluster:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._assembly: Assembly | None = None
+        self._kube: Kube | None = None
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._end: asyncio.Event | None = None
@@ -90,10 +91,12 @@ class Cluster:
 
     @property
     def kube(self) -> Kube:
-        """A small client of this cluster."""
+        """A small client of this cluster, closed with it."""
         from meshlab.kube import Kube
 
-        return Kube.from_kubeconfig(self.kubeconfig)
+        if self._kube is None:
+            self._kube = Kube.from_kubeconfig(self.kubeconfig)
+        return self._kube
 
     def call(self, function: Callable[[Api], T], timeout: float = 10.0) -> T:
         """Runs `function(api)` in the cluster's own thread, where the in-process Api belongs."""
@@ -126,6 +129,8 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._kube is not None:
+            self._kube.close()
         if self._loop is not None and self._end is not None:
             self._loop.call_soon_threadsafe(self._end.set)
         if self._thread is not None:

@@ -128,7 +128,7 @@ class Api:
     ) -> Object:
         """Stores a new object and returns it as stored, in the resource's version."""
         new = self._received(resource, namespace, obj, validation, warn)
-        return self._create(resource, namespace, new, manager=field_manager or user, dry_run=dry_run)
+        return self._create(resource, namespace, new, manager=_manager(field_manager, user), dry_run=dry_run)
 
     def update(
         self, resource: Resource, namespace: str | None, name: str, obj: Mapping[str, Any], *,
@@ -139,7 +139,7 @@ class Api:
         if subresource == "scale":
             from meshlab.cluster.api import scale
 
-            return scale.update(self, resource, namespace, name, obj, user=field_manager or user, dry_run=dry_run)
+            return scale.update(self, resource, namespace, name, obj, user=_manager(field_manager, user), dry_run=dry_run)
         new = self._received(resource, namespace, obj, validation, warn)
         given = new["metadata"].get("name")
         if given and given != name:
@@ -155,7 +155,7 @@ class Api:
             raise Invalid.of(resource, name, [cause])
         old = self.entry(resource, namespace, name)
         return self._replace(
-            resource, old, new, subresource=subresource, manager=field_manager or user, dry_run=dry_run
+            resource, old, new, subresource=subresource, manager=_manager(field_manager, user), dry_run=dry_run
         )
 
     def patch(
@@ -164,7 +164,7 @@ class Api:
         dry_run: bool = False, validation: str = "Ignore", warn: Warn = _ignore,
     ) -> Object:
         """Changes an object; kind is json, merge, strategic or apply. `apply` creates what is not there."""
-        manager = field_manager or user
+        manager = _manager(field_manager, user)
         if subresource == "scale":
             from meshlab.cluster.api import scale
 
@@ -295,7 +295,7 @@ class Api:
             new = self.types.defaults(resource, new)
         if resource.collection == SERVICES and subresource is None:
             self.admission.service(resource, new, old)
-        self.types.validate(resource, new, old, status=subresource == "status")
+        self.types.validate(resource, new, old, subresource)
         if managed is None:
             given = new["metadata"].get("managedFields")
             live = old
@@ -389,6 +389,11 @@ class Api:
             if self.store.get(resource.collection, key_of(resource, namespace, name)) is None:
                 return name
         raise AlreadyExists.of(resource, name)
+
+
+def _manager(given: str | None, user: str) -> str:
+    """Who owns what is written; the controllers of a real cluster are one program, and known by its name."""
+    return given or ("kube-controller-manager" if user.endswith("-controller") else user)
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -9,13 +9,16 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.api.kinds import Kinds
 from meshlab.cluster.api.listing import Page
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.status import BadRequest, NotAcceptable, UnsupportedMediaType
 from meshlab.cluster.api.store import Entry, encode
+
+if TYPE_CHECKING:
+    from meshlab.cluster.api.schema import Schemas
 
 __all__ = ["Form", "Renderer", "accepted", "decode_body", "parse_json"]
 
@@ -64,14 +67,17 @@ def accepted(header: str | None, known: Iterable[str] = ("Table", "PartialObject
 # What comes in
 
 
-def decode_body(body: bytes, content_type: str, resource: Resource | None) -> Any:
+def decode_body(body: bytes, content_type: str, resource: Resource | None, schemas: Schemas) -> Any:
     """The value in a request's body. Raises BadRequest or UnsupportedMediaType."""
     media = content_type.partition(";")[0].strip().lower()
     kind = resource.kind if resource else "object"
     if media in (PROTOBUF,) or (not media and body.startswith(ENVELOPE)):
-        from meshlab.cluster.api import protobuf
+        from meshlab.cluster.api.protobuf import ProtobufError, decode
 
-        return protobuf.decode(body)
+        try:
+            return decode(body, schemas)
+        except ProtobufError as error:
+            raise BadRequest(_unrecognized(kind, str(error), body)) from None
     if media in (YAML, "application/x-yaml", "text/yaml") or media.endswith("+yaml"):
         return _parse_yaml(body, kind)
     # `kubectl scale --current-replicas` sends no type at all.
@@ -219,7 +225,7 @@ class Renderer:
         from meshlab.cluster.api.table import table
 
         columns = self.types.definitions.version(resource).columns if resource.custom else None
-        made = table(
+        made: Object = table(
             resource, objects, include=include or "Metadata", now=datetime.now(UTC), crd_columns=columns
         )
         made["apiVersion"] = f"meta.k8s.io/{form.version or 'v1'}"

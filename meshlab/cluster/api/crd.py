@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.api.metadata import timestamp
 from meshlab.cluster.api.registry import VERBS, Registry, Resource
 from meshlab.cluster.api.status import CauseLike
+
+if TYPE_CHECKING:
+    from meshlab.cluster.api.schema import Node
 
 __all__ = ["CLEANUP", "COLLECTION", "Definitions", "Version", "established", "resources_of", "storage_version"]
 
@@ -32,7 +35,7 @@ class Version:
     schema: Mapping[str, Any] | None = None
     preserve_unknown: bool = False
     #: additionalPrinterColumns.
-    columns: Sequence[Mapping[str, Any]] | None = None
+    columns: list[Object] | None = None
     #: subresources.scale: paths of replicas and selector.
     scale: Mapping[str, str] | None = None
 
@@ -122,6 +125,7 @@ class Definitions:
     _versions: dict[tuple[str, str, str], Version] = field(default_factory=dict)
     #: Name of a definition → its resources.
     _served: dict[str, list[Resource]] = field(default_factory=dict)
+    _nodes: dict[tuple[str, str, str], Node] = field(default_factory=dict)
 
     def serve(self, crd: Mapping[str, Any]) -> str:
         """Registers every version of a definition; the answer is why its names are refused, or ""."""
@@ -141,6 +145,7 @@ class Definitions:
         for resource in gone:
             self.registry.remove(resource)
             self._versions.pop(_id(resource), None)
+            self._nodes.pop(_id(resource), None)
         return gone
 
     def served(self, name: str) -> list[Resource]:
@@ -165,33 +170,36 @@ class Definitions:
         version = self.version(resource)
         if version.schema is None or version.preserve_unknown:
             return obj, []
-        from meshlab.cluster.api.kinds import pure
+        from meshlab.cluster.api import structural
 
-        structural = pure("structural")
-        return (obj, []) if structural is None else structural.prune(obj, version.schema)
+        return structural.prune(obj, version.schema)
 
     def default(self, resource: Resource, obj: Object) -> Object:
         version = self.version(resource)
         if version.schema is None:
             return obj
-        from meshlab.cluster.api.kinds import pure
+        from meshlab.cluster.api import structural
 
-        structural = pure("structural")
-        return obj if structural is None else structural.default(obj, version.schema)
+        return structural.default(obj, version.schema)
 
-    def validate(
-        self, resource: Resource, obj: Object, old: Object | None, *, status: bool = False
-    ) -> Sequence[CauseLike]:
-        from meshlab.cluster.api.kinds import pure
+    def validate(self, resource: Resource, obj: Object, old: Object | None) -> list[CauseLike]:
+        from meshlab.cluster.api import structural
+        from meshlab.cluster.api.validation import validate_metadata
 
-        validation, structural = pure("validation"), pure("structural")
-        causes: list[CauseLike] = []
+        causes: list[CauseLike] = list(validate_metadata(obj, resource, old=old))
         version = self.version(resource)
-        if validation is not None:
-            causes += validation.validate_metadata(obj, resource, old=old)
-        if version.schema is not None and structural is not None:
+        if version.schema is not None:
             causes += structural.validate(obj, version.schema, old=old)
         return causes
+
+    def node(self, resource: Resource) -> Node:
+        """The type that follows from the schema, for server-side apply."""
+        key = _id(resource)
+        if key not in self._nodes:
+            from meshlab.cluster.api import structural
+
+            self._nodes[key] = structural.node(self._versions[key].schema)
+        return self._nodes[key]
 
 
 def _id(resource: Resource) -> tuple[str, str, str]:

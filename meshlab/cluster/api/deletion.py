@@ -108,6 +108,8 @@ class Deletion:
                 api.delete(kind, meta.get("namespace"), meta["name"])
             if api.store.count(kind.collection):
                 return
+        if api.store.get(resource.collection, entry.key) is None:
+            return  # it went with the last of its objects
         meta = {**entry.obj["metadata"]}
         meta["finalizers"] = [f for f in meta.get("finalizers") or () if f != crd.CLEANUP]
         obj = {**entry.obj, "metadata": ordered(meta)}

@@ -83,8 +83,13 @@ class Server:
     async def stop(self) -> None:
         self.api.hub.close()
         await self.proxy.close()
-        if self._runner is not None:
+        if self._runner is not None and self._runner.server is not None:
+            open_ = [handler.transport for handler in self._runner.server.connections]
             await self._runner.cleanup()
+            for transport in open_:
+                if transport is not None:
+                    transport.abort()  # closing politely would wait for each client's TLS to say goodbye
+            await asyncio.sleep(0)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request; never raises but for cancellation."""

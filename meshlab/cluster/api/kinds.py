@@ -7,7 +7,6 @@ of their definition.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -42,9 +41,9 @@ class Kinds:
         return self._schemas
 
     def node(self, resource: Resource) -> Node | None:
-        """The type of a built-in kind; None for custom ones."""
+        """The type of a kind; that of a custom one follows from its schema."""
         if resource.custom:
-            return None
+            return self.definitions.node(resource)
         return self.schemas.for_kind(resource.api_version, resource.kind)
 
     # Decoding
@@ -118,22 +117,24 @@ class Kinds:
 
         return convert(obj, api_version)
 
-    def validate(self, resource: Resource, obj: Object, old: Object | None, *, status: bool = False) -> None:
+    def validate(
+        self, resource: Resource, obj: Object, old: Object | None, subresource: str | None = None
+    ) -> None:
         """Raises Invalid with every cause."""
         causes: Sequence[CauseLike]
         if resource.custom:
-            causes = self.definitions.validate(resource, obj, old, status=status)
+            causes = self.definitions.validate(resource, obj, old)
         else:
             from meshlab.cluster.api.validation import validate
 
-            causes = validate(obj, resource, old=old)
+            causes = validate(obj, resource, old=old, subresource=subresource)
         if causes:
             raise Invalid.of(resource, obj["metadata"].get("name", ""), causes)
 
     # Patches
 
     def strategic(self, resource: Resource, obj: Object, patch: Any) -> Object:
-        node = self.node(resource)
+        node = None if resource.custom else self.node(resource)
         if node is None:
             raise no_strategic()
         from meshlab.cluster.api.strategic import strategic_merge
@@ -165,16 +166,6 @@ class Kinds:
             live, new, manager=manager, operation="Update", subresource=subresource, node=self.node(resource),
             api_version=resource.api_version, now=datetime.now(UTC),
         )
-
-
-def pure(name: str) -> Any:
-    """A module next door, None while it is not there."""
-    try:
-        return importlib.import_module(f"meshlab.cluster.api.{name}")
-    except ModuleNotFoundError as error:
-        if error.name == f"meshlab.cluster.api.{name}":
-            return None
-        raise
 
 
 def no_strategic() -> UnsupportedMediaType:

@@ -89,8 +89,7 @@ class Verbs:
         validation = validation_mode(query, "Create")
         if target.name is not None and target.subresource is None:
             raise MethodNotAllowed
-        body = await request.read()
-        value = object_body(decode_body(body, request.headers.get("Content-Type", ""), resource), resource, body)
+        value = await self._received(request, resource)
         if target.subresource is not None:
             if target.subresource not in reviews.SUBRESOURCES:
                 raise MethodNotAllowed
@@ -113,8 +112,7 @@ class Verbs:
         validation = validation_mode(query, "Update")
         if target.name is None:
             raise MethodNotAllowed
-        body = await request.read()
-        value = object_body(decode_body(body, request.headers.get("Content-Type", ""), resource), resource, body)
+        value = await self._received(request, resource)
         warnings: list[str] = []
         made = self.api.update(
             resource, target.namespace, target.name, value, subresource=target.subresource, user=user.name,
@@ -138,7 +136,8 @@ class Verbs:
         if kind != "apply" and "force" in query:
             raise reviews.force_forbidden()
         body = await request.read()
-        patch = decode_body(body, "application/yaml" if kind == "apply" else "application/json", resource)
+        media = "application/yaml" if kind == "apply" else "application/json"
+        patch = decode_body(body, media, resource, self.api.types.schemas)
         new = kind == "apply" and target.subresource is None and self.api.find(
             resource, target.namespace, target.name
         ) is None
@@ -156,7 +155,8 @@ class Verbs:
         if target.subresource is not None or "delete" not in resource.verbs:
             raise MethodNotAllowed
         body = await request.read()
-        given = decode_body(body, request.headers.get("Content-Type", ""), None) if body else {}
+        media = request.headers.get("Content-Type", "")
+        given = decode_body(body, media, None, self.api.types.schemas) if body else {}
         options = self.api.types.decode_as("v1", "DeleteOptions", given)
         dry_run = check_dry_run(query.getall("dryRun", []) or list(options.get("dryRun") or ()), "Delete")
         propagation = options.get("propagationPolicy") or query.get("propagationPolicy")
@@ -183,6 +183,11 @@ class Verbs:
             except NotFound:
                 continue  # went with another of this collection
         return _answer(self.render.page(resource, page, form), form)
+
+    async def _received(self, request: web.BaseRequest, resource: Resource) -> Object:
+        """The object in a request's body."""
+        body, media = await request.read(), request.headers.get("Content-Type", "")
+        return object_body(decode_body(body, media, resource, self.api.types.schemas), resource, body)
 
     def _object(self, resource: Resource, target: Target, made: Object, form: Form, dry_run: bool) -> bytes:
         """The body for an object that was just written: the stored bytes where nothing was converted."""
