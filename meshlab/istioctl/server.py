@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from meshlab.errors import Rejected
@@ -17,8 +18,13 @@ class RuleServer:
     """Rules in the API server of a kubeconfig."""
 
     def __init__(self, kubeconfig: str) -> None:
+        """Nothing is read yet: what is wrong with a file of rules can be said without a cluster."""
+        self._kubeconfig = kubeconfig
+
+    @cached_property
+    def kube(self) -> Kube:
         """Raises LabError where there is no usable kubeconfig."""
-        self.kube = Kube.from_kubeconfig(kubeconfig or None)
+        return Kube.from_kubeconfig(self._kubeconfig or None)
 
     @property
     def namespace(self) -> str:

@@ -208,6 +208,12 @@ def test_without_a_cluster_the_next_command_is_told(tmp_path: Path) -> None:
     assert "no kubeconfig at" in err.getvalue() and "meshlab up" in err.getvalue()
 
 
+def test_a_bad_rule_is_refused_before_anybody_looks_for_a_cluster(tmp_path: Path) -> None:
+    err, bad = io.StringIO(), io.StringIO(ROUTE.replace("svcb", "SVCB"))
+    assert main(["create", "-f", "-", "-c", str(tmp_path / "none")], io.StringIO(), err, bad) == 255
+    assert err.getvalue().startswith("Error: configuration is invalid: ")
+
+
 def test_validate_says_one_line_per_document_and_needs_no_cluster(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text(f"{ROUTE}---\n{HANDLER}")
