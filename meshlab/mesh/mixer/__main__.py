@@ -26,6 +26,10 @@ from meshlab.mesh.web import Answer, Request, Server, plain, to_json
 
 __all__ = ["main"]
 
+#: Seconds that sidecars are kept waiting at most for the first reading of configuration and pods (50 ms as a
+#: rule).
+FIRST_READ = 2.0
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(sys.argv[1:] if argv is None else argv)
@@ -50,9 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MeshlabError, OSError) as error:
         print(f"mixer: {error}", file=sys.stderr)
         return 1
-    logs.start()
     for page in pages:
         page.start()
+    # Sidecars hold their entries meanwhile; see Store.wait.
+    store.wait(FIRST_READ)
+    logs.start()
     # What start-up made lives as long as the process: no reason to walk it at every collection.
     gc.collect()
     gc.freeze()

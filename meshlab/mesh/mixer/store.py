@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Store:
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._stop = threading.Event()
+        self._configured = threading.Event()
         self._problems: tuple[str, ...] = ()
         self._informers: list[Informer] = []
         self._thread: threading.Thread | None = None
@@ -52,6 +54,18 @@ class Store:
             raise LabError(f"unknown configuration store: {url}", why="it must begin with k8s:// or fs://")
         self._thread = threading.Thread(target=self._configure, name="configuration", daemon=True)
         self._thread.start()
+
+    def wait(self, timeout: float) -> bool:
+        """Waits until everything stored has been read and is in force; whether it is, after `timeout` seconds.
+
+        A Mixer that counted before it knows the pods would count them as unknown. It need not be true soon:
+        when Istio is being installed the kinds themselves come after Mixer.
+        """
+        end = time.monotonic() + timeout
+        for informer in self._informers:
+            if not informer.synced.wait(max(0.0, end - time.monotonic())):
+                return False
+        return self._configured.wait(max(0.0, end - time.monotonic()))
 
     def close(self) -> None:
         self._stop.set()
@@ -85,6 +99,7 @@ class Store:
                                         fieldSelector="metadata.name=istio"))
         for informer in self._informers:
             informer.start(self.change)
+        self._changed.set()  # also where nothing is stored yet
 
     def _read(self, folder: Path) -> None:
         import yaml
@@ -120,3 +135,4 @@ class Store:
                     print(f"configuration: {problem}", file=sys.stderr, flush=True)
             self._problems = configuration.problems
             self._on_configuration(configuration)
+            self._configured.set()
