@@ -49,6 +49,7 @@ class Application(http.server.BaseHTTPRequestHandler):
     """Says who answered and what it was sent; accepts websockets; fails as often as it is told to."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     pod = ""
 
     def do_GET(self) -> None:
