@@ -210,8 +210,8 @@ def _compare(before: Any, after: Any, node: Node | None, path: Path, into: Compa
     known = after if after is not MISSING and after is not None else before
     shape, leaf = _is(known, node)
     both_empty = _empty(before) and _empty(after)
-    other = before if known is after else after
-    mixed = not _empty(other) and _is(other, node)[0] != shape
+    there = before is not MISSING and before is not None and after is not MISSING and after is not None
+    mixed = there and _is(before, node)[0] != _is(after, node)[0]
     if leaf or shape == "scalar" or both_empty or mixed:
         if before is MISSING:
             into.added.add(path)
@@ -219,9 +219,8 @@ def _compare(before: Any, after: Any, node: Node | None, path: Path, into: Compa
             into.removed.add(path)
         else:
             into.modified.add(path)
-        if not mixed or leaf:
-            return
-    elif shape == "map":
+        return
+    if shape == "map":
         left = {} if _empty(before) else before
         right = {} if _empty(after) else after
         for key in [*left, *(k for k in right if k not in left)]:

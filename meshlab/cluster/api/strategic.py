@@ -154,7 +154,9 @@ def _ordered_lists(original: dict[str, Any], patch: dict[str, Any], node: Node |
         elif live is None:
             merged, _ = _undirected(given)
         elif child is not None and "merge" in child.strategies:
-            merged = _merge_list(list(live), given, child, deletes=False)
+            seen = list(live)
+            merged = _merge_list(list(live), given, child, deletes=False, memory=seen)
+            live = seen
         else:
             merged = given
         assert merged is not None  # noqa: S101 - one of the two lists is there
@@ -195,7 +197,12 @@ def go_kind(value: Any) -> str:
     return "map" if isinstance(value, dict) else "nil"
 
 
-def _merge_list(original: list[Any], patch: list[Any], node: Node | None, *, deletes: bool) -> list[Any]:
+def _merge_list(
+    original: list[Any], patch: list[Any], node: Node | None, *, deletes: bool, memory: list[Any] | None = None
+) -> list[Any]:
+    """Both lists merged. `memory` becomes what Kubernetes' code leaves of the live list, which it overwrites while
+    it merges and reads afterwards: places of deleted elements are taken by new ones. That decides an order, so it
+    is done the same way here."""
     if not original and not patch:
         return original
     elements = [*original, *patch]
@@ -212,12 +219,16 @@ def _merge_list(original: list[Any], patch: list[Any], node: Node | None, *, del
     if not key:
         raise _bad(f"cannot merge lists without merge key for {node.item.go_name if node and node.item else ''}")
     original, patch = _special_elements(original, patch, key)
+    if memory is not None:
+        memory[: len(original)] = original
     merged = list(original)
     for element in patch:
         if key not in element:
             raise _no_key(element, key)
         place = next((i for i, e in enumerate(merged) if e.get(key) == element[key]), None)
         if place is None:
+            if memory is not None and len(merged) < len(memory):
+                memory[len(merged)] = element
             merged.append(element)
         else:
             merged[place] = _merge_map(merged[place], element, node.item if node else None)
