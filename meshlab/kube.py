@@ -204,6 +204,8 @@ class Kube:
         """
         full = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": timeout,
                 "resourceVersion": since, **query}
+        from urllib3.exceptions import HTTPError
+
         response = self._request(
             "GET", self.path(target) + _query(full), None, {}, timeout + 30.0, stream=True
         )
@@ -220,7 +222,7 @@ class Kube:
                     if event["type"] == "ERROR":
                         raise Rejected(event["object"])
                     yield event["type"], event["object"]
-        except OSError as error:
+        except (HTTPError, OSError) as error:
             raise LabError(f"the watch of {self.path(target)} was cut: {error}") from error
         finally:
             response.close()

@@ -46,14 +46,15 @@ class Cluster:
     """An embedded Kubernetes cluster as a context manager.
 
     `home` keeps what is stored for a next time; without one, a temporary folder is used and removed. `slot` picks the
-    loopback networks (`settings.Network`); without one, the API server alone listens on 127.0.0.1, and a cluster with
-    a node takes the first free slot. Raises Taken where its address is not free.
+    loopback networks (`settings.Network`); without one, the API server alone listens on 127.0.0.1 at `port` (0: any),
+    and a cluster with a node takes a free slot. Raises Taken where its address is not free.
     """
 
     def __init__(
-        self, home: Path | str | None = None, *, parts: Parts = Parts.API, slot: int | None = None
+        self, home: Path | str | None = None, *, parts: Parts = Parts.API, slot: int | None = None, port: int = 0
     ) -> None:
         self.parts = parts
+        self._port = port
         self._home = Path(home).absolute() if home else None
         self._slot = slot
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -154,7 +155,7 @@ class Cluster:
             slots = [None]
         for slot in slots:
             chosen = settings if slot is None else replace(settings, network=Network(slot))
-            address = ("127.0.0.1", 0) if slot is None else (chosen.network.node, chosen.api_port)
+            address = ("127.0.0.1", self._port) if slot is None else (chosen.network.node, chosen.api_port)
             listener = socket.socket()
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -76,7 +76,7 @@ class Proxy:
 
     def _endpoint(self, namespace: str, name: str, port: str) -> tuple[str, int]:
         service = self.api.get(self.api.kinds("Service"), namespace, name)
-        ports = service["spec"].get("ports") or ()
+        ports = service["spec"].get("ports") or []
         if not port:
             if len(ports) != 1:
                 raise ServiceUnavailable(f'no endpoints available for service "{name}"')
@@ -96,7 +96,8 @@ class Proxy:
             for address in subset.get("addresses") or ()
         ]
         if not ready:
-            raise ServiceUnavailable(f'no endpoints available for service "{name if not port else f"{name}:{port}"}"')
+            asked = f"{name}:{port}" if port else name
+            raise ServiceUnavailable(f'no endpoints available for service "{asked}"')
         chosen: tuple[str, int] = random.choice(ready)  # noqa: S311
         return chosen
 
@@ -127,6 +128,9 @@ class Proxy:
         headers.append(("X-Forwarded-Uri", request.path))
         headers.append(("X-Forwarded-For", request.remote or ""))
         body = request.content if request.can_read_body else None
+        if body is not None and request.content_length is not None:
+            # Without it the body would go on in chunks, which small servers do not understand.
+            headers.append(("Content-Length", str(request.content_length)))
         sent = False
         try:
             async with self._session.request(

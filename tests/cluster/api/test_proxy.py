@@ -1,0 +1,93 @@
+"""The service and pod proxy, in front of a real little server."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from meshlab.kube import Kube
+
+
+class Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        size = int(self.headers.get("Content-Length") or 0)
+        seen = {
+            "path": self.path, "method": self.command, "body": self.rfile.read(size).decode(),
+            "token": self.headers.get("Authorization"), "custom": self.headers.get("X-Custom"),
+        }
+        body = json.dumps(seen).encode()
+        self.send_response(418 if "teapot" in self.path else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Answer", "yes")
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def base(kube: Kube, namespace: str, port: int) -> str:
+    kube.create(("v1", "services", namespace), {
+        "kind": "Service", "apiVersion": "v1", "metadata": {"name": "echo"},
+        "spec": {"ports": [{"name": "web", "port": 80, "targetPort": port}]},
+    })
+    kube.create(("v1", "endpoints", namespace), {
+        "kind": "Endpoints", "apiVersion": "v1", "metadata": {"name": "echo"},
+        "subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"name": "web", "port": port}]}],
+    })
+    return f"/api/v1/namespaces/{namespace}/services"
+
+
+@pytest.mark.parametrize("name", ["echo", "echo:80", "echo:web", "http:echo:web"])
+def test_a_request_reaches_an_endpoint(kube: Kube, base: str, name: str) -> None:
+    raw = kube.raw("GET", f"{base}/{name}/proxy/some/path?x=1&y=%2F", headers={"X-Custom": "c"})
+    assert raw.status == 200 and raw.headers["x-answer"] == "yes"
+    seen = json.loads(raw.data)
+    assert (seen["path"], seen["custom"], seen["token"]) == ("/some/path?x=1&y=%2F", "c", None)
+
+
+def test_bodies_methods_and_statuses_pass(kube: Kube, base: str) -> None:
+    raw = kube.raw("POST", f"{base}/echo/proxy/teapot", "short and stout")
+    assert raw.status == 418
+    assert json.loads(raw.data)["body"] == "short and stout"
+    assert kube.raw("GET", f"{base}/echo/proxy").headers["location"].endswith("/proxy/")
+
+
+def test_what_cannot_be_reached_is_503(kube: Kube, base: str, namespace: str) -> None:
+    kube.patch(("v1", "endpoints", namespace, "echo"), {"subsets": None})
+    raw = kube.raw("GET", f"{base}/echo/proxy/")
+    assert raw.status == 503 and 'no endpoints available for service \\"echo\\"' in raw.text
+    kube.patch(("v1", "endpoints", namespace, "echo"), {"subsets": [
+        {"addresses": [{"ip": "127.0.0.1"}], "ports": [{"name": "web", "port": 1}]},
+    ]})
+    raw = kube.raw("GET", f"{base}/echo/proxy/")
+    assert raw.status == 503 and "error trying to reach service" in raw.text
+
+
+def test_a_pod_is_reached_by_its_address(kube: Kube, namespace: str, port: int) -> None:
+    kube.create(("v1", "pods", namespace), {
+        "kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "x"}]},
+    })
+    kube.patch(("v1", "pods", namespace, "p", "status"), {"status": {"podIP": "127.0.0.1"}})
+    raw = kube.raw("GET", f"/api/v1/namespaces/{namespace}/pods/p:{port}/proxy/x")
+    assert json.loads(raw.data)["path"] == "/x"
