@@ -78,6 +78,9 @@ class Node:
         if not kill_pods:
             await asyncio.gather(*(runner.abandon() for runner in runners))
             return
+        for runner in runners:
+            if runner.stopping:
+                runner.stop(DOWN_GRACE)
         await asyncio.gather(*(
             runner.finished_stopping() if runner.stopping else runner.halt(DOWN_GRACE) for runner in runners))
         left = kill_leftovers(f"{self._settings.home}|")

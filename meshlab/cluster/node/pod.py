@@ -60,6 +60,9 @@ class PodRunner:
         self._verdict: tuple[str, str] | None = None
         self._life: asyncio.Task[None] | None = None
         self._end: asyncio.Task[None] | None = None
+        #: Seconds of grace of the deletion under way, and whether its signals are out.
+        self._patience: float | None = None
+        self._killing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._publishing = False
         self._sources = asyncio.Event()
@@ -298,26 +301,24 @@ class PodRunner:
         return self._end is not None
 
     def stop(self, grace: float) -> None:
-        """End the pod and remove it from the API; a second call with less grace hastens the first."""
-        if self._end is not None and not self._end.done():
-            self._hasten(grace)
-            return
+        """End the pod and remove it from the API; a later call with less grace hastens the first."""
+        hasten = self._patience is not None and grace < self._patience
+        self._patience = grace if self._patience is None else min(grace, self._patience)
         if self._end is None:
-            self._end = asyncio.create_task(self._finish(grace), name=f"end of pod {self.paths.folder.name}")
-
-    def _hasten(self, grace: float) -> None:
-        if grace < self.grace:
+            self._end = asyncio.create_task(self._finish(), name=f"end of pod {self.paths.folder.name}")
+        elif hasten and self._killing:
             for container in self.everyone:
                 if container.process is not None:
                     self.spawn(self._end_process(container, grace))
 
-    async def _finish(self, grace: float) -> None:
+    async def _finish(self) -> None:
         await self._let_go()
+        self._killing = True
         for container in self.everyone:
             if container.process is not None:
                 self.event("Killing", f"Stopping container {container.name}",
                            field_path=f"spec.containers{{{container.name}}}")
-        await self._kill_all(grace)
+        await self._kill_all(self.grace if self._patience is None else self._patience)
         self._publish()
         self.remove_files()
         meta = self.object["metadata"]

@@ -53,8 +53,8 @@ def container_status(container: ContainerState) -> dict[str, Any]:
 
 
 def initialized(inits: Iterable[ContainerState]) -> bool:
-    """Whether every init container has done its work: ended well, or is a sidecar that has started."""
-    return all(init.started if init.sidecar else init.succeeded for init in inits)
+    """Whether every init container has done its work: ended well, or is a sidecar that has started (once)."""
+    return all((init.started or init.terminated or init.last) if init.sidecar else init.succeeded for init in inits)
 
 
 def phase(policy: str, inits: Sequence[ContainerState], containers: Sequence[ContainerState]) -> str:

@@ -151,9 +151,10 @@ def _relink(link: Path, target: str) -> None:
 def mount(container: ContainerPaths, pod: PodPaths, mounts: Iterable[Mapping[str, Any]]) -> None:
     """Link a container's mount points below its root to the volumes. Outer mounts come before inner ones."""
     container.root.mkdir(parents=True, exist_ok=True)
-    for entry in sorted(mounts, key=lambda entry: len(str(entry["mountPath"]))):
-        # normpath of an absolute path cannot climb above its root.
-        point = container.root / posixpath.normpath("/" + str(entry["mountPath"])).lstrip("/")
+    # normpath of an absolute path cannot climb above its root.
+    places = [(posixpath.normpath("/" + str(entry["mountPath"])).lstrip("/"), entry) for entry in mounts]
+    for place, entry in sorted(places, key=lambda found: len(found[0])):
+        point = container.root / place
         source = pod.volumes / str(entry["name"])
         if sub := entry.get("subPath"):
             source = source / _safe(str(sub))

@@ -123,7 +123,8 @@ def test_a_paused_deployment_scales_but_does_not_roll(tmp_path: Path):
                 "metadata": {"annotations": {"v": "2"}}}}})
             await lab.until(lambda: len(lab.pods()) == 3)
             assert len(lab.all("ReplicaSet")) == 1
-            await lab.until(lambda: condition(lab.get("Deployment", "web"), "Progressing") == "Unknown DeploymentPaused")
+            await lab.until(lambda: condition(lab.get("Deployment", "web"), "Progressing")
+                            == "Unknown DeploymentPaused")
             lab.change("Deployment", "web", {"spec": {"paused": False}})
             await lab.until(lambda: complete(lab))
             assert len(lab.all("ReplicaSet")) == 2

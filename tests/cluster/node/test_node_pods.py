@@ -1,0 +1,423 @@
+"""The life of pods, as processes of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from node_lab import FOREVER, NETWORK, node_lab, python
+
+from meshlab.cluster.api.streams import KubeletError
+from meshlab.cluster.node.process import leftovers, start_time
+
+
+def marked(home: Path) -> list[str]:
+    """Processes of the lab in `home` that live."""
+    found = []
+    for mark, pidfd in leftovers(f"{home}|"):
+        os.close(pidfd)
+        found.append(mark)
+    return found
+
+
+def test_a_pod_runs_is_ready_and_leaves_nothing_behind(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.config("app", **{"main.py": "import os, time\n"
+                                            "print('hello', os.environ['WHO'], os.environ['POD_IP'], flush=True)\n"
+                                            "time.sleep(600)\n"})
+            lab.run("web", {"name": "c", "image": "python:3.12", "command": ["python", "/app/main.py"],
+                            "env": [{"name": "WHO", "value": "world"}],
+                            "volumeMounts": [{"name": "app", "mountPath": "/app"}]},
+                    volumes=[{"name": "app", "configMap": {"name": "app"}}])
+            await lab.until(lambda: lab.ready("web"))
+            pod = lab.pod("web")
+            ip = pod["status"]["podIP"]
+            assert ip.startswith(NETWORK.pods + ".") and pod["status"]["hostIP"] == NETWORK.node
+            async def greeted() -> bool:
+                return await lab.log("web") == f"hello world {ip}\n"
+            async with asyncio.timeout(5):
+                while not await greeted():
+                    await asyncio.sleep(0.01)
+            described = json.loads((lab.folder("web") / "pod.json").read_text())
+            assert described == {"namespace": "default", "name": "web", "uid": pod["metadata"]["uid"], "ip": ip,
+                                 "local_ip": NETWORK.local_of(ip), "labels": {"app": "web"},
+                                 "serviceAccount": "default"}
+            assert (lab.folder("web") / "kubeconfig").stat().st_mode & 0o777 == 0o600
+            folder = lab.folder("web")
+            lab.delete("web")
+            await lab.until(lambda: lab.gone("web"))
+            assert not folder.exists() and marked(tmp_path) == []
+            told = [event.split(":")[0] for event in lab.events("web")]
+            assert told == ["Scheduled", "Pulled", "Created", "Started", "Killing"]
+
+    asyncio.run(story())
+
+
+def test_init_containers_run_in_order_before_the_others(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            write = {"volumeMounts": [{"name": "w", "mountPath": "/w"}]}
+            lab.run("p", python("print(open('/w/order').read(), flush=True); import time; time.sleep(600)", **write),
+                    initContainers=[python("open('/w/order', 'a').write('one ')", "one", **write),
+                                    python("open('/w/order', 'a').write('two')", "two", **write)],
+                    volumes=[{"name": "w", "emptyDir": {}}])
+            await lab.until(lambda: lab.ready("p"))
+            assert [lab.state("p", i, "initContainerStatuses") for i in (0, 1)] == ["Completed", "Completed"]
+            async with asyncio.timeout(5):
+                while await lab.log("p") != "one two\n":
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(story())
+
+
+def test_proxy_init_says_what_is_captured_and_core_dumps_are_only_explained(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python(FOREVER), initContainers=[
+                {"name": "istio-init", "image": "docker.io/istio/proxy_init:0.4.0",
+                 "args": ["-p", "15001", "-u", "1337", "-i", "127.105.0.0/16"],
+                 "securityContext": {"privileged": True}},
+                {"name": "enable-core-dump", "image": "alpine", "command": ["/bin/sh"],
+                 "args": ["-c", "sysctl -w kernel.core_pattern=/etc/istio/proxy/core"],
+                 "securityContext": {"privileged": True}}])
+            before = Path("/proc/sys/kernel/core_pattern").read_text()
+            await lab.until(lambda: lab.ready("p"))
+            assert json.loads((lab.folder("p") / "capture.json").read_text()) == {
+                "port": 15001, "uid": 1337, "ranges": "127.105.0.0/16"}
+            assert "not done by this lab" in await lab.log("p", "enable-core-dump")
+            assert Path("/proc/sys/kernel/core_pattern").read_text() == before
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("policy", "code", "phase", "reason"), [
+    ("Never", 0, "Succeeded", "Completed"), ("Never", 3, "Failed", "Error"), ("OnFailure", 0, "Succeeded", "Completed"),
+])
+def test_a_pod_that_ends_for_good_says_how(tmp_path: Path, policy, code, phase, reason):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python(f"import sys; print('last words'); sys.exit({code})"), restartPolicy=policy)
+            await lab.until(lambda: lab.phase("p") == phase)
+            ended = lab.container("p")["state"]["terminated"]
+            assert (ended["exitCode"], ended["reason"]) == (code, reason)
+            assert await lab.log("p") == "last words\n"
+            lab.delete("p")
+            await lab.until(lambda: lab.gone("p") and not list(lab.settings.pods.iterdir()))
+
+    asyncio.run(story())
+
+
+def test_a_crash_is_answered_at_once_and_the_next_one_after_a_pause(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python("import sys; print('dying'); sys.exit(3)"))
+            await lab.until(lambda: lab.state("p") == "CrashLoopBackOff")
+            status = lab.container("p")
+            assert status["restartCount"] == 1
+            assert status["lastState"]["terminated"]["exitCode"] == 3
+            assert status["state"]["waiting"]["message"].startswith("back-off 10s restarting failed container=c pod=p_")
+            assert lab.phase("p") == "Running" and not lab.ready("p")
+            assert await lab.log("p", previous=True) == "dying\n"
+            lab.delete("p")  # a pod that waits does not hold up its deletion
+            await lab.until(lambda: lab.gone("p"), 2)
+
+    asyncio.run(story())
+
+
+def test_a_killed_process_is_started_again_with_its_children_gone(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python("import subprocess, sys, time\n"
+                                "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+                                "print('up', flush=True); time.sleep(600)"))
+            record = lab.folder("p") / "containers" / "c" / "process.json"
+            await lab.until(lambda: lab.ready("p") and len(marked(tmp_path)) == 2)
+            first = json.loads(record.read_text())
+            os.kill(first["pid"], signal.SIGKILL)
+            await lab.until(lambda: lab.container("p")["restartCount"] == 1 and lab.ready("p"))
+            ended = lab.container("p")["lastState"]["terminated"]
+            assert (ended["exitCode"], ended["signal"]) == (137, 9)
+            assert json.loads(record.read_text())["pid"] != first["pid"]
+            await lab.until(lambda: len(marked(tmp_path)) == 2)
+
+    asyncio.run(story())
+
+
+def test_an_unknown_image_is_told_with_the_known_ones_and_can_be_corrected(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", {"name": "c", "image": "nginx:1.27", "command": ["python", "-c", FOREVER]})
+            await lab.until(lambda: lab.state("p") == "ErrImagePull")
+            assert "istio/pilot" in lab.container("p")["state"]["waiting"]["message"]
+            await lab.until(lambda: lab.state("p") == "ImagePullBackOff")
+            with pytest.raises(KubeletError, match="trying and failing to pull image"):
+                await lab.log("p")
+            lab.api.patch(lab.api.kinds("Pod"), "default", "p",
+                          {"spec": {"containers": [{"name": "c", "image": "python:3.12"}]}}, "strategic")
+            await lab.until(lambda: lab.ready("p"))
+
+    asyncio.run(story())
+
+
+def test_a_pod_waits_for_its_configuration_and_starts_when_it_comes(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            show = "import os, time; print(os.environ.get('X') or open('/d/x').read(), flush=True); time.sleep(600)"
+            lab.run("env", python(show, env=[{"name": "X", "valueFrom": {"configMapKeyRef": {
+                "name": "later", "key": "x"}}}]))
+            lab.run("file", python(show, volumeMounts=[{"name": "d", "mountPath": "/d"}]),
+                    volumes=[{"name": "d", "configMap": {"name": "later"}}])
+            await lab.until(lambda: lab.state("env") == "CreateContainerConfigError")
+            assert lab.state("file") == "ContainerCreating"
+            await lab.until(lambda: 'FailedMount: MountVolume.SetUp failed for volume "d" : configmap "later" not found'
+                            in lab.events("file"))
+            lab.config("later", x="value")
+            await lab.until(lambda: lab.ready("env") and lab.ready("file"))
+            async with asyncio.timeout(5):
+                while [await lab.log("env"), await lab.log("file")] != ["value\n", "value\n"]:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(story())
+
+
+def test_a_changed_configmap_reaches_the_files_of_a_running_pod(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.config("c", a="1")
+            lab.run("p", python(FOREVER, volumeMounts=[{"name": "d", "mountPath": "/d"}]),
+                    volumes=[{"name": "d", "configMap": {"name": "c"}}])
+            await lab.until(lambda: lab.ready("p"))
+            root = lab.folder("p") / "containers" / "c" / "root" / "d"
+            assert (root / "a").read_text() == "1"
+            lab.api.patch(lab.api.kinds("ConfigMap"), "default", "c", {"data": {"a": None, "b": "2"}}, "merge")
+            await lab.until(lambda: (root / "b").exists())
+            assert (root / "b").read_text() == "2" and not (root / "a").exists()
+
+    asyncio.run(story())
+
+
+SERVE = ("import http.server, os, pathlib\n"
+         "class H(http.server.BaseHTTPRequestHandler):\n"
+         "    def do_GET(self):\n"
+         "        ok = pathlib.Path(os.environ['MESHLAB_POD_DIR'], self.path[1:]).exists()\n"
+         "        self.send_response(200 if ok else 500); self.send_header('Content-Length', '0'); self.end_headers()\n"
+         "http.server.HTTPServer((os.environ['POD_IP'], 8080), H).serve_forever()\n")
+
+
+def test_readiness_follows_the_probe_in_both_directions(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python(SERVE, ports=[{"name": "web", "containerPort": 8080}], readinessProbe={
+                "httpGet": {"path": "/gate", "port": "web"}, "periodSeconds": 1, "failureThreshold": 1}))
+            await lab.until(lambda: lab.state("p") == "running")
+            assert not lab.ready("p")
+            gate = lab.folder("p") / "gate"
+            gate.touch()
+            await lab.until(lambda: lab.ready("p"))
+            gate.unlink()
+            await lab.until(lambda: not lab.ready("p"))
+            assert "Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 500" in lab.events("p")
+
+    asyncio.run(story())
+
+
+def test_a_container_that_is_not_alive_is_restarted(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python(FOREVER, livenessProbe={
+                "exec": {"command": ["python", "-c", "import sys; sys.exit(1)"]}, "periodSeconds": 1,
+                "failureThreshold": 1}))
+            await lab.until(lambda: lab.container("p")["restartCount"] == 1)
+            assert "Killing: Container c failed liveness probe, will be restarted" in lab.events("p")
+
+    asyncio.run(story())
+
+
+def test_ready_means_answers_for_a_proxy_and_for_a_declared_port(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            gate = tmp_path / "gate"
+            uid = {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+            lab.run("p", {"name": "proxy", "image": "envoy:1", "env": [uid, {"name": "GATE", "value": str(gate)}]})
+            await lab.until(lambda: lab.state("p") == "running")
+            lab.run("q", python(SERVE, ports=[{"containerPort": 8080}]))
+            await lab.until(lambda: lab.ready("q"))
+            assert not lab.ready("p")
+            gate.touch()
+            await lab.until(lambda: lab.ready("p"))
+
+    asyncio.run(story())
+
+
+def test_a_fixed_address_is_kept(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python(FOREVER), annotations={"meshlab.io/pod-ip": "external"})
+            await lab.until(lambda: lab.ready("p"))
+            assert lab.pod("p")["status"]["podIP"] == NETWORK.external
+
+    asyncio.run(story())
+
+
+def test_a_stubborn_pod_is_killed_after_its_grace_and_a_second_deletion_hastens_it(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            stubborn = python("import signal, time; signal.signal(15, lambda *_: None); print('up', flush=True)\n"
+                              "while True: time.sleep(600)")
+            lab.run("p", stubborn, terminationGracePeriodSeconds=60)
+            async with asyncio.timeout(5):
+                while not (lab.ready("p") and await lab.log("p") == "up\n"):
+                    await asyncio.sleep(0.01)
+            lab.delete("p")
+            await lab.until(lambda: lab.pod("p")["metadata"].get("deletionTimestamp"))
+            lab.delete("p", grace=1)
+            await lab.until(lambda: lab.gone("p"), 4)
+            assert marked(tmp_path) == []
+
+    asyncio.run(story())
+
+
+def test_a_forced_deletion_removes_the_pod_at_once_and_its_processes_soon(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python(FOREVER))
+            await lab.until(lambda: lab.ready("p"))
+            lab.delete("p", grace=0)
+            assert lab.gone("p")
+            await lab.until(lambda: marked(tmp_path) == [] and not list(lab.settings.pods.iterdir()))
+
+    asyncio.run(story())
+
+
+def test_a_pod_past_its_deadline_fails(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python(FOREVER), activeDeadlineSeconds=1)
+            await lab.until(lambda: lab.phase("p") == "Failed")
+            assert lab.pod("p")["status"]["reason"] == "DeadlineExceeded"
+            await lab.until(lambda: marked(tmp_path) == [])
+
+    asyncio.run(story())
+
+
+def test_a_sidecar_that_is_an_init_container_starts_first_and_ends_last(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python("print('done')"), restartPolicy="Never",
+                    initContainers=[python(FOREVER, "side", restartPolicy="Always")])
+            await lab.until(lambda: lab.state("p") == "Completed")
+            await lab.until(lambda: marked(tmp_path) == [])
+            assert lab.phase("p") == "Succeeded"
+
+    asyncio.run(story())
+
+
+def test_a_program_that_cannot_be_run_says_so(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", {"name": "c", "image": "busybox", "command": ["/no/such/program"]}, restartPolicy="Never")
+            await lab.until(lambda: lab.phase("p") == "Failed")
+            ended = lab.container("p")["state"]["terminated"]
+            assert (ended["exitCode"], ended["reason"]) == (128, "StartError")
+            assert "no such file or directory" in ended["message"]
+
+    asyncio.run(story())
+
+
+def test_a_followed_log_ends_with_its_container(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python("import time\nfor i in range(3): print(i, flush=True); time.sleep(0.2)"),
+                    restartPolicy="Never")
+            await lab.until(lambda: lab.state("p") == "running")
+            assert await lab.log("p", follow=True) == "0\n1\n2\n"
+
+    asyncio.run(story())
+
+
+def test_a_new_node_adopts_what_runs_and_restarts_what_has_ended(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path, kill=False) as lab:
+            for name in ("stays", "dies", "goes"):
+                lab.run(name, python(FOREVER))
+            await lab.until(lambda: all(lab.ready(name) for name in ("stays", "dies", "goes")))
+            records = {name: json.loads((lab.folder(name) / "containers/c/process.json").read_text())
+                       for name in ("stays", "dies", "goes")}
+        # Nobody looks after them now.
+        assert all(start_time(record["pid"]) == record["start_time"] for record in records.values())
+        os.kill(records["dies"]["pid"], signal.SIGKILL)
+        async with node_lab(tmp_path) as lab:
+            assert lab.ready("stays") and lab.container("stays")["restartCount"] == 0
+            await lab.until(lambda: lab.ready("dies") and lab.container("dies")["restartCount"] == 1)
+            assert lab.container("dies")["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
+            assert await lab.log("stays", tail=1) == "up\n"
+            # Adopted processes are watched and stopped like any other.
+            lab.delete("goes")
+            await lab.until(lambda: lab.gone("goes"))
+            os.kill(records["stays"]["pid"], signal.SIGKILL)
+            await lab.until(lambda: lab.container("stays")["restartCount"] == 1 and lab.ready("stays"))
+        assert marked(tmp_path) == []
+
+    asyncio.run(story())
+
+
+def test_what_was_deleted_while_no_node_was_there_is_cleared_away(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path, kill=False) as lab:
+            lab.run("p", python(FOREVER))
+            await lab.until(lambda: lab.ready("p"))
+            # The record is lost, as if the daemon had died before it was written; the pod is deleted by force.
+            (lab.folder("p") / "containers/c/process.json").unlink()
+            uid = lab.pod("p")["metadata"]["uid"]
+        assert len(marked(tmp_path)) == 1
+        async with node_lab(tmp_path, kill=False) as lab:
+            # Nobody knows that it runs: it is killed, and the container started again.
+            await lab.until(lambda: lab.ready("p") and lab.container("p")["restartCount"] == 1)
+            assert len(marked(tmp_path)) == 1
+            lab.delete("p", grace=0)
+            uid = uid or ""
+        async with node_lab(tmp_path) as lab:
+            assert marked(tmp_path) == [] and list(lab.settings.pods.iterdir()) == []
+
+    asyncio.run(story())
+
+
+def test_a_pid_that_means_another_process_by_now_is_left_alone(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path, kill=False) as lab:
+            lab.run("p", python(FOREVER))
+            await lab.until(lambda: lab.ready("p"))
+            file = lab.folder("p") / "containers/c/process.json"
+            record = json.loads(file.read_text())
+        os.kill(record["pid"], signal.SIGKILL)
+        stranger = await asyncio.create_subprocess_exec("sleep", "600")
+        file.write_text(json.dumps({**record, "pid": stranger.pid}))
+        try:
+            async with node_lab(tmp_path) as lab:
+                await lab.until(lambda: lab.container("p")["restartCount"] == 1 and lab.ready("p"))
+            assert stranger.returncode is None
+        finally:
+            stranger.kill()
+            await stranger.wait()
+
+    asyncio.run(story())
+
+
+def test_going_down_stops_everything_and_coming_up_starts_it_again(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python(FOREVER), initContainers=[python("print('init')", "i")])
+            await lab.until(lambda: lab.ready("p"))
+            address = lab.pod("p")["status"]["podIP"]
+        assert marked(tmp_path) == []
+        async with node_lab(tmp_path) as lab:
+            await lab.until(lambda: lab.ready("p") and lab.container("p")["restartCount"] == 1)
+            assert lab.pod("p")["status"]["podIP"] == address
+            assert lab.container("p", section="initContainerStatuses")["restartCount"] == 1
+
+    asyncio.run(story())
