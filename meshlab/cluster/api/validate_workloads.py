@@ -209,18 +209,18 @@ def _selector(spec: Object, kind: str) -> list[Cause]:
 
 
 def _template_of_selector(spec: Object) -> list[Cause]:
-    chosen, made = spec.get("selector") or {}, spec.get("template") or {}
+    chosen, made = spec.get("selector"), spec.get("template") or {}
     causes: list[Cause] = []
     labels = (made.get("metadata") or {}).get("labels") or {}
-    if _selects_anything(chosen) and not selects(chosen, labels):
+    # No selector selects nothing, an empty one everything.
+    if chosen is None or (_selects_anything(chosen) and not selects(chosen, labels)):
         why = "`selector` does not match template `labels`"
-        causes.append(invalid("spec.template.metadata.labels", dict(labels), why))
+        causes.append(invalid("spec.template.metadata.labels", dict(labels) or None, why))
     causes += template("spec.template", made)
     causes += _restart_policy("spec.template.spec", spec, ("Always",))
-    if (deadline := (made.get("spec") or {}).get("activeDeadlineSeconds")) is not None:
+    if (made.get("spec") or {}).get("activeDeadlineSeconds") is not None:
         where = "spec.template.spec.activeDeadlineSeconds"
         causes.append(forbidden(where, "activeDeadlineSeconds in ReplicaSet is not Supported"))
-        del deadline
     return causes
 
 

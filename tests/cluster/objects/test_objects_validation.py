@@ -152,7 +152,9 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
         'spec.restartPolicy: Unsupported value: "Maybe": supported values: "Always", "OnFailure", "Never"']),
     (deployment({"app": "other"}), [
         'spec.template.metadata.labels: Invalid value: {"app":"other"}: `selector` does not match template `labels`']),
-    (deployment(selector=None), ["spec.selector: Required value"]),
+    (deployment(selector=None), [
+        "spec.selector: Required value",
+        'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template `labels`']),
     (deployment(selector={}), ["spec.selector: Invalid value: {}: empty selector is invalid for deployment"]),
     (deployment(replicas=-1), ["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]),
     (deployment(strategy={"type": "Recreate", "rollingUpdate": {}}), [
