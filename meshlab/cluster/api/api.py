@@ -23,7 +23,16 @@ from meshlab.cluster.api.builtin import built_in_resources
 from meshlab.cluster.api.deletion import Deletion
 from meshlab.cluster.api.kinds import Kinds, check_kind, no_strategic
 from meshlab.cluster.api.listing import Page, Reader
-from meshlab.cluster.api.metadata import generated_name, key_of, new_uid, ordered, shell, timestamp
+from meshlab.cluster.api.metadata import (
+    changed,
+    generated_name,
+    key_of,
+    new_uid,
+    ordered,
+    same_owners,
+    shell,
+    timestamp,
+)
 from meshlab.cluster.api.patching import patched
 from meshlab.cluster.api.registry import Registry, Resource
 from meshlab.cluster.api.status import (
@@ -136,10 +145,11 @@ class Api:
         dry_run: bool = False, validation: str = "Ignore", warn: Warn = _ignore,
     ) -> Object:
         """Replaces an object (or its status, or scale). A resourceVersion that is given must be the stored one."""
+        manager = _manager(field_manager, user)
         if subresource == "scale":
             from meshlab.cluster.api import scale
 
-            return scale.update(self, resource, namespace, name, obj, user=_manager(field_manager, user), dry_run=dry_run)
+            return scale.update(self, resource, namespace, name, obj, user=manager, dry_run=dry_run)
         new = self._received(resource, namespace, obj, validation, warn)
         given = new["metadata"].get("name")
         if given and given != name:
@@ -154,9 +164,7 @@ class Api:
             )
             raise Invalid.of(resource, name, [cause])
         old = self.entry(resource, namespace, name)
-        return self._replace(
-            resource, old, new, subresource=subresource, manager=_manager(field_manager, user), dry_run=dry_run
-        )
+        return self._replace(resource, old, new, subresource=subresource, manager=manager, dry_run=dry_run)
 
     def patch(
         self, resource: Resource, namespace: str | None, name: str, patch: Any, kind: str, *,
@@ -198,20 +206,9 @@ class Api:
 
     def bind(self, namespace: str, name: str, node: str) -> Object:
         """Assigns a pod to a node, as a scheduler's binding does. Conflict if it has one."""
-        pods = self.kinds("Pod")
-        entry = self.entry(pods, namespace, name)
-        if entry.obj["spec"].get("nodeName"):
-            raise Conflict.of(pods, name, f"pod {name} is already assigned to node \"{entry.obj['spec']['nodeName']}\"")
-        pod = copy.deepcopy(entry.obj)
-        pod["spec"]["nodeName"] = node
-        condition = {
-            "type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": timestamp(),
-        }
-        status = pod.setdefault("status", {})
-        status["conditions"] = [
-            *(c for c in status.get("conditions") or () if c["type"] != "PodScheduled"), condition
-        ]
-        return self.put(pods, entry.key, pod).obj
+        from meshlab.cluster.api.binding import bind
+
+        return bind(self, namespace, name, node)
 
     # The write path
 
@@ -222,7 +219,9 @@ class Api:
         if not isinstance(obj, Mapping):
             raise BadRequest("the object provided is unrecognized")
         check_kind(resource, obj)
-        new = self.types.decode(resource, shell(resource, copy.deepcopy(dict(obj))), validation, warn)
+        # Decoding makes a new object of a built-in kind; what a custom one holds is taken as it is.
+        given = copy.deepcopy(dict(obj)) if resource.custom else obj
+        new = self.types.decode(resource, shell(resource, given), validation, warn)
         new = shell(resource, new)
         meta = new["metadata"]
         if resource.namespaced:
@@ -304,7 +303,7 @@ class Api:
                 live = {**old, "metadata": {**old["metadata"], "managedFields": given}}
             if given == []:
                 managed = []
-            elif _changed(old, new) or live is not old:
+            elif changed(old, new) or live is not old:
                 managed = self.types.track(resource, live, new, manager, subresource)
             else:
                 managed = old["metadata"].get("managedFields", [])
@@ -312,7 +311,7 @@ class Api:
         new["metadata"]["resourceVersion"] = str(entry.revision)
         new = self.types.to_storage(resource, new)
         new["metadata"] = ordered(new["metadata"])
-        if new == entry.obj or (not _changed(entry.obj, new) and _same_owners(entry.obj, new)):
+        if new == entry.obj or (not changed(entry.obj, new) and same_owners(entry.obj, new)):
             return old
         if dry_run:
             return self.types.from_storage(resource, new)
@@ -394,24 +393,3 @@ class Api:
 def _manager(given: str | None, user: str) -> str:
     """Who owns what is written; the controllers of a real cluster are one program, and known by its name."""
     return given or ("kube-controller-manager" if user.endswith("-controller") else user)
-
-
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether anything but the ownership and the revision differs."""
-    if any(old.get(k) != new.get(k) for k in {*old, *new} if k != "metadata"):
-        return True
-    a, b = old["metadata"], new["metadata"]
-    return any(
-        (a.get(k) or None) != (b.get(k) or None)
-        for k in {*a, *b} if k not in ("managedFields", "resourceVersion")
-    )
-
-
-def _same_owners(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether managedFields agree but for their times: a write that changes nothing leaves no trace."""
-
-    def timeless(obj: Mapping[str, Any]) -> list[Object]:
-        fields = obj["metadata"].get("managedFields") or ()
-        return [{k: v for k, v in f.items() if k != "time"} for f in fields]
-
-    return timeless(old) == timeless(new)

@@ -44,16 +44,16 @@ class Deletion:
         meta = entry.obj["metadata"]
         for what, asked, have in (("UID", uid, meta["uid"]), ("ResourceVersion", revision, str(entry.revision))):
             if asked and asked != have:
-                raise Conflict.of(
-                    resource, name, f"Precondition failed: {what} in precondition: {asked}, {what} in object meta: {have}"
-                )
+                why = f"Precondition failed: {what} in precondition: {asked}, {what} in object meta: {have}"
+                raise Conflict.of(resource, name, why)
         seconds = self._grace(resource, entry.obj, grace)
         marked = entry.obj if meta.get("deletionTimestamp") else terminating(resource, entry.obj, seconds)
         if meta.get("deletionTimestamp") and seconds < meta.get("deletionGracePeriodSeconds", 0):
             marked = terminating(resource, entry.obj, seconds)
             marked["metadata"]["generation"] = meta.get("generation", 1)
         marked = {**marked, "metadata": dict(marked["metadata"])}
-        finalizers = [f for f in meta.get("finalizers") or () if propagation is None or f not in (FOREGROUND, ORPHAN)]
+        ways = () if propagation is None else (FOREGROUND, ORPHAN)
+        finalizers = [f for f in meta.get("finalizers") or () if f not in ways]
         if propagation in ("Foreground", "Orphan"):
             finalizers.append(FOREGROUND if propagation == "Foreground" else ORPHAN)
         marked["metadata"]["finalizers"] = finalizers

@@ -12,11 +12,13 @@ from meshlab.cluster.api.registry import Resource
 
 __all__ = [
     "GENERATED",
+    "changed",
     "generated_name",
     "key_of",
     "new_uid",
     "ordered",
     "same_but_for_metadata",
+    "same_owners",
     "shell",
     "timestamp",
 ]
@@ -74,3 +76,24 @@ def same_but_for_metadata(a: Mapping[str, Any], b: Mapping[str, Any], *, without
     skip = ("metadata", *without)
     keys = {k for k in (*a, *b) if k not in skip}
     return all(a.get(k) == b.get(k) for k in keys)
+
+
+def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether anything but the ownership and the revision differs."""
+    if any(old.get(k) != new.get(k) for k in {*old, *new} if k != "metadata"):
+        return True
+    a, b = old["metadata"], new["metadata"]
+    return any(
+        (a.get(k) or None) != (b.get(k) or None)
+        for k in {*a, *b} if k not in ("managedFields", "resourceVersion")
+    )
+
+
+def same_owners(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether managedFields agree but for their times: a write that changes nothing leaves no trace."""
+
+    def timeless(obj: Mapping[str, Any]) -> list[Object]:
+        fields = obj["metadata"].get("managedFields") or ()
+        return [{k: v for k, v in f.items() if k != "time"} for f in fields]
+
+    return timeless(old) == timeless(new)

@@ -60,8 +60,8 @@ class ApiError(Exception):
     def status(self) -> dict[str, Any]:
         """The Status object, keys in the order of a real server."""
         body: dict[str, Any] = {
-            "kind": "Status", "apiVersion": "v1", "metadata": self.metadata, "status": "Failure", "message": self.message,
-            "reason": self.reason,
+            "kind": "Status", "apiVersion": "v1", "metadata": self.metadata, "status": "Failure",
+            "message": self.message, "reason": self.reason,
         }
         if self.details is not None:
             body["details"] = dict(self.details)

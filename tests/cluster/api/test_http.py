@@ -40,7 +40,7 @@ def test_a_conflict_is_byte_for_byte_that_of_a_real_server(send: Send) -> None:
 
 @pytest.mark.parametrize(("method", "path", "body", "code", "reason", "message"), [
     ("GET", MAPS + "/no", None, 404, "NotFound", 'configmaps "no" not found'),
-    ("GET", "/api/v1/namespaces/{ns}/gizmos", None, 404, "NotFound", "the server could not find the requested resource"),
+    ("GET", "/api/v1/namespaces/{ns}/gizmos", None, 404, "NotFound", "could not find the requested resource"),
     ("POST", "/api/v1/namespaces/no-such/configmaps", config_map(), 404, "NotFound", 'namespaces "no-such" not found'),
     ("POST", MAPS + "/a", config_map(), 405, "MethodNotAllowed", "the server does not allow this method"),
     ("POST", MAPS, {"kind": "Pod", "apiVersion": "v1"}, 400, "BadRequest", "cannot be handled as a ConfigMap"),

@@ -90,7 +90,7 @@ def test_create_replace_and_what_they_refuse(kubectl: Kubectl) -> None:
     (DEPLOYMENT.replace("replicas", "replicass"), 'unknown field "spec.replicass"'),
     (DEPLOYMENT.replace("replicas: 1", "replicas: one"), "json: cannot unmarshal string into Go struct field"),
     (DEPLOYMENT.replace("labels: {app: web}", "labels: {app: other}"), "`selector` does not match template `labels`"),
-    (DEPLOYMENT.replace("kind: Deployment", "kind: Deploiment"), 'no matches for kind "Deploiment" in version "apps/v1"'),
+    (DEPLOYMENT.replace("kind: Deployment", "kind: Deploi"), 'no matches for kind "Deploi" in version "apps/v1"'),
     (DEPLOYMENT.replace("name: web}", "name: Web}"), "a lowercase RFC 1123 subdomain must consist of"),
 ], ids=["port", "unknown field", "type", "selector", "kind", "name"])
 def test_what_is_wrong_is_named(kubectl: Kubectl, text: str, message: str) -> None:

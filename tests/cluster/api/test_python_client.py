@@ -90,7 +90,8 @@ def test_the_dynamic_client_finds_custom_kinds(official: Any, namespace: str) ->
         },
     })
     things = dynamic.DynamicClient(official).resources.get(api_version=f"{group}/v1", kind="Thing")
-    things.create({"apiVersion": f"{group}/v1", "kind": "Thing", "metadata": {"name": "t"}, "n": 1}, namespace=namespace)
+    thing = {"apiVersion": f"{group}/v1", "kind": "Thing", "metadata": {"name": "t"}, "n": 1}
+    things.create(thing, namespace=namespace)
     assert [t.n for t in things.get(namespace=namespace).items] == [1]
 
 

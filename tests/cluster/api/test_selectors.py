@@ -77,9 +77,9 @@ def test_fields_select(text: str, yes: bool) -> None:
 
 
 def test_unknown_fields_have_two_messages() -> None:
-    with pytest.raises(SelectorError, match='"x.y" is not a known field selector'):
+    with pytest.raises(SelectorError, match="is not a known field selector"):
         field_selector("x.y=1", ())
-    with pytest.raises(SelectorError, match="field label not supported: x.y"):
+    with pytest.raises(SelectorError, match="field label not supported: "):
         field_selector("x.y=1", (), strict_names=True)
 
 
