@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from meshlab.notebook.liveplot import LivePlot
     from meshlab.notebook.picture import Picture
     from meshlab.notebook.traffic import LoadSwitch, by_version
-    from meshlab.notebook.until import until
+    from meshlab.notebook.waiting import until
     from meshlab.notebook.weights import WeightSlider
 
 _HOME = {
@@ -44,7 +44,7 @@ _HOME = {
     "by_version": "traffic",
     "claim": "claims",
     "split": "chance",
-    "until": "until",
+    "until": "waiting",
 }
 
 __all__ = [

@@ -4,7 +4,7 @@ import pytest
 
 from meshlab.errors import WaitTimeout
 from meshlab.notebook.claims import Claim, claim
-from meshlab.notebook.until import until
+from meshlab.notebook.waiting import until
 
 
 def test_a_claim_that_holds_is_printed_with_what_was_seen(capsys: pytest.CaptureFixture[str]) -> None:

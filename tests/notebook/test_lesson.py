@@ -11,6 +11,7 @@ import pytest
 
 from meshlab.checkpoint import Checkpoint
 from meshlab.notebook.lesson import Lesson
+from meshlab.tutorial import DEMO
 
 EGRESS = {"kind": "EgressRule", "metadata": {"name": "way-out", "namespace": "default"}, "spec": {"a": 1}}
 OTHER = {"kind": "RouteRule", "metadata": {"name": "left-over", "namespace": "default"}, "spec": {"b": 2}}
@@ -30,6 +31,7 @@ class Cluster:
         self.said: list[str] = []
         self.report = self.said.append
         self.access = self
+        self.ready, self.upstream = False, ""
 
     @staticmethod
     def _key(o: dict[str, Any]) -> tuple[str, str, str]:
@@ -38,6 +40,23 @@ class Cluster:
     def require(self, *needs: str) -> None: ...
 
     def settled(self) -> None: ...
+
+    def kubectl(self, command: str) -> str:
+        self.said.append(f"kubectl {command}")
+        return ""
+
+    def curl(self, url: str) -> list[SimpleNamespace]:
+        return [SimpleNamespace(upstream=self.upstream)]
+
+    def items(self, api_version: str, kind: str) -> list[dict[str, Any]]:
+        """The demo's Deployments, ready if the test says so."""
+        return [
+            {"metadata": {"namespace": d.namespace, "name": d.name, "generation": 0}, "spec": {"replicas": 0}}
+            for d, _ in DEMO.values()
+            if self.ready
+        ]
+
+    def wait(self, deployment: str) -> None: ...
 
     def rules(self) -> list[dict[str, Any]]:
         return [o for o in self.objects.values() if o["kind"].endswith("Rule")]
@@ -84,6 +103,14 @@ def test_a_lesson_starts_from_its_own_state_and_puts_the_found_one_back(tmp_path
     assert any("left-over" in line for line in lab.said) and any("svcb: was http" in line for line in lab.said)
     lesson.end()
     assert lab.checkpoint() == found and not (tmp_path / "lesson.json").exists()
+
+
+@pytest.mark.parametrize(("upstream", "replaced"), [("", True), ("svcb-1;v0.1", False)])
+def test_a_svca_that_cannot_reach_svcb_gets_a_new_pod(tmp_path: Path, upstream: str, replaced: bool) -> None:
+    lab = Cluster(tmp_path, service("svcb", "http"))
+    lab.ready, lab.upstream = True, upstream
+    Lesson.begin(lab, "03", "control-plane")  # type: ignore[arg-type]
+    assert ("kubectl delete pods -l app=svca --wait=true" in lab.said) is replaced
 
 
 def test_a_first_cell_run_twice_remembers_what_was_found_first(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import threading
 
 from meshlab.errors import LabError
 from meshlab.notebook.liveplot import LivePlot
-from meshlab.notebook.until import until
+from meshlab.notebook.waiting import until
 
 
 def test_a_sample_becomes_a_point_and_a_picture() -> None:
