@@ -252,7 +252,7 @@ def _targets(metrics: Sequence[Object], current: Sequence[Object]) -> str:
             text = f"{seen.get('averageValue', '<unknown>')}/{wanted['averageValue']}{suffix}"
         else:
             text = f"{seen.get('value', '<unknown>')}/{wanted.get('value', '<auto>')}"
-        shown.append(f"{source['name']}: {text}" if kind in ("Resource", "ContainerResource") else text)
+        shown.append(f"{source.get('name', '')}: {text}" if kind in ("Resource", "ContainerResource") else text)
     if not shown:
         return "<none>"
     more = f" + {len(shown) - 2} more..." if len(shown) > 2 else ""

@@ -26,11 +26,11 @@ def label_selector(selector: Object | None) -> str:
     parts = [f"{k}={v}" for k, v in (selector.get("matchLabels") or {}).items()]
     words = {"In": "in", "NotIn": "notin"}
     for term in selector.get("matchExpressions") or ():
-        operator = term.get("operator")
+        operator, key = term.get("operator"), term.get("key", "")
         if operator in words:
-            parts.append(f"{term['key']} {words[operator]} ({','.join(sorted(term.get('values') or ()))})")
+            parts.append(f"{key} {words[operator]} ({','.join(sorted(term.get('values') or ()))})")
         else:
-            parts.append(term["key"] if operator == "Exists" else "!" + term["key"])
+            parts.append(key if operator == "Exists" else "!" + key)
     return ",".join(sorted(parts)) or "<none>"
 
 
@@ -66,7 +66,7 @@ class _Pod:
         self.ready, self.restarts, self.sidecar_restarts = 0, 0, 0
         self.restarted = ""
         self.sidecars = [
-            c["name"] for c in self.spec.get("initContainers") or () if c.get("restartPolicy") == "Always"
+            c.get("name") for c in self.spec.get("initContainers") or () if c.get("restartPolicy") == "Always"
         ]
         self.total = len(self.spec.get("containers") or ()) + len(self.sidecars)
         for condition in self.status.get("conditions") or ():

@@ -21,6 +21,10 @@ from meshlab.cluster.api.schema import Node
 __all__ = ["DecodeError", "Decoded", "decode", "unknown_fields"]
 
 INT_RANGES = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
+#: What a null stands for in a list or map, where it is not the empty string.
+ZEROS: dict[str, Any] = {
+    "object": {}, "list": [], "map": {}, "integer": 0, "number": 0, "boolean": False, "quantity": 0, "intstr": 0,
+}  # fmt: skip
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
 
 
@@ -136,12 +140,11 @@ def _value(value: Any, node: Node, place: _Place, unknown: list[str]) -> Any:
 def _element(value: Any, node: Node, place: _Place, unknown: list[str]) -> Any:
     """An element of a list or map: a null is Go's zero value."""
     if value is None:
-        zeros: dict[str, Any] = {"object": {}, "list": [], "map": {}, "integer": 0, "number": 0, "boolean": False}
         if node.kind in ("any", "raw"):
             return None
-        value = zeros.get(node.kind, "")
-        if node.kind not in zeros:
-            return value
+        if node.kind not in ZEROS:
+            return ""
+        value = ZEROS[node.kind]
     return _value(value, node, place, unknown)
 
 
