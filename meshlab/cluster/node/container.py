@@ -350,9 +350,10 @@ class ContainerRunner:
         self._pod.event(reason, message, warning=warning, field_path=f"spec.{section}{{{self.name}}}")
 
     def look(self) -> None:
-        """Note how far the log has grown."""
+        """Note how far the log has grown, and bound it. OSError if that cannot be done."""
         if self.clock is not None and self.process is not None:
             self.clock.look(datetime.now(UTC).timestamp())
+            self.clock.trim()
 
 
 def _duration(seconds: float) -> str:

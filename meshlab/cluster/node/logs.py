@@ -22,6 +22,8 @@ __all__ = ["FOLLOW", "LogClock", "LogOptions", "read_log"]
 #: Seconds between looks at a file that somebody follows.
 FOLLOW = 0.1
 CHUNK = 64 * 1024
+#: Bytes of a log that are always kept; a kubelet keeps files of 10 MiB.
+KEPT = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class LogOptions:
 
 
 class LogClock:
-    """When each part of one log was written."""
+    """When each part of one log was written, and from where on it is kept."""
 
     def __init__(self, log: Path) -> None:
         self._log, self._notes = log, log.with_suffix(".idx")
@@ -53,6 +55,11 @@ class LogClock:
                 self._times.append(float(words[2]))
                 self._seen = int(words[1])
 
+    @property
+    def start(self) -> int:
+        """Offset of the first byte that is kept."""
+        return self._offsets[0] if self._offsets else 0
+
     def look(self, now: float) -> None:
         """Note the time of what has come since the last look."""
         size = self._size()
@@ -63,6 +70,24 @@ class LogClock:
         self._offsets.append(self._seen)
         self._times.append(now)
         self._seen = size
+
+    def trim(self) -> None:
+        """Give the disk back what is older than the newest `KEPT` bytes, once it has doubled. OSError if it cannot.
+
+        The file keeps its length: its beginning becomes a hole. So the writer, whose descriptor only appends, notices
+        nothing, and every offset stays true.
+        """
+        if self._seen - self.start < 2 * KEPT:
+            return
+        cut = _next_line(self._log, self._seen - KEPT)
+        last = max(0, bisect_right(self._offsets, cut) - 1)
+        self._offsets, self._times = [cut, *self._offsets[last + 1:]], self._times[last:]
+        ends = [*self._offsets[1:], self._seen]
+        draft = self._notes.with_suffix(".tmp")
+        draft.write_text("".join(f"{offset} {end} {when:.3f}\n" for offset, end, when
+                                 in zip(self._offsets, ends, self._times, strict=True)))
+        draft.rename(self._notes)
+        _punch(self._log, cut)
 
     def time(self, offset: int) -> float:
         """When the byte at `offset` was written, in seconds since the epoch."""
@@ -109,6 +134,27 @@ def _stamp(when: float) -> bytes:
     return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z ").encode()
 
 
+def _next_line(log: Path, offset: int) -> int:
+    """Offset of the first line that begins after `offset` (of `offset` itself where a line has no end in sight)."""
+    with log.open("rb") as file:
+        file.seek(offset)
+        found = file.read(CHUNK).find(b"\n")
+    return offset if found < 0 else offset + found + 1
+
+
+def _punch(log: Path, length: int) -> None:
+    """Make a hole of the file's first `length` bytes."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    keep_size, punch_hole = 1, 2
+    with log.open("r+b") as file:
+        if libc.fallocate(file.fileno(), keep_size | punch_hole, 0, length) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(log))
+
+
 async def read_log(log: Path, clock: LogClock, options: LogOptions, *,
                    ended: Callable[[], bool]) -> AsyncIterator[bytes]:
     """The log's bytes as they are asked for; when followed, until `ended()` and all of it is read."""
@@ -118,7 +164,7 @@ async def read_log(log: Path, clock: LogClock, options: LogOptions, *,
         return
     try:
         clock.look(datetime.now(UTC).timestamp())
-        position = 0 if options.since is None else clock.first_since(options.since)
+        position = clock.start if options.since is None else clock.first_since(options.since)
         if options.tail is not None:
             position = _tail_offset(fd, options.tail, position)
         left = options.limit

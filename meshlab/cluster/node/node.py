@@ -240,4 +240,4 @@ class Node:
                     try:
                         container.look()
                     except OSError as error:
-                        log.warning("times of the log of %s could not be noted: %s", container.name, error)
+                        log.warning("the log of %s could not be looked after: %s", container.name, error)

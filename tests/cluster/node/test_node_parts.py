@@ -252,5 +252,27 @@ def test_the_tail_of_a_long_log_is_found_across_blocks(tmp_path: Path):
     assert read(log, clock, tail=20_000).splitlines()[0] == "0010000"
 
 
+def test_a_log_that_grows_without_end_keeps_its_newest_part(tmp_path: Path):
+    log = tmp_path / "0.log"
+    clock = LogClock(log)
+    line = "x" * 1023 + "\n"
+    with log.open("a") as writer:
+        for second in range(25):
+            writer.write(line * 1024)
+            writer.flush()
+            clock.look(1000.0 + second)
+            clock.trim()
+        writer.write("end\n")
+        writer.flush()
+    clock.look(1100.0)
+    assert log.stat().st_blocks * 512 < 21 * 1024 * 1024 < log.stat().st_size
+    for known in (clock, LogClock(log)):
+        kept = read(log, known)
+        assert kept.startswith(line) and kept.endswith(line + "end\n") and "\0" not in kept
+        assert 10 * 1024 * 1024 <= len(kept) <= 20 * 1024 * 1024
+        assert read(log, known, since=1022.5) == line * 2048 + "end\n"
+        assert read(log, known, tail=1, timestamps=True) == "1970-01-01T00:18:20.000000000Z end\n"
+
+
 def test_a_log_that_is_not_there_yet_is_empty(tmp_path: Path):
     assert read(tmp_path / "0.log", LogClock(tmp_path / "0.log")) == ""
