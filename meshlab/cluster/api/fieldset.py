@@ -268,6 +268,10 @@ def merge(live: Any, config: Any, node: Node | None) -> Any:
 def _merge(live: Any, config: Any, node: Node | None) -> Any:
     if config is MISSING:
         return live
+    if config is None and not _empty(live):
+        seen, whole = _is(live, node)
+        if seen != "scalar" and not whole:
+            return live  # null states no entries, and takes none away
     if live is MISSING and _is(config, node)[0] != "list":
         live = None if not isinstance(config, dict) else {}
     shape, leaf = _is(config, node)

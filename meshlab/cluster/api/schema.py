@@ -34,18 +34,23 @@ class Node:
     """What one place of an object may hold.
 
     `kind` is one of object (a struct: `fields`), map and list (`item`), string, integer, number, boolean,
-    intstr, quantity, time, microtime, raw (any object) and any (any JSON).
+    intstr, quantity, time, microtime, raw (any object), any (any JSON) and deduced (what the value looks like).
+    Structs of built-in kinds have a name (`ref`) and find their fields when asked; those of custom resources are
+    handed theirs (`fields`), and `item` where other keys may stand among them.
     """
 
-    __slots__ = ("_go_type", "_schemas", "always", "default", "format", "item", "keeps_zero", "kind",
+    __slots__ = ("_fields", "_go_type", "_schemas", "always", "default", "format", "item", "keeps_zero", "kind",
                  "list_type", "map_keys", "map_type", "merge_key", "one_of", "ref", "strategies")  # fmt: skip
 
-    def __init__(self, schemas: Schemas, spec: Mapping[str, Any]) -> None:
+    def __init__(
+        self, schemas: Schemas | None, spec: Mapping[str, Any], fields: Mapping[str, Node] | None = None
+    ) -> None:
         self._schemas = schemas
+        self._fields = fields
         #: Name of the Go type of a struct: `core.v1.ServicePort`.
         self.ref: str = spec.get("r", "")
         self.item: Node | None = None
-        if self.ref:
+        if self.ref or fields is not None:
             self.kind = "object"
         elif "l" in spec:
             self.kind, self.item = "list", Node(schemas, spec["l"])
@@ -76,12 +81,14 @@ class Node:
     @property
     def fields(self) -> Mapping[str, Node]:
         """Fields of a struct by their JSON name; empty for everything else."""
-        return self._schemas.fields(self.ref) if self.ref else {}
+        if self._fields is not None:
+            return self._fields
+        return self._schemas.fields(self.ref) if self.ref and self._schemas else {}
 
     @property
     def required(self) -> tuple[str, ...]:
         """Names of the fields that a struct's Go type does not mark optional."""
-        return self._schemas.required(self.ref) if self.ref else ()
+        return self._schemas.required(self.ref) if self.ref and self._schemas else ()
 
     @property
     def go_name(self) -> str:
@@ -101,13 +108,13 @@ class Node:
 
     def child(self, key: str) -> Node | None:
         """The node of a struct's field or of a map's values; None where the type has no such field."""
-        if self.ref:
+        if self.kind == "object":
             return self.fields.get(key)
         return self.item if self.kind == "map" else None
 
     def sibling(self, api_version: str, kind: str) -> Node | None:
         """The node of a kind in another version, out of the same types."""
-        return self._schemas.for_kind(api_version, kind)
+        return self._schemas.for_kind(api_version, kind) if self._schemas else None
 
     @property
     def is_atomic(self) -> bool:
