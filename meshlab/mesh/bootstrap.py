@@ -17,6 +17,8 @@ Json = dict[str, Any]
 RECONNECT = ("0.1s", "1s")
 #: Envoy warns at every start unless it has a limit for downstream connections.
 MOST_CONNECTIONS = 50_000
+#: Instructions of a compiled regular expression.
+LONGEST_EXPRESSION = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,11 @@ def _common(identity: Identity, admin: str) -> Json:
         "cluster_manager": {
             "upstream_bind_config": {"source_address": {"address": identity.ip, "port_value": 0}}
         },
+        # Envoy's own limit of 100 instructions refuses ordinary expressions.
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": {
+            "re2.max_program_size.error_level": LONGEST_EXPRESSION,
+            "re2.max_program_size.warn_level": LONGEST_EXPRESSION,
+        }}]},
         "overload_manager": {"resource_monitors": [{
             "name": "envoy.resource_monitors.global_downstream_max_connections",
             "typed_config": {

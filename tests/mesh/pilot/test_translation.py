@@ -429,13 +429,17 @@ def test_the_forwarded_attributes_are_those_of_the_tutorials_request() -> None:
     )
 
 
-@pytest.mark.parametrize("pattern", ["(?=a)", "(?<!a)b", r"(a)\1", "(", "a{2000}", "(?P=x)", "a++"])
+@pytest.mark.parametrize("pattern", [
+    "(?=a)", "(?<!a)b", r"(a)\1", "(", "a{2000}", "(?P<x>a)(?P=x)", "a++", "(?>a)", "(?x)a",
+    "((a{100}){100})", r"[\b]", "[[:foo:]]", "(?#c)a",
+])
 def test_expressions_that_envoy_would_refuse_are_found_first(pattern: str) -> None:
     assert regex_problem(pattern)
 
 
 @pytest.mark.parametrize("pattern", [
     "^(.*?;)?(user=jason)(;.*)?$", ".*", r"\d+\.\w*", "(?i)abc", "(?:a|b){2,5}", r"\\1", "[+]+", "a+?",
+    "[0-9.*+-]+", "[[:alpha:]]", "(a{10}){10}", "a{100}b{100}c{900}", "(a*)*",
 ])
 def test_ordinary_expressions_pass(pattern: str) -> None:
     assert regex_problem(pattern) == ""
