@@ -235,6 +235,10 @@ def main(argv: list[str] | None = None) -> int:
         say({"kind": type(error).__name__, "error": error.seen, "why": error.why, "then": error.then})
         print(error, file=sys.stderr)
         return 1
+    except Exception as error:
+        say({"kind": "LabError", "error": f"the lab's daemon failed: {error!r}",
+             "then": "look into daemon.log in the lab's home"})
+        raise
     return 0
 
 
@@ -267,14 +271,14 @@ def _lock(settings: Settings) -> Iterator[bool]:
 def _claim(settings: Settings) -> tuple[Settings, socket.socket]:
     """The lab's slot and the socket that claims it. Raises Taken."""
     file = settings.home / "slot"
-    asked = os.environ.get("MESHLAB_SLOT")
-    had = int(file.read_text()) if file.exists() else None
-    if had is not None:
-        slots = [had]
-    elif asked:
+    asked = file.read_text().strip() if file.exists() else os.environ.get("MESHLAB_SLOT", "")
+    if not asked:
+        slots = list(range(SLOTS))
+    elif asked.isdigit() and int(asked) < SLOTS:
         slots = [int(asked)]
     else:
-        slots = list(range(SLOTS))
+        where = file if file.exists() else "MESHLAB_SLOT"
+        raise LabError(f"{where} says {asked!r}, which is no slot", why=f"slots are 0 to {SLOTS - 1}")
     for slot in slots:
         chosen = replace(settings, network=Network(slot))
         try:
@@ -325,8 +329,8 @@ async def _serve(settings: Settings, listener: socket.socket, say: _Ready) -> No
         write_kubeconfig(settings, keys, server)
         _write_daemon_file(settings, server)
         log.info("the API answers at %s", server)
-        say({"server": server})
         await assembly.start_rest()
+        say({"server": server})
         # What is alive now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
