@@ -11,26 +11,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from meshlab.cluster.api.convert import convert
-from meshlab.cluster.api.defaults import copied
 from meshlab.cluster.api.fieldset import (
     Comparison,
     DuplicateKey,
     Path,
     Paths,
     compare,
-    decode_fields,
-    encode_fields,
     field_set,
     merge,
-    path_text,
     remove_items,
     with_named_fields,
 )
+from meshlab.cluster.api.filling import copied
+from meshlab.cluster.api.ownership import Conflict, Fields, Managed, Owner, owner_of
 from meshlab.cluster.api.schema import Node
 from meshlab.cluster.api.status import BadRequest
 
@@ -48,110 +46,7 @@ UNOWNED = frozenset(
         )
     }
 )
-#: More updaters than this are merged, oldest first.
-MAX_UPDATERS = 10
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-
-
-class Conflict(Exception):
-    """Fields that others own. `conflicts` holds {"manager", "field", "message"}; str() is the Status's message."""
-
-    def __init__(self, conflicts: list[tuple[_Owner, Path]]) -> None:
-        ordered = sorted(conflicts, key=lambda c: (c[0].manager, c[1]))
-        self.pairs = ordered
-        self.conflicts = [
-            {"manager": owner.manager, "field": path_text(path), "message": f"conflict with {owner.described()}"}
-            for owner, path in ordered
-        ]
-        if len(ordered) == 1:
-            owner, path = ordered[0]
-            text = f"1 conflict: conflict with {owner.described()}: {path_text(path)}"
-        else:
-            lines: list[str] = []
-            for owner in dict.fromkeys(owner for owner, _ in ordered):
-                lines.append(f"conflicts with {owner.described()}:")
-                lines += [f"- {path_text(path)}" for other, path in ordered if other == owner]
-            text = f"{len(ordered)} conflicts: " + "\n".join(lines)
-        super().__init__(f"Apply failed with {text}")
-
-
-@dataclass(frozen=True)
-class _Owner:
-    """What makes an entry of managedFields another: appliers are the same in every version."""
-
-    manager: str
-    operation: str
-    version: str
-    subresource: str = ""
-
-    def described(self) -> str:
-        text = f'"{self.manager}"'
-        if self.subresource:
-            text += f' with subresource "{self.subresource}"'
-        return text + (f" using {self.version}" if self.operation == "Update" else "")
-
-
-@dataclass
-class _Fields:
-    paths: Paths
-    version: str
-    time: str | None = None
-
-
-@dataclass
-class _Managed:
-    """All owners of an object's fields."""
-
-    owners: dict[_Owner, _Fields] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, obj: Mapping[str, Any] | None) -> _Managed:
-        made = cls()
-        for entry in ((obj or {}).get("metadata") or {}).get("managedFields") or ():
-            operation, version = entry.get("operation", "Update"), entry.get("apiVersion", "")
-            owner = _owner(entry.get("manager", ""), operation, version, entry.get("subresource", ""))
-            made.owners[owner] = _Fields(decode_fields(entry.get("fieldsV1") or {}), version, entry.get("time"))
-        return made
-
-    def encoded(self) -> list[Object]:
-        rows = []
-        for owner, fields in self.owners.items():
-            if not fields.paths:
-                continue
-            row: Object = {"manager": owner.manager, "operation": owner.operation, "apiVersion": fields.version}
-            if fields.time:
-                row["time"] = fields.time
-            row |= {"fieldsType": "FieldsV1", "fieldsV1": encode_fields(fields.paths)}
-            if owner.subresource:
-                row["subresource"] = owner.subresource
-            rows.append(row)
-        rows.sort(key=lambda r: (r["operation"], r.get("time", ""), r["manager"], r["apiVersion"],
-                                 r.get("subresource", "")))  # fmt: skip
-        return rows
-
-    def capped(self) -> None:
-        """Merges the oldest updaters of a version into one, until there are few enough."""
-        updaters = [owner for owner in self.owners if owner.operation == "Update"]
-        updaters.sort(key=lambda o: (self.owners[o].time or "", o.manager))
-        excess, first = len(updaters) - MAX_UPDATERS, {}
-        for owner in updaters:
-            if excess <= 0:
-                return
-            fields = self.owners[owner]
-            if fields.version not in first:
-                first[fields.version] = owner
-                continue
-            bucket = _owner("ancient-changes", "Update", fields.version, "")
-            if bucket not in self.owners:
-                self.owners[bucket] = self.owners.pop(first[fields.version])
-            kept = self.owners[bucket]
-            self.owners[bucket] = replace(kept, paths=kept.paths | fields.paths, time=fields.time)
-            del self.owners[owner]
-            excess -= 1
-
-
-def _owner(manager: str, operation: str, version: str, subresource: str) -> _Owner:
-    return _Owner(manager or "unknown", operation, version if operation == "Update" else "", subresource)
 
 
 class _Versions:
@@ -212,7 +107,7 @@ def _zero(node: Node) -> Object:
 
 
 def _update(
-    managed: _Managed, before: Object, after: Object, versions: _Versions, writer: _Owner, *, force: bool,
+    managed: Managed, before: Object, after: Object, versions: _Versions, writer: Owner, *, force: bool,
     hidden: tuple[Path, ...],
 ) -> Comparison:
     """Takes what changed from all but the writer. Raises Conflict unless forced."""
@@ -227,8 +122,8 @@ def _update(
         return compared[version]
 
     own = of(versions.version) or Comparison()
-    conflicts: list[tuple[_Owner, Path]] = []
-    changes: dict[_Owner, Paths | None] = {}
+    conflicts: list[tuple[Owner, Path]] = []
+    changes: dict[Owner, Paths | None] = {}
     for owner, fields in managed.owners.items():
         if owner == writer:
             continue
@@ -269,17 +164,17 @@ def track(
 
     An object whose managedFields are empty stays so: nobody has ever asked who owns it.
     """
-    managed = _Managed.of(live)
+    managed = Managed.of(live)
     if live is not None and not managed.owners:
         return []
     before = _nothing(node, api_version, str(new.get("kind", ""))) if live is None else dict(live)
-    _record(managed, before, dict(new), _owner(manager, operation, api_version, subresource or ""), node,
+    _record(managed, before, dict(new), owner_of(manager, operation, api_version, subresource or ""), node,
             api_version, now, _hidden(node, subresource))  # fmt: skip
     return managed.encoded()
 
 
 def _record(
-    managed: _Managed, before: Object, after: Object, writer: _Owner, node: Node | None, version: str, now: datetime,
+    managed: Managed, before: Object, after: Object, writer: Owner, node: Node | None, version: str, now: datetime,
     hidden: tuple[Path, ...],
 ) -> None:
     """Gives what changed to its writer, and takes it from all others, the writer's own past included."""
@@ -287,12 +182,12 @@ def _record(
     gained = (change.modified | change.added) - UNOWNED - {()}
     if gained:
         kept = managed.owners[writer].paths if writer in managed.owners else set()
-        managed.owners[writer] = _Fields(gained | kept, version, _stamp(now))
+        managed.owners[writer] = Fields(gained | kept, version, _stamp(now))
     managed.capped()
 
 
 #: Stands for the write that is going on, which owns nothing yet.
-_NOBODY = _Owner("", "", "")
+_NOBODY = Owner("", "", "")
 
 
 def apply(
@@ -357,18 +252,18 @@ def _apply(
     live: Mapping[str, Any] | None, config: Object, manager: str, force: bool, node: Node | None, version: str,
     now: datetime, subresource: str | None,
 ) -> Object:
-    managed, versions = _Managed.of(live), _Versions(node, version)
+    managed, versions = Managed.of(live), _Versions(node, version)
     hidden = _hidden(node, subresource)
     before = _nothing(node, version, str(config.get("kind", ""))) if live is None else _plain(live)
     if live is not None and not managed.owners:
-        first = _owner("before-first-apply", "Update", version, "")
+        first = owner_of("before-first-apply", "Update", version, "")
         _record(managed, _nothing(node, version, str(config.get("kind", ""))), before, first, node, version, now,
                 hidden)  # fmt: skip
-    writer = _owner(manager, "Apply", version, subresource or "")
+    writer = owner_of(manager, "Apply", version, subresource or "")
     merged = merge(before, config, node)
     last = managed.owners.get(writer)
     stated = {path for path in field_set(config, node) if not any(path[: len(h)] == h for h in hidden)}
-    managed.owners[writer] = _Fields(stated, version, last.time if last else None)
+    managed.owners[writer] = Fields(stated, version, last.time if last else None)
     pruned = _prune(merged, managed, last, versions)
     _update(managed, before, pruned, versions, writer, force=force, hidden=hidden)
     own = managed.owners[writer]
@@ -391,7 +286,7 @@ def _tidy(value: Any) -> Any:
     return [_tidy(v) for v in value] if isinstance(value, list) else value
 
 
-def _prune(merged: Object, managed: _Managed, last: _Fields | None, versions: _Versions) -> Object:
+def _prune(merged: Object, managed: Managed, last: Fields | None, versions: _Versions) -> Object:
     """Removes what the manager stated last time, states no more, and nobody else owns."""
     if last is None or not last.paths:
         return merged

@@ -19,7 +19,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from meshlab.cluster.api.defaults import copied
+from meshlab.cluster.api.filling import copied
 
 __all__ = ["convert", "stored_version"]
 

@@ -161,11 +161,11 @@ def _parent(obj: Any, path: str) -> tuple[Any, str]:
 def _add(obj: Any, path: str, value: Any) -> Any:
     if path == "":
         return value
-    parent, token = _parent(obj, path)
+    parent, last = _parent(obj, path)
     if isinstance(parent, dict):
-        parent[token] = value
+        parent[last] = value
     elif isinstance(parent, list):
-        parent.insert(len(parent) if token == "-" else _index(parent, token, last=len(parent)), value)
+        parent.insert(len(parent) if last == "-" else _index(parent, last, last=len(parent)), value)
     else:
         raise _misfit(f"add operation does not apply: doc is missing path: {path}: missing value")
     return obj
@@ -174,10 +174,10 @@ def _add(obj: Any, path: str, value: Any) -> Any:
 def _remove(obj: Any, path: str) -> tuple[Any, Any]:
     if path == "":
         return None, obj
-    parent, token = _parent(obj, path)
-    value = _step(parent, token, path)
+    parent, last = _parent(obj, path)
+    value = _step(parent, last, path)
     if isinstance(parent, dict):
-        del parent[token]
+        del parent[last]
     else:
-        del parent[_index(parent, token, last=len(parent) - 1)]
+        del parent[_index(parent, last, last=len(parent) - 1)]
     return obj, value

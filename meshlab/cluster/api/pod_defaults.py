@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshlab.cluster.api.filling import fill
+
 __all__ = ["admitted_pod", "image_pull_policy", "job_template", "pod_template", "qos_class",
            "requests_from_limits"]  # fmt: skip
 
@@ -16,12 +18,6 @@ Object = dict[str, Any]
 FILE_MODE = 0o644
 #: Pods stay this long on a node that went away, by the DefaultTolerationSeconds admission.
 TOLERATION_SECONDS = 300
-
-
-def _set(obj: Object, **values: Any) -> None:
-    for key, value in values.items():
-        if obj.get(key) is None or obj[key] == "":
-            obj[key] = value
 
 
 def image_pull_policy(image: str) -> str:
@@ -37,7 +33,7 @@ def pod_template(template: Object) -> None:
     spec = template.get("spec")
     if not isinstance(spec, dict):
         spec = template["spec"] = {}
-    _set(spec, dnsPolicy="ClusterFirst", restartPolicy="Always", terminationGracePeriodSeconds=30,
+    fill(spec, dnsPolicy="ClusterFirst", restartPolicy="Always", terminationGracePeriodSeconds=30,
          schedulerName="default-scheduler")  # fmt: skip
     spec.setdefault("securityContext", {})
     for kind in ("initContainers", "containers", "ephemeralContainers"):
@@ -49,11 +45,11 @@ def pod_template(template: Object) -> None:
     if name := spec.get("serviceAccountName") or spec.get("serviceAccount"):
         spec["serviceAccountName"] = spec["serviceAccount"] = name
     for constraint in spec.get("topologySpreadConstraints", ()):
-        _set(constraint, nodeAffinityPolicy="Honor", nodeTaintsPolicy="Ignore")
+        fill(constraint, nodeAffinityPolicy="Honor", nodeTaintsPolicy="Ignore")
 
 
 def _container(container: Object) -> None:
-    _set(
+    fill(
         container,
         imagePullPolicy=image_pull_policy(container.get("image") or ""),
         terminationMessagePath="/dev/termination-log",
@@ -61,7 +57,7 @@ def _container(container: Object) -> None:
     )
     container.setdefault("resources", {})
     for port in container.get("ports", ()):
-        _set(port, protocol="TCP")
+        fill(port, protocol="TCP")
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         if probe := container.get(name):
             _probe(probe)
@@ -71,12 +67,12 @@ def _container(container: Object) -> None:
     for variable in container.get("env", ()):
         source = variable.get("valueFrom") or {}
         if field := source.get("fieldRef"):
-            _set(field, apiVersion="v1")
+            fill(field, apiVersion="v1")
         if resource := source.get("resourceFieldRef"):
-            _set(resource, divisor="0")
+            fill(resource, divisor="0")
     context = container.get("securityContext")
     if context is not None and "procMount" in context:
-        _set(context, procMount="Default")
+        fill(context, procMount="Default")
 
 
 def _probe(probe: Object) -> None:
@@ -91,7 +87,7 @@ def _probe(probe: Object) -> None:
 
 def _http_get(handler: Object) -> None:
     if get := handler.get("httpGet"):
-        _set(get, path="/", scheme="HTTP")
+        fill(get, path="/", scheme="HTTP")
 
 
 def _volume(volume: Object) -> None:
@@ -105,22 +101,22 @@ def _volume(volume: Object) -> None:
                 _downward(item)
             for part in source.get("sources", ()):
                 if token := part.get("serviceAccountToken"):
-                    _set(token, expirationSeconds=3600)
+                    fill(token, expirationSeconds=3600)
                 for item in (part.get("downwardAPI") or {}).get("items", ()):
                     _downward(item)
     if (path := volume.get("hostPath")) is not None:
         path.setdefault("type", "")
     if image := volume.get("image"):
-        _set(image, pullPolicy=image_pull_policy(image.get("reference") or ""))
+        fill(image, pullPolicy=image_pull_policy(image.get("reference") or ""))
     if claim := (volume.get("ephemeral") or {}).get("volumeClaimTemplate"):
-        _set(claim.setdefault("spec", {}), volumeMode="Filesystem")
+        fill(claim.setdefault("spec", {}), volumeMode="Filesystem")
 
 
 def _downward(item: Object) -> None:
     if field := item.get("fieldRef"):
-        _set(field, apiVersion="v1")
+        fill(field, apiVersion="v1")
     if resource := item.get("resourceFieldRef"):
-        _set(resource, divisor="0")
+        fill(resource, divisor="0")
 
 
 def requests_from_limits(spec: Object) -> None:
@@ -136,7 +132,7 @@ def requests_from_limits(spec: Object) -> None:
 def admitted_pod(obj: Object) -> None:
     """What admission adds to every pod: its priority, and tolerations of a lost node."""
     spec = obj["spec"]
-    _set(spec, priority=0, preemptionPolicy="PreemptLowerPriority")
+    fill(spec, priority=0, preemptionPolicy="PreemptLowerPriority")
     tolerations = spec.setdefault("tolerations", [])
     for trouble in ("not-ready", "unreachable"):
         key = f"node.kubernetes.io/{trouble}"
@@ -146,8 +142,8 @@ def admitted_pod(obj: Object) -> None:
             {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS}
         )
     status = obj.setdefault("status", {})
-    _set(status, phase="Pending")
-    _set(status, qosClass=qos_class(spec))
+    fill(status, phase="Pending")
+    fill(status, qosClass=qos_class(spec))
 
 
 def _tolerates(toleration: Object, key: str) -> bool:
@@ -175,10 +171,10 @@ def job_template(spec: Object) -> None:
     """A Job's spec, in place."""
     if spec.get("completions") is None and spec.get("parallelism") is None:
         spec["completions"] = spec["parallelism"] = 1
-    _set(spec, parallelism=1, completionMode="NonIndexed", suspend=False, manualSelector=False)
+    fill(spec, parallelism=1, completionMode="NonIndexed", suspend=False, manualSelector=False)
     if spec.get("backoffLimit") is None:
         spec["backoffLimit"] = 2**31 - 1 if spec.get("backoffLimitPerIndex") is not None else 6
-    _set(spec, podReplacementPolicy="Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
+    fill(spec, podReplacementPolicy="Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
     template = spec.get("template")
     if not isinstance(template, dict):
         template = spec["template"] = {}
