@@ -1,0 +1,180 @@
+"""What the mesh knows besides Kubernetes' services: external services, gateways, and how far a sidecar sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from meshlab.mesh.config.labels import NO_LABELS, Labels
+from meshlab.mesh.config.routing import Origin
+from meshlab.mesh.config.services import Protocol
+from meshlab.mesh.config.traffic import ClientTls
+
+__all__ = [
+    "PLACEHOLDER",
+    "Endpoint",
+    "ExternalPort",
+    "ExternalService",
+    "GatewayServer",
+    "MeshGateway",
+    "OutboundPolicy",
+    "Resolution",
+    "ServerTls",
+    "SidecarScope",
+]
+
+#: Names under this domain never resolve (RFC 2606): a ServiceEntry, which must have a host name, says by it that
+#: it is about its addresses alone. Nobody can ask for such a host, so it becomes no domain of a virtual host.
+PLACEHOLDER = ".invalid"
+
+
+class Resolution(Enum):
+    """Where the connections to an external service go."""
+
+    #: To the address that the application chose.
+    NONE = "NONE"
+    #: To the endpoints that are listed.
+    STATIC = "STATIC"
+    #: To what the names of the endpoints (else of the host itself) resolve to.
+    DNS = "DNS"
+    DNS_ROUND_ROBIN = "DNS_ROUND_ROBIN"
+
+
+class OutboundPolicy(Enum):
+    """What a sidecar does with destinations that the mesh does not know."""
+
+    #: As 0.4.0: 404 where there is a listener for the port number, else the connection is closed. Nobody chose.
+    UNSET = ""
+    #: As today's Istio: 502 by HTTP, else the connection is closed.
+    REGISTRY_ONLY = "REGISTRY_ONLY"
+    #: Through.
+    ALLOW_ANY = "ALLOW_ANY"
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalPort:
+    """A port of an external service. `protocol` is what the application speaks; with `tls` the sidecar encrypts."""
+
+    number: int
+    protocol: Protocol
+    #: As typed in a ServiceEntry; "" from an egress rule.
+    name: str = field(default="", compare=False)
+    target: int = 0
+    tls: ClientTls | None = None
+
+    @property
+    def spoken(self) -> str:
+        """The protocol on the wire to the destination, as 0.4.0 puts it into the names of clusters."""
+        if self.tls is not None and self.tls.mode != "DISABLE" and self.protocol.is_http:
+            return Protocol.HTTPS.value
+        return "MONGO" if self.protocol is Protocol.MONGO else self.protocol.value
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an external service runs: an address, a name or a Unix socket; ports by name, else the service's."""
+
+    address: str
+    ports: tuple[tuple[str, int], ...] = ()
+    labels: Labels = NO_LABELS
+    service_account: str = ""
+    weight: int = 0
+    locality: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalService:
+    """A service entry, or an egress rule.
+
+    `hosts`: names (or wildcards) that callers use, without placeholders; `addresses`: IPv4 addresses and CIDRs.
+    `key` names it in clusters: the first host, else the first address.
+    """
+
+    hosts: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    ports: tuple[ExternalPort, ...] = ()
+    resolution: Resolution = Resolution.NONE
+    #: Part of the mesh: mutual TLS may be used, and it counts as one of its services.
+    internal: bool = False
+    endpoints: tuple[Endpoint, ...] = ()
+    #: Pods and workload entries of its own namespace that are its endpoints, besides those listed.
+    selector: Labels = NO_LABELS
+    subject_alt_names: tuple[str, ...] = ()
+    visible_in: tuple[str, ...] = ()
+    namespace: str = field(default="", compare=False)
+    origin: Origin | None = field(default=None, compare=False)
+
+    @property
+    def key(self) -> str:
+        return (*self.hosts, *self.addresses)[0] if self.hosts or self.addresses else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """TLS at a gateway. `mode` is SIMPLE, MUTUAL, PASSTHROUGH, AUTO_PASSTHROUGH, ISTIO_MUTUAL or OPTIONAL_MUTUAL."""
+
+    mode: str = "SIMPLE"
+    #: Name of a secret (`namespace/name`), else files in the gateway's pod.
+    credential: str = ""
+    server_certificate: str = ""
+    private_key: str = ""
+    ca_certificates: str = ""
+    subject_alt_names: tuple[str, ...] = ()
+    redirect_to_https: bool = False
+    min_version: str = ""
+    max_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayServer:
+    """A port that a gateway opens. `hosts` as (namespace or `*` or `.`, host)."""
+
+    port: int
+    protocol: str
+    name: str = ""
+    hosts: tuple[tuple[str, str], ...] = ()
+    tls: ServerTls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MeshGateway:
+    """A Gateway of either of today's APIs. `name` is `namespace/name`, as routes refer to it."""
+
+    name: str
+    #: Labels of the pods that are this gateway.
+    selector: Labels = NO_LABELS
+    servers: tuple[GatewayServer, ...] = ()
+    origin: Origin | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarScope:
+    """A Sidecar object: what the chosen pods' sidecars know of the mesh.
+
+    `egress` is None where nothing is said (everything), else (namespace or `*`, `.`, `~`; host or `*`) pairs by
+    port (0: all ports).
+    """
+
+    namespace: str
+    name: str
+    #: Labels of the pods; empty: all of the namespace (of the mesh, in the root namespace).
+    selector: Labels = NO_LABELS
+    egress: tuple[tuple[int, tuple[tuple[str, str], ...]], ...] | None = None
+    outbound: OutboundPolicy = OutboundPolicy.UNSET
+    #: (port, protocol, name, default endpoint `127.0.0.1:8080`) of inbound listeners, None: those of its services.
+    ingress: tuple[tuple[int, str, str, str], ...] | None = None
+    origin: Origin | None = field(default=None, compare=False)
+
+    def sees(self, namespace: str, host: str, port: int = 0) -> bool:
+        """Whether a host of that namespace is known to these sidecars."""
+        if self.egress is None:
+            return True
+        for number, hosts in self.egress:
+            if number not in (0, port) and port:
+                continue
+            for where, pattern in hosts:
+                if where not in ("*", namespace) and (where != "." or namespace != self.namespace):
+                    continue
+                if pattern in ("*", host) or (pattern.startswith("*") and host.endswith(pattern[1:])):
+                    return True
+        return False

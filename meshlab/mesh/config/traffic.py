@@ -1,0 +1,203 @@
+"""How connections to a destination are made: balancing, limits, ejection, TLS; and what versions a host has.
+
+A version is a set of labels. Today's API gives it a name (a subset), v1alpha2 names the labels themselves; both end
+as `Policy` values, one for each host and version, with what a subset inherits already merged in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from meshlab.mesh.config.durations import Duration
+from meshlab.mesh.config.labels import NO_LABELS, Labels
+from meshlab.mesh.config.routing import Caller, Destination, Origin, Source
+
+__all__ = [
+    "NO_TRAFFIC",
+    "Balancer",
+    "ClientTls",
+    "HostTraffic",
+    "Outlier",
+    "Policy",
+    "Traffic",
+    "TrafficRules",
+    "Version",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Balancer:
+    """`name` is ROUND_ROBIN, LEAST_REQUEST, RANDOM, PASSTHROUGH or RING_HASH (then with one of the keys)."""
+
+    name: str
+    hash_header: str = ""
+    hash_cookie: str = ""
+    #: Of the cookie; None: it lives as long as the session.
+    cookie_ttl: Duration | None = None
+    cookie_path: str = ""
+    hash_source_ip: bool = False
+    hash_query: str = ""
+    ring_size: int = 0
+    #: How long a new endpoint gets less than its share, None at once its whole.
+    warmup: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """Ejection of endpoints that fail; 0 and None mean Envoy's default, but see `max_ejection_percent`."""
+
+    consecutive_5xx: int = 0
+    #: Connect failures and 502, 503, 504 alone; 0 off.
+    consecutive_gateway: int = 0
+    interval: Duration | None = None
+    base_ejection: Duration | None = None
+    #: 10 in both generations unless set.
+    max_ejection_percent: int = 10
+    #: Below this share of healthy endpoints ejection is ignored.
+    min_health_percent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """TLS that the sidecar originates. `mode` is DISABLE, SIMPLE, MUTUAL or ISTIO_MUTUAL."""
+
+    mode: str
+    sni: str = ""
+    #: Whether the server's certificate is checked; v1alpha2 never did.
+    verify: bool = True
+    subject_alt_names: tuple[str, ...] = ()
+    #: Files in the sidecar, or the name of a secret; "" the machine's own authorities.
+    ca_certificates: str = ""
+    client_certificate: str = ""
+    private_key: str = ""
+    credential: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """One traffic policy; 0 and None mean that nothing is said."""
+
+    balancer: Balancer | None = None
+    max_connections: int = 0
+    max_pending_requests: int = 0
+    max_requests: int = 0
+    max_requests_per_connection: int = 0
+    max_retries: int = 0
+    connect_timeout: Duration | None = None
+    idle_timeout: Duration | None = None
+    tcp_idle_timeout: Duration | None = None
+    max_connection_duration: Duration | None = None
+    #: (probes, time, interval) of TCP keepalive.
+    keepalive: tuple[int, Duration | None, Duration | None] | None = None
+    http2_upgrade: bool | None = None
+    outlier: Outlier | None = None
+    tls: ClientTls | None = None
+
+
+NO_TRAFFIC = Traffic()
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A subset: its name and the labels of its pods."""
+
+    name: str
+    labels: Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The traffic policy of exactly one version of a host (`labels`), perhaps only on one port or for some callers.
+
+    `subset` is given where a destination rule names the version: two subsets may have the same labels and
+    different policies.
+    """
+
+    host: str
+    labels: Labels = NO_LABELS
+    subset: str = field(default="", compare=False)
+    port: int = 0
+    source: Source | None = None
+    traffic: Traffic = NO_TRAFFIC
+    visible_in: tuple[str, ...] = ()
+    namespace: str = field(default="", compare=False)
+    origin: Origin | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HostTraffic:
+    """All that one destination rule (or the policies of v1alpha2 together) says of one host."""
+
+    host: str
+    versions: tuple[Version, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    visible_in: tuple[str, ...] = ()
+    #: Callers that it is for, None for all.
+    source: Source | None = None
+    namespace: str = field(default="", compare=False)
+    origin: Origin | None = field(default=None, compare=False)
+
+
+class TrafficRules:
+    """Looks up versions and policies of hosts, as one caller sees them. Immutable; build one for each change.
+
+    Of several destination rules for a host the caller's own namespace's comes first, then that of the service's
+    namespace, then the others; among equals the order given (creation time). A wildcard host comes last.
+    """
+
+    def __init__(self, rules: Iterable[HostTraffic] = ()) -> None:
+        self._exact: dict[str, tuple[HostTraffic, ...]] = {}
+        self._wild: dict[str, tuple[HostTraffic, ...]] = {}
+        for each in rules:
+            table = self._wild if each.host.startswith("*") else self._exact
+            table[each.host] = (*table.get(each.host, ()), each)
+
+    @property
+    def hosts(self) -> Mapping[str, tuple[HostTraffic, ...]]:
+        return {**self._exact, **self._wild}
+
+    def rules_of(self, host: str, caller: Caller) -> tuple[HostTraffic, ...]:
+        """Everything that concerns this host and caller, the most telling first."""
+        found = list(self._exact.get(host, ()))
+        wild = [name for name in self._wild if host.endswith(name[1:]) and host != name]
+        for name in sorted(wild, key=len, reverse=True):
+            found += self._wild[name]
+        home = host.split(".")[1] if host.count(".") else ""
+        seen = [
+            each
+            for each in found
+            if (not each.visible_in or caller.namespace in each.visible_in) and caller.is_one_of(each.source)
+        ]
+
+        def rank(each: HostTraffic) -> int:
+            if each.source is not None:
+                return 0
+            return 1 if each.namespace == caller.namespace else 2 if each.namespace == home else 3
+
+        return tuple(sorted(seen, key=rank))
+
+    def labels_of(self, destination: Destination, caller: Caller) -> Labels | None:
+        """The labels of a destination's pods; None for a subset that no destination rule has."""
+        if not destination.subset:
+            return destination.labels
+        for each in self.rules_of(destination.host, caller):
+            for version in each.versions:
+                if version.name == destination.subset:
+                    return version.labels
+        return None
+
+    def policy(self, host: str, labels: Labels, subset: str, port: int, caller: Caller) -> Policy | None:
+        """The policy for exactly this version on this port; one for the port alone comes first."""
+        for each in self.rules_of(host, caller):
+            fitting = [
+                p
+                for p in each.policies
+                if p.labels == labels
+                and (not subset or not p.subset or p.subset == subset)
+                and p.port in (0, port)
+                and caller.is_one_of(p.source)
+            ]
+            if fitting:
+                return min(fitting, key=lambda p: p.port == 0)
+        return None
