@@ -51,7 +51,9 @@ class Builder:
     def snapshot(self, world: World, proxy: Proxy) -> Snapshot:
         """What `proxy` should have in `world`."""
         if proxy.role is Role.INGRESS:
-            return ingress_snapshot(proxy)
+            return ingress_snapshot(
+                world, proxy, lambda targets: self.clusters(world, world.at(proxy.ip), targets), STATIC
+            )
         here = world.at(proxy.ip)
         hidden = frozenset(
             rule.meta.key

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from meshlab.mesh.pilot.control import Control
+from meshlab.mesh.pilot.ingress import backend_problem
 
 __all__ = ["DebugServer"]
 
@@ -87,9 +88,17 @@ class DebugServer:
         if url.path == "/debug/syncz":
             return HTTPStatus.OK, self._status()
         if url.path == "/debug/problems":
-            listed = control.world.problems if control.world else ()
-            return HTTPStatus.OK, {problem.key: problem.reason for problem in listed}
+            return HTTPStatus.OK, self._problems()
         return HTTPStatus.NOT_FOUND, {"error": f"nothing at {url.path}"}
+
+    def _problems(self) -> dict[str, str]:
+        world = self._control.world
+        if world is None:
+            return {}
+        found = {problem.key: problem.reason for problem in world.problems}
+        return found | {
+            rule.meta.key: reason for rule in world.ingress_rules if (reason := backend_problem(world, rule))
+        }
 
     def _status(self) -> dict[str, Any]:
         control = self._control
