@@ -81,7 +81,8 @@ class Assembly:
         if self._node is not None:
             await _attempt("node", self._node.stop(kill_pods=kill_pods))
         if self._network is not None:
-            await _attempt("network", self._network.stop())
+            # Pods that live on hold connections through kube-proxy, which then lives on as well.
+            await _attempt("network", self._network.stop() if kill_pods else self._network.leave())
         await _attempt("server", self.server.stop())
         self.store.close()
 

@@ -33,6 +33,8 @@ __all__ = ["ContainerRunner", "Role"]
 
 #: Seconds for which a container shows ErrImagePull before it shows ImagePullBackOff, as the two take turns on a node.
 PULL_ERROR = 2.0
+#: Seconds until a container whose files could not be made (a full disk) is tried again.
+CREATE_RETRY = 5.0
 #: Bytes of log kept as termination message with FallbackToLogsOnError; a kubelet's number.
 MESSAGE = 2048
 
@@ -151,6 +153,10 @@ class ContainerRunner:
                 self._wait("CreateContainerConfigError", str(error))
                 self._event("Failed", f"Error: {error}", warning=True)
                 await self._pod.sources_changed()
+            except OSError as error:
+                self._wait("CreateContainerError", str(error))
+                self._event("Failed", f"Error: {error}", warning=True)
+                await asyncio.sleep(CREATE_RETRY)
 
     async def _image(self) -> Image:
         while True:
@@ -202,7 +208,8 @@ class ContainerRunner:
             return None
         mounts = [str(entry["mountPath"]) for entry in self.spec.get("volumeMounts") or []]
         environ = host.environment(pod.object, self.name, pod.paths, files, pod.address, shim=image.shim)
-        environ |= dict(image.environment)
+        external = host.settings.network.external
+        environ |= {name: value.replace("{external}", external) for name, value in image.environment}
         self._merge(environ, {name: rewrite(value, files.root, mounts) for name, value in own.items()})
         argv = command_line(self.spec, image, python=host.python, services=host.services, root=files.root, known=own)
         place = files.root

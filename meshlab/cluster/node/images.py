@@ -59,7 +59,8 @@ class ReadyHint:
 class Image:
     """One row: images whose normalised name matches `pattern` are run by `program` followed by the arguments.
 
-    In `program`, `{python}` is this interpreter and `{services}` the folder of the demo services.
+    In `program`, `{python}` is this interpreter and `{services}` the folder of the demo services; in `environment`,
+    `{external}` is the address of the host outside the mesh.
     """
 
     name: str
@@ -86,6 +87,8 @@ def _app(port: int) -> ReadyHint:
 
 _ENVOY = ReadyHint(Answers.ENVOY)
 _DECLARED = ReadyHint(Answers.DECLARED)
+#: The tutorial's text leaves out where svcb sends its messages; its program knew.
+_MSGSVC = ("MESHLAB_MSGSVC", "{external}:9997")
 
 #: First match wins. `name` is what the list of known images shows.
 CATALOGUE: tuple[Image, ...] = (
@@ -108,9 +111,9 @@ CATALOGUE: tuple[Image, ...] = (
     Image("docker.io/bigwhite/istio-demo-svca:v0.1", r"bigwhite/istio-demo-svca:v0\.1", _service("svca"), shim=True,
           ready=_app(8080), environment=(("MESHLAB_VERSION", "v0.1"),)),
     Image("docker.io/bigwhite/istio-demo-svcb:v0.1", r"bigwhite/istio-demo-svcb:v0\.1", _service("svcb"), shim=True,
-          ready=_app(8080), environment=(("MESHLAB_VERSION", "v0.1"),)),
+          ready=_app(8080), environment=(("MESHLAB_VERSION", "v0.1"), _MSGSVC)),
     Image("docker.io/bigwhite/istio-demo-svcb:v0.2", r"bigwhite/istio-demo-svcb:v0\.2", _service("svcb"), shim=True,
-          ready=_app(8080), environment=(("MESHLAB_VERSION", "v0.2"),)),
+          ready=_app(8080), environment=(("MESHLAB_VERSION", "v0.2"), _MSGSVC)),
     Image("docker.io/bigwhite/istio-demo-msgd", r"bigwhite/istio-demo-msgd", _service("msgd"), shim=True,
           ready=_app(9997)),
     Image("docker.io/meshlab/client", r"meshlab/client", _service("client"), shim=True, ready=_app(8080)),
