@@ -126,13 +126,12 @@ def v2_protobuf() -> bytes:
 
 def _custom(resource: ResourceLike, schema: Mapping[str, Any] | None) -> dict[str, Any]:
     made: dict[str, Any] = dict(schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
-    if made.get("properties"):
-        made["properties"] = {
-            **made["properties"],
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"allOf": [{"$ref": COMPONENTS + full_name("meta.v1.ObjectMeta")}]},
-        }
+    made["properties"] = {
+        **(made.get("properties") or {}),
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"allOf": [{"$ref": COMPONENTS + full_name("meta.v1.ObjectMeta")}]},
+    }
     made["x-kubernetes-group-version-kind"] = [_kind(resource)]
     return made
 
