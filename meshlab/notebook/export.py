@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
 from meshlab.notebook.snapshot import SnapshotPreprocessor
@@ -31,7 +32,15 @@ def export(notebook: Path, page: Path, *, title: str = "") -> Path:
     """Write `notebook` with its outputs to the HTML file `page` and return that."""
     book = nbformat.read(notebook, as_version=4)
     exporter = HTMLExporter(
-        config=Config({"HTMLExporter": {"preprocessors": [SnapshotPreprocessor], "embed_images": True}})
+        # A command's output comes in pieces that end in the middle of a line; a page shows it in one.
+        config=Config(
+            {
+                "HTMLExporter": {
+                    "preprocessors": [CoalesceStreamsPreprocessor, SnapshotPreprocessor],
+                    "embed_images": True,
+                }
+            }
+        )
     )
     exporter.exclude_input_prompt = True
     exporter.exclude_output_prompt = True

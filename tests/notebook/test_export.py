@@ -10,6 +10,11 @@ from meshlab.notebook.execute import Lesson, execute, execute_all, index_page, l
 from meshlab.notebook.export import foreign
 from meshlab.notebook.snapshot import snapshot
 
+PIECES = """import sys
+for piece in ("dest", "ination: svcb\\n"):
+    print(piece, end="", flush=True)
+    sys.stdout.flush()
+    __import__("threading").Event().wait(0.4)  # two messages: the kernel gathers what comes within 0.2 s"""
 LINKS = """import IPython.display as d
 d.display(d.HTML('<a href="01-x.ipynb">next</a> <a href="https://a.example/b.ipynb">elsewhere</a>'))"""
 CONTROLS = """
@@ -41,7 +46,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("here")
 def test_a_lesson_becomes_a_page_that_fetches_nothing_and_shows_its_controls(tmp_path: Path) -> None:
-    lesson = execute(book(tmp_path / "00-a.ipynb", CONTROLS, LINKS), tmp_path / "out", deadline=120)
+    lesson = execute(book(tmp_path / "00-a.ipynb", CONTROLS, LINKS, PIECES), tmp_path / "out", deadline=120)
     assert lesson.passed, lesson.error
     page = lesson.page.read_text()
     assert foreign(page) == []
@@ -52,6 +57,7 @@ def test_a_lesson_becomes_a_page_that_fetches_nothing_and_shows_its_controls(tmp
     assert "weights are 70/30" in page
     assert "weight: 30" in page  # the YAML
     assert 'href="01-x.html"' in page and 'href="https://a.example/b.ipynb"' in page  # to lessons, and away
+    assert "destination: svcb" in page
     assert "widget-view" not in page and "live in the notebook only" not in page
 
 
