@@ -189,12 +189,13 @@ class ContainerRunner:
         files.folder.mkdir(parents=True, exist_ok=True)
         mount(files, pod.paths, self.spec.get("volumeMounts") or [])
         run = self.state.restarts + 1 if self.state.container_id else 0
+        log = files.log(run)
+        log.touch(0o600)
+        # From here on the run counts.
         self.state.restarts, self.state.container_id = run, self._identity(run)
         if self.state.terminated:
             self.state.last = dict(self.state.state)
         self._forget_old_logs(run)
-        log = files.log(run)
-        log.touch(0o600)
         self.clock = LogClock(log)
         self._event("Created", f"Created container: {self.name}")
         builtin = image.builtin

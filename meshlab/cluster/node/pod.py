@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 FIXED_ADDRESS = "meshlab.io/pod-ip"
 #: Seconds until a status that could not be written (a full disk) is tried again.
 RETRY = 1.0
+#: Seconds until a pod whose files could not be made is tried again.
+SETUP_RETRY = 5.0
 #: Seconds between SIGTERM and SIGKILL for a pod that was deleted without grace.
 HASTE = 2.0
 
@@ -135,12 +137,16 @@ class PodRunner:
             await self._fail("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
         except asyncio.CancelledError:
             raise
-        except AddressError as error:
-            await self._fail("OutOfAddresses", str(error))
         except Exception:
-            # A defect of ours must show in the pod, not vanish with its task.
+            # A defect of ours must show in the pod, not vanish with its task. Not as a failed pod: its owner would
+            # make another, which meets the same defect, without end.
             log.exception("pod %s", self.paths.folder.name)
-            await self._fail("NodeError", "the lab's node could not run this pod; see the daemon's log")
+            why = f"the lab's node could not run this pod; see {self.host.settings.daemon_log}"
+            self.event("Failed", why, warning=True)
+            for container in self.everyone:
+                if container.process is None:
+                    container.state.state = {"waiting": {"reason": "NodeError", "message": why}}
+            self.changed()
 
     def _deadline(self) -> float | None:
         seconds = self.object["spec"].get("activeDeadlineSeconds")
@@ -149,9 +155,16 @@ class PodRunner:
         return max(0.0, float(seconds) - (datetime.now(UTC) - parse_time(self._started)).total_seconds())
 
     async def _run(self) -> None:
-        self._prepare()
-        await self._mount()
-        self._set_up = True
+        while not self._set_up:
+            try:
+                self._prepare()
+                await self._mount()
+                self._set_up = True
+            except (AddressError, OSError) as error:
+                # A full disk, most likely: it may have room again.
+                self.event("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}", warning=True)
+                self.changed()
+                await asyncio.sleep(SETUP_RETRY)
         self.changed()
         # Whoever runs already (adopted) is attended to at once, whatever its place in the order.
         sidecars: list[asyncio.Task[None]] = []

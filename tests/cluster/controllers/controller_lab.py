@@ -128,6 +128,11 @@ def deployment(name: str = "web", replicas: int = 3, image: str = "python:3.12",
     }
 
 
+#: A machine on which every pod is scheduled at once.
+NODE: Obj = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "meshlab"},
+             "status": {"allocatable": {"pods": "110"}}}
+
+
 def condition(obj: Obj, kind: str) -> str:
     """`True NewReplicaSetAvailable`: status and reason."""
     found = next((c for c in (obj.get("status") or {}).get("conditions") or [] if c["type"] == kind), None)

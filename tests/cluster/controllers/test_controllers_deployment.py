@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from controller_lab import condition, controller_lab, deployment
+from controller_lab import NODE, condition, controller_lab, deployment
 
 
 def complete(lab, name: str = "web"):
@@ -98,10 +98,9 @@ def test_going_back_revives_the_old_set_under_a_new_number(tmp_path: Path):
 def test_recreate_waits_until_the_last_old_pod_is_gone(tmp_path: Path):
     async def story() -> None:
         async with controller_lab(tmp_path) as lab:
+            lab.create(NODE)  # a pod without one is deleted at once
             lab.create(deployment(replicas=1, strategy={"type": "Recreate"}))
-            [old] = await lab.until(lab.pods)
-            # Bound to a node, or it would be deleted at once.
-            lab.api.bind("default", old["metadata"]["name"], "meshlab")
+            [old] = await lab.until(lambda: [p for p in lab.pods() if p["spec"].get("nodeName")])
             lab.set_status(old)
             lab.change("Deployment", "web", {"spec": {"template": {"metadata": {"annotations": {"v": "2"}}}}})
             await lab.until(lambda: lab.get("Pod", old["metadata"]["name"])["metadata"].get("deletionTimestamp"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from controller_lab import controller_lab, deployment
+from controller_lab import NODE, controller_lab, deployment
 
 from meshlab.cluster.controllers.backends import target_port
 
@@ -31,11 +31,12 @@ def test_pods_are_behind_a_service_while_they_are_ready(tmp_path: Path):
     async def story() -> None:
         async with controller_lab(tmp_path) as lab:
             lab.create(service())
+            lab.create(NODE)  # a pod without one is deleted without grace
             lab.create(deployment(replicas=2))
-            a, b = await lab.until(lambda: len(lab.pods()) == 2 and lab.pods())
-            for pod, ip in ((a, "127.54.0.12"), (b, "127.54.0.5")):
-                lab.api.bind("default", pod["metadata"]["name"], "meshlab")
-                lab.set_status(pod, ip=ip)
+            await lab.until(lambda: len([p for p in lab.pods() if p["spec"].get("nodeName")]) == 2)
+            a, b = lab.pods()
+            lab.set_status(a, ip="127.54.0.12")
+            lab.set_status(b, ip="127.54.0.5")
             await lab.until(lambda: addresses(lab) == ["127.54.0.5", "127.54.0.12"])
             lab.set_status(a, ready=False, ip="127.54.0.12")
             await lab.until(lambda: addresses(lab) == ["127.54.0.5"]

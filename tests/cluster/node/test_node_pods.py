@@ -329,6 +329,21 @@ def test_a_program_that_cannot_be_run_says_so(tmp_path: Path):
     asyncio.run(story())
 
 
+def test_a_pod_whose_files_cannot_be_made_waits_and_says_so(tmp_path: Path):
+    async def story() -> None:
+        async with node_lab(tmp_path) as lab:
+            lab.run("p", python(FOREVER))
+            folder = lab.folder("p")
+            folder.write_text("in the way")  # the node hears of the pod only in the next turn of the loop
+            await lab.until(lambda: any(e.startswith("FailedCreatePodSandBox") for e in lab.events("p")))
+            assert lab.phase("p") == "Pending"
+            folder.unlink()
+            lab.delete("p")
+            await lab.until(lambda: lab.gone("p"))
+
+    asyncio.run(story())
+
+
 def test_a_followed_log_ends_with_its_container(tmp_path: Path):
     async def story() -> None:
         async with node_lab(tmp_path) as lab:
