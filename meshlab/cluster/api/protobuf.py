@@ -193,7 +193,12 @@ class _Decoder:
         if node.kind in ("time", "microtime"):
             if not parts:
                 return None
-            moment = EPOCH + timedelta(seconds=_int(parts.get(1, 0)), microseconds=_int(parts.get(2, 0)) // 1000)
+            try:
+                moment = EPOCH + timedelta(
+                    seconds=_int(parts.get(1, 0)), microseconds=_int(parts.get(2, 0)) // 1000
+                )
+            except OverflowError:
+                raise ProtobufError("a time out of range") from None
             finer = f".{moment.microsecond:06d}" if node.kind == "microtime" else ""
             return moment.strftime("%Y-%m-%dT%H:%M:%S") + finer + "Z"
         if node.kind in ("raw", "any") and not node.one_of:

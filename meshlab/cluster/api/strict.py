@@ -76,7 +76,10 @@ def _json_kind(value: Any) -> str:
 def decode(obj: Mapping[str, Any], node: Node) -> Decoded:
     """A new object as the types have it. Raises DecodeError at the first value of a wrong type."""
     decoded = Decoded({})
-    decoded.obj = _struct(obj, node, _Place(), decoded.unknown)
+    try:
+        decoded.obj = _struct(obj, node, _Place(), decoded.unknown)
+    except RecursionError:
+        raise DecodeError("exceeded max depth") from None
     return decoded
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -265,6 +266,9 @@ def test_kubectls_protobuf_says_what_its_dry_run_prints(
         obj["metadata"].pop("namespace", None)
     assert sent.obj == wanted.obj
     assert sent.unknown == []
+    for end in range(len(body)):  # a body cut short is refused, or is a smaller object
+        with contextlib.suppress(ProtobufError):
+            decode_protobuf(body[:end], schemas)
 
 
 @pytest.mark.parametrize(
