@@ -21,6 +21,7 @@ from meshlab.mesh.pilot.http import MIXER_CLUSTER, TRACING_CLUSTER, added_header
 from meshlab.mesh.pilot.ingress import ingress_snapshot
 from meshlab.mesh.pilot.memo import Memo
 from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, Target
+from meshlab.mesh.pilot.policy import asking, checked
 from meshlab.mesh.pilot.proxy import Proxy, Role
 from meshlab.mesh.pilot.routes import Host, egress_host, inbound_host, outbound_host
 from meshlab.mesh.pilot.snapshot import Kind, Resource, Snapshot, resource, table
@@ -206,11 +207,17 @@ class Builder:
             clusters[fields["name"]] = resource(Kind.CLUSTER, fields["name"], fields)
             if protocol.is_http:
                 host = inbound_host(each.service_port, each.port, rules)
-                routes[host.name] = table(host.name, [], [(host.data, (fields["name"],))])
+                asks = checked(world.checks, proxy.namespace)
+                routes[host.name] = table(
+                    host.name, [], [(host.data, (fields["name"],))], asking() if asks else None
+                )
                 listener: Fields = listeners.inbound_http(proxy, each.port, host.name, world.mesh)
                 needs: tuple[str, ...] = (host.name,)
             else:
-                listener = listeners.inbound_tcp(proxy, each.port, protocol, world.mesh, report=True)
+                listener = listeners.inbound_tcp(
+                    proxy, each.port, protocol, world.mesh, report=True,
+                    check=checked(world.checks, proxy.namespace, tcp=True),
+                )
                 needs = ()
             found[place] = resource(
                 Kind.LISTENER, listener["name"], listener, needs, leads=() if needs else (fields["name"],)

@@ -16,7 +16,7 @@ __all__ = ["Fields", "as_json", "decode", "duration", "embed", "encode", "pack",
 
 Fields = dict[str, Any]
 
-#: Short name → module and message. Modules are imported when the first such message is made.
+#: Short name → module (and `:message` where that has another name), imported when the first is made.
 _MESSAGES: Mapping[str, str] = {
     "Cluster": "envoy.config.cluster.v3.cluster_pb2",
     "ClusterLoadAssignment": "envoy.config.endpoint.v3.endpoint_pb2",
@@ -34,6 +34,9 @@ _MESSAGES: Mapping[str, str] = {
     "Cors": "envoy.extensions.filters.http.cors.v3.cors_pb2",
     "CorsPolicy": "envoy.extensions.filters.http.cors.v3.cors_pb2",
     "HTTPFault": "envoy.extensions.filters.http.fault.v3.fault_pb2",
+    "ExtAuthz": "envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2",
+    "ExtAuthzPerRoute": "envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2",
+    "TcpExtAuthz": "envoy.extensions.filters.network.ext_authz.v3.ext_authz_pb2:ExtAuthz",
     "FileAccessLog": "envoy.extensions.access_loggers.file.v3.file_pb2",
     "HttpGrpcAccessLogConfig": "envoy.extensions.access_loggers.grpc.v3.als_pb2",
     "TcpGrpcAccessLogConfig": "envoy.extensions.access_loggers.grpc.v3.als_pb2",
@@ -46,7 +49,8 @@ _MESSAGES: Mapping[str, str] = {
 
 @cache
 def _message(name: str) -> Any:
-    return getattr(import_module(_MESSAGES[name]), name)
+    module, _, other = _MESSAGES[name].partition(":")
+    return getattr(import_module(module), other or name)
 
 
 def type_url(name: str) -> str:

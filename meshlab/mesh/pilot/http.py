@@ -8,6 +8,7 @@ from enum import Enum
 
 from meshlab.mesh.pilot.actions import CORS, FAULT
 from meshlab.mesh.pilot.encode import Fields, duration, pack
+from meshlab.mesh.pilot.policy import http_filter
 from meshlab.mesh.pilot.proxy import Proxy
 from meshlab.mesh.pilot.world import Mesh
 
@@ -50,6 +51,7 @@ def connection_manager(route_name: str, direction: Direction, mesh: Mesh) -> Fie
             "config_source": {"ads": {}, "resource_api_version": "V3"},
         },
         "http_filters": [
+            *([http_filter(MIXER_CLUSTER)] if direction is Direction.INBOUND and mesh.policy_checks else ()),
             {"name": CORS, "typed_config": pack("Cors", {})},
             {"name": FAULT, "typed_config": pack("HTTPFault", {})},
             {"name": "envoy.filters.http.router", "typed_config": pack("Router", {})},

@@ -18,8 +18,9 @@ from collections.abc import Iterable, Sequence
 from meshlab.mesh.config.services import Protocol
 from meshlab.mesh.pilot.clusters import socket
 from meshlab.mesh.pilot.encode import Fields, duration, pack
-from meshlab.mesh.pilot.http import Direction, connection_manager, tcp_log
+from meshlab.mesh.pilot.http import MIXER_CLUSTER, Direction, connection_manager, tcp_log
 from meshlab.mesh.pilot.names import Target, inbound
+from meshlab.mesh.pilot.policy import tcp_filters
 from meshlab.mesh.pilot.proxy import Capture, Proxy
 from meshlab.mesh.pilot.world import Mesh
 from meshlab.settings import bound_port
@@ -113,10 +114,13 @@ def inbound_http(proxy: Proxy, port: int, route_name: str, mesh: Mesh) -> Fields
     ])
 
 
-def inbound_tcp(proxy: Proxy, port: int, protocol: Protocol, mesh: Mesh, *, report: bool) -> Fields:
-    """`report`: tell Mixer of each connection (not of the node's probes of management ports)."""
+def inbound_tcp(
+    proxy: Proxy, port: int, protocol: Protocol, mesh: Mesh, *, report: bool, check: bool = False
+) -> Fields:
+    """`report`: tell Mixer of each connection (not of the node's probes of management ports); `check`: ask first."""
     kind = {Protocol.MONGO: "mongo", Protocol.REDIS: "redis"}.get(protocol, "tcp")
-    filters = _tcp_filters(kind, inbound(port), tcp_log(mesh) if report else [])
+    filters = tcp_filters(MIXER_CLUSTER) if check else []
+    filters += _tcp_filters(kind, inbound(port), tcp_log(mesh) if report else [])
     return _inbound(f"{kind}_{proxy.ip}_{port}", proxy, port, mesh, filters)
 
 

@@ -6,7 +6,7 @@ is what makes a World cheap to make and lets translation (see `memo`) skip all b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -20,6 +20,7 @@ from meshlab.mesh.config.services import Instance, Service, service_from_kuberne
 from meshlab.mesh.config.v1alpha2 import config_from_object
 from meshlab.mesh.config.validate import validate
 from meshlab.mesh.pilot.assemble import egress_in_force, policies_by_host, routes_by_host
+from meshlab.mesh.pilot.policy import CheckRule, check_rule
 from meshlab.mesh.pilot.world import Mesh, Problem, World
 
 __all__ = ["CONFIG_MAP", "KINDS", "Registry"]
@@ -37,6 +38,8 @@ KINDS: Mapping[str, str] = {
     "configmaps": "v1",
     "ingresses": "networking.k8s.io/v1",
     **dict.fromkeys(RULES, "config.istio.io/v1alpha2"),
+    #: Mixer's: only whether there are any that refuse.
+    "rules": "config.istio.io/v1alpha2",
 }
 
 
@@ -53,6 +56,8 @@ class Pod:
     #: Ports of probes.
     probes: tuple[int, ...]
     service_account: str
+    #: It is ready and has a sidecar: it runs with some configuration, whether or not Pilot hears of it.
+    configured: bool
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Registry:
         self._by_ip: dict[str, Pod] = {}
         self._rules: dict[str, dict[Key, Config[Any]]] = {plural: {} for plural in RULES}
         self._ingresses: dict[Key, Object] = {}
+        self._checks: dict[Key, CheckRule] = {}
         self._invalid: dict[tuple[str, Key], Problem] = {}
         self._instances: dict[str, tuple[Instance, ...]] = {}
         #: Pod address → host → instances there; host → pod addresses.
@@ -98,7 +104,7 @@ class Registry:
             return self._rule(plural, key, None if gone else obj)
         take = {
             "services": self._service, "endpoints": self._endpoints, "pods": self._pod,
-            "configmaps": self._config_map, "ingresses": self._ingress,
+            "configmaps": self._config_map, "ingresses": self._ingress, "rules": self._check,
         }[plural]
         take(key, None if gone else obj)
         return bool(self._dirty or self._stale)
@@ -195,6 +201,13 @@ class Registry:
             self._ingresses[key] = obj
         self._dirty.add("ingresses")
 
+    def _check(self, key: Key, obj: Object | None) -> None:
+        before, now = self._checks.pop(key, None), check_rule(obj) if obj is not None else None
+        if now is not None:
+            self._checks[key] = now
+        if now != before:
+            self._dirty.add("rules")
+
     def _config_map(self, key: Key, obj: Object | None) -> None:
         if key != CONFIG_MAP[:2]:
             return
@@ -229,8 +242,13 @@ class Registry:
                 if not by_host:
                     del local[ip]
                     self._local.pop(ip, None)
-            changes["management"] = {pod.ip: pod.probes for pod in self._pods.values() if pod.probes}
+            pods = self._pods.values()
+            changes["management"] = {pod.ip: pod.probes for pod in pods if pod.probes}
+            changes["sidecars"] = {pod.ip: f"{pod.name}.{pod.namespace}" for pod in pods if pod.configured}
         changes |= self._rule_changes()
+        if self._dirty & {"rules", "mesh"}:
+            on = not self.config.disable_policy_checks
+            changes["checks"] = frozenset(self._checks.values()) if on else frozenset()
         if self._dirty & {"ingresses", "mesh"}:
             changes["ingress_rules"] = self._ingress_rules()
         self._dirty.clear()
@@ -258,6 +276,7 @@ class Registry:
         return replace(
             self._mesh,
             mixer=bool(config.mixer_address),
+            policy_checks=bool(config.mixer_address) and not config.disable_policy_checks,
             tracing=config.enable_tracing,
             access_log=config.access_log_file,
             connect_timeout=config.connect_timeout,
@@ -386,4 +405,12 @@ def _read_pod(obj: Object) -> Pod | None:
         str(meta.get("name") or ""), str(meta.get("namespace") or ""), str(ip),
         Labels(meta.get("labels") or {}) if meta.get("labels") else NO_LABELS, ports,
         tuple(dict.fromkeys(probes)), str(spec.get("serviceAccountName") or "default"),
+        _configured(meta, containers, status),
     )
+
+
+def _configured(meta: Object, containers: Iterable[Object], status: Object) -> bool:
+    if meta.get("deletionTimestamp"):
+        return False
+    ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or ())
+    return ready and any(list(c.get("args") or ())[:2] == ["proxy", "sidecar"] for c in containers)

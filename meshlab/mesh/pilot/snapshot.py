@@ -74,10 +74,16 @@ def resource(
     return Resource(name, data, digest((data,)), needs, leads)
 
 
-def table(name: str, headers: list[dict[str, Any]], hosts: Iterable[tuple[bytes, tuple[str, ...]]]) -> Resource:
-    """A route table from encoded virtual hosts, each with the clusters it leads to."""
+def table(
+    name: str, headers: list[dict[str, Any]], hosts: Iterable[tuple[bytes, tuple[str, ...]]],
+    filters: Mapping[str, Any] | None = None,
+) -> Resource:
+    """A route table from encoded virtual hosts, each with the clusters it leads to; `filters` for all its routes."""
     listed = list(hosts)
-    head = encode("RouteConfiguration", {"name": name, "request_headers_to_add": headers})
+    fields: dict[str, Any] = {"name": name, "request_headers_to_add": headers}
+    if filters:
+        fields["typed_per_filter_config"] = filters
+    head = encode("RouteConfiguration", fields)
     data = head + embed(2, (data for data, _ in listed))
     needs = dict.fromkeys(each for _, clusters in listed for each in clusters)
     return Resource(name, data, digest((data,)), tuple(needs))

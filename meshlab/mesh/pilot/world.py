@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from meshlab.mesh.config.durations import Duration
 from meshlab.mesh.config.model import Config, DestinationPolicy, EgressRule, IngressRule, RouteRule
 from meshlab.mesh.config.services import Instance, Port, Service
+from meshlab.mesh.pilot.policy import CheckRule
 
 __all__ = ["Mesh", "Problem", "World"]
 
@@ -21,6 +22,8 @@ class Mesh:
     """The settings of the mesh that translation needs."""
 
     domain: str = "cluster.local"
+    #: Sidecars ask Mixer before they let requests in, where a rule needs it.
+    policy_checks: bool = True
     #: Sidecars report to Mixer (their bootstrap has the cluster `mixer_server`).
     mixer: bool = True
     tracing: bool = True
@@ -62,6 +65,8 @@ class World:
     local: Mapping[str, tuple[Instance, ...]] = field(default_factory=dict)
     #: Pod address → ports of its probes.
     management: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    #: Pod address → `<pod>.<namespace>` of pods that are ready and have a sidecar.
+    sidecars: Mapping[str, str] = field(default_factory=dict)
     #: In order of precedence, the rules for each destination host.
     route_rules: Mapping[str, tuple[Config[RouteRule], ...]] = field(default_factory=dict)
     #: Those left after conflicts, in order of key.
@@ -69,6 +74,8 @@ class World:
     #: In order of key, the policies for each destination host.
     policies: Mapping[str, tuple[Config[DestinationPolicy], ...]] = field(default_factory=dict)
     ingress_rules: tuple[Config[IngressRule], ...] = ()
+    #: Mixer's rules that can refuse; none while the mesh has policy checks switched off.
+    checks: frozenset[CheckRule] = frozenset()
     problems: tuple[Problem, ...] = ()
 
     def service(self, hostname: str) -> Service | None:
