@@ -105,6 +105,8 @@ class Assembly:
             await asyncio.sleep(COMPACTION)
             try:
                 self._expire_events()
+                if self.parts is Parts.ALL:
+                    self._release_orphans()
                 self.store.compact()
             except Exception:
                 log.exception("housekeeping failed; it is tried again in %.0f s", COMPACTION)
@@ -121,6 +123,14 @@ class Assembly:
             if last < limit:
                 meta = entry.obj["metadata"]
                 self.api.delete(events, meta["namespace"], meta["name"])
+
+    def _release_orphans(self) -> None:
+        """Removes pods that wait for a node which is not there: nobody else will ever say that they have ended."""
+        pods, nodes = self.api.kinds("Pod"), self.api.kinds("Node")
+        for entry in self.store.entries(pods.collection):
+            meta, node = entry.obj["metadata"], entry.obj["spec"].get("nodeName")
+            if node and meta.get("deletionTimestamp") and self.api.find(nodes, None, node) is None:
+                self.api.delete(pods, meta["namespace"], meta["name"], grace=0)
 
     def _uid_of(self, namespace: str, name: str) -> str | None:
         account = self.api.find(self.api.kinds("ServiceAccount"), namespace, name)

@@ -246,13 +246,11 @@ class Api:
         for key in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
                     "selfLink", "resourceVersion"):
             meta.pop(key, None)
-        prefix = meta.get("generateName", "") if not meta.get("name") else ""
-        new = prepare_create(resource, new)
-        meta = new["metadata"]
-        if prefix:
+        if (prefix := meta.get("generateName", "")) and not meta.get("name"):
             meta["name"] = self._free_name(resource, namespace, prefix)
         name = meta.get("name", "")
-        new = self.types.defaults(resource, new)
+        meta["uid"], meta["creationTimestamp"] = new_uid(), timestamp()
+        new = self.types.defaults(resource, prepare_create(resource, new))
         meta = new["metadata"]
         if resource.namespaced:
             self.admission.namespace(resource, self.kinds("Namespace"), namespace or "", name)
@@ -265,7 +263,6 @@ class Api:
         key = key_of(resource, namespace, name)
         if self.store.get(resource.collection, key) is not None:
             raise AlreadyExists.of(resource, name)
-        meta["uid"], meta["creationTimestamp"] = new_uid(), timestamp()
         if managed is None:
             meta["managedFields"] = self.types.track(resource, None, new, manager, None)
         else:

@@ -18,13 +18,11 @@ TABLE: dict[str, str] = {
         v1 ConfigMap configmaps cm
         v1 Endpoints endpoints ep
         v1 Event events ev
-        v1 LimitRange limitranges limits
         v1 Namespace namespaces ns cluster /status /finalize
         v1 Node nodes no cluster /status /proxy
         v1 PersistentVolumeClaim persistentvolumeclaims pvc returned /status
         v1 PersistentVolume persistentvolumes pv cluster returned /status
         v1 Pod pods po all generation returned /status /log /proxy /binding /eviction
-        v1 ResourceQuota resourcequotas quota returned /status
         v1 Secret secrets -
         v1 ServiceAccount serviceaccounts sa returned /token
         v1 Service services svc all returned /status /proxy

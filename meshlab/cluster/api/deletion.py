@@ -86,11 +86,11 @@ class Deletion:
         return new
 
     def _grace(self, resource: Resource, obj: Object, asked: int | None) -> int:
-        """Seconds until removal: only pods that run on a node that is there get any; nobody would stop others."""
+        """Seconds until removal: only pods that run somewhere get any."""
         if resource.storage != ("", "pods"):
             return 0
         spec, phase = obj.get("spec") or {}, (obj.get("status") or {}).get("phase")
-        if phase in ("Succeeded", "Failed") or self.api.store.get("/nodes", spec.get("nodeName", "")) is None:
+        if not spec.get("nodeName") or phase in ("Succeeded", "Failed"):
             return 0
         if asked is None:
             asked = int(spec.get("terminationGracePeriodSeconds", GRACE))

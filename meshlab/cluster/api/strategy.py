@@ -35,6 +35,8 @@ def prepare_create(resource: Resource, obj: Object) -> Object:
         labels["kubernetes.io/metadata.name"] = obj["metadata"].get("name", "")
     if resource.storage == ("", "secrets"):
         _string_data(obj)
+    if resource.storage == ("batch", "jobs"):
+        _job_selector(obj)
     if resource.generation:
         obj["metadata"]["generation"] = 1
     return obj
@@ -120,6 +122,20 @@ def _qos(pod: Object) -> str:
     if not some:
         return "BestEffort"
     return "Guaranteed" if guaranteed else "Burstable"
+
+
+def _job_selector(job: Object) -> None:
+    """A job finds its pods by its own uid, unless its author insists on a selector."""
+    spec = job.setdefault("spec", {})
+    template = spec.get("template")
+    if spec.get("manualSelector") or not isinstance(template, dict):
+        return
+    uid, name = job["metadata"]["uid"], job["metadata"].get("name", "")
+    own = {"controller-uid": uid, "job-name": name}
+    labels = template.setdefault("metadata", {}).setdefault("labels", {})
+    for key, value in own.items():
+        labels[f"batch.kubernetes.io/{key}"] = labels[key] = value
+    spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
 
 
 def _string_data(secret: Object) -> None:
