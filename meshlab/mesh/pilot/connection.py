@@ -248,6 +248,13 @@ class Connection:
         """Pushes of this generation and later ones."""
         return [push for push in self.pushes if push.generation >= generation]
 
+    @property
+    def synced(self) -> bool:
+        """It has asked for clusters and listeners, and acknowledged all that it asked for."""
+        return {Kind.CLUSTER, Kind.LISTENER} <= set(self.subscriptions) and all(
+            known.acked == known.version for known in self.subscriptions.values()
+        )
+
     def status(self) -> dict[str, object]:
         """For /debug/syncz: per kind the version sent and acknowledged, and Envoy's reason for a refusal."""
         found: dict[str, object] = {

@@ -197,9 +197,22 @@ class Control:
         return next((c for c in self._changes.get(kind, ()) if c.revision >= revision), None)
 
     def _settled(self, change: Change) -> bool:
-        return self.generation >= change.generation and all(
+        return self.generation >= change.generation and not self._behind(change) and all(
             push.settled for c in self.connections.values() for push in c.since(change.generation)[:1]
         )
+
+    def _behind(self, change: Change) -> list[str]:
+        """Sidecars that run with a configuration of before the change, as Pilot has not reached them since.
+
+        After a restart of Pilot these are all, for a second or so. A pod that is not ready yet is none of them:
+        it starts with the present configuration.
+        """
+        if self.world is None:
+            return []
+        reached = {
+            c.proxy.ip for c in self.connections.values() if c.opened < change.seen or c.synced
+        }
+        return [name for ip, name in self.world.sidecars.items() if ip not in reached]
 
     def _answer(self, change: Change, kind: str, revision: int) -> InForce:
         proxies: dict[str, float] = {}
@@ -213,6 +226,8 @@ class Control:
                     rejected[node] = "no acknowledgement in time"
                 else:
                     proxies[node] = round((push.done - change.seen) * 1000, 3)
+        for name in self._behind(change):
+            rejected[name] = "its sidecar is not connected to Pilot"
         for problem in self._problems(str(revision)):
             rejected[problem.key] = problem.reason
         pushed = self.generation >= change.generation

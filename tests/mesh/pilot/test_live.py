@@ -321,3 +321,21 @@ def test_the_admin_interface_is_nobody_elses(cluster: Cluster) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     with socket.socket(socket.AF_UNIX) as raw:
         raw.connect(str(path))
+
+
+def test_a_running_sidecar_that_pilot_cannot_reach_is_not_counted_as_in_force(cluster: Cluster) -> None:
+    """Just after a restart of Pilot no sidecar is connected, and none has the new rule."""
+    stray: dict[str, Any] = {
+        "metadata": {"name": "stray", "labels": {"app": "stray"}},
+        "spec": {"containers": [{"name": "istio-proxy", "args": ["proxy", "sidecar"]}]},
+        "status": {"podIP": f"{cluster.network.pods}.1.1", "phase": "Running",
+                   "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    cluster.put("pods", stray)
+    revision = cluster.put("routerules", {
+        "kind": "RouteRule", "metadata": {"name": "rule"}, "spec": {**SVCB, "route": [V1]}
+    })
+    found = cluster.in_force("routerules", revision, 0.3)
+    assert (found.in_force, found.rejected) == (False, {"stray.default": "its sidecar is not connected to Pilot"})
+    cluster.put("pods", stray, "DELETED")
+    assert cluster.in_force("routerules", revision).in_force
