@@ -253,12 +253,12 @@ class ContainerRunner:
         if self.process is not process:
             return
         self.process = None
-        if not known:
+        if process.adopted:
             # Not our child: whatever it left in its group is found by its mark.
             kill_leftovers(self._pod.host.mark(self._pod.uid, self.name))
         self.files.record.unlink(missing_ok=True)
         reason = ("Completed" if code == 0 else "Error") if known else "ContainerStatusUnknown"
-        message = "" if known else "the process was started by an earlier daemon, which alone could learn its exit code"
+        message = "" if known else "the process was started by an earlier daemon, and its exit code was not to be had"
         if known and code and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             message = self._last_words()
         self._terminated(code, reason, process.record.started, message, signal)

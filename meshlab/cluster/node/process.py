@@ -10,9 +10,11 @@ Exits are learnt from a pidfd, which works for children and for processes that a
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
+import struct
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -36,6 +38,13 @@ __all__ = [
 #: Environment variable that every process of a lab carries: `<home>|<pod uid>|<container>`. It finds the processes that
 #: were started in the instant before their record was written.
 CONTAINER_MARK = "MESHLAB_CONTAINER"
+
+
+#: From linux/pidfd.h: struct pidfd_info in its first size ends with exit_code; _IOWR(0xFF, 11, that struct).
+PIDFD_INFO_SIZE, PIDFD_INFO_EXIT = 64, 1 << 3
+PIDFD_GET_INFO = 3 << 30 | PIDFD_INFO_SIZE << 16 | 0xFF << 8 | 11
+#: How often, and after how many seconds each, an exit code is asked for before it counts as unknown.
+ASKED, ASK_AGAIN = 10, 0.02
 
 
 def boot_id() -> str:
@@ -107,9 +116,15 @@ class Process:
         self.record = record
         self._pidfd = pidfd
         self._popen = popen
+        self._timer: asyncio.TimerHandle | None = None
         loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[Exit] = loop.create_future()
         loop.add_reader(pidfd, self._ended)
+
+    @property
+    def adopted(self) -> bool:
+        """Whether an earlier daemon started it."""
+        return self._popen is None
 
     @property
     def exit(self) -> Exit | None:
@@ -144,25 +159,58 @@ class Process:
             self._exit.cancel()
 
     def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._pidfd >= 0:
             asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
 
     def _ended(self) -> None:
-        ended = self._reap()
+        if self._popen is not None:
+            self._settle(self._reap(self._popen))
+            return
+        # Somebody else's child: its parent reaps it in a moment, and then the kernel tells the exit code.
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        self._ask(ASKED)
+
+    def _ask(self, left: int) -> None:
+        try:
+            ended = _told(self._pidfd)
+        except OSError:  # a kernel before 6.15 tells nobody but the parent
+            ended, left = Exit(None), 0
+        if ended.code is None and left > 0:
+            self._timer = asyncio.get_running_loop().call_later(ASK_AGAIN, self._ask, left - 1)
+        else:
+            self._settle(ended)
+
+    def _settle(self, ended: Exit) -> None:
         self._unwatch()
         if not self._exit.done():
             self._exit.set_result(ended)
 
-    def _reap(self) -> Exit:
+    def _reap(self, popen: subprocess.Popen[bytes]) -> Exit:
         # Whatever the leader left behind in its group goes while the pid cannot be used again: before it is reaped.
-        if self._popen is None:
-            return Exit(None)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.record.pid, signal.SIGKILL)
-        status = self._popen.wait()
-        return Exit(status) if status >= 0 else Exit(-status, -status)
+        return _exit(popen.wait())
+
+
+def _exit(code: int) -> Exit:
+    """From a code as `subprocess` has it, negative for signals."""
+    return Exit(code) if code >= 0 else Exit(-code, -code)
+
+
+def _told(pidfd: int) -> Exit:
+    """What the kernel says of a process that was reaped; code None before that. OSError if it does not say."""
+    info = bytearray(PIDFD_INFO_SIZE)
+    struct.pack_into("=Q", info, 0, PIDFD_INFO_EXIT)
+    fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)
+    mask, = struct.unpack_from("=Q", info, 0)
+    if not mask & PIDFD_INFO_EXIT:
+        return Exit(None)
+    status, = struct.unpack_from("=i", info, PIDFD_INFO_SIZE - 4)
+    return _exit(os.waitstatus_to_exitcode(status))
 
 
 def spawn(argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path, log: Path, record: Path, image: str,
