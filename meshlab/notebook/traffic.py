@@ -12,6 +12,7 @@ from meshlab.notebook.controls import Control
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
+    from meshlab.notebook.liveplot import LivePlot
     from meshlab.traffic import Load
 
 __all__ = ["LoadSwitch", "by_version"]
@@ -33,6 +34,7 @@ class LoadSwitch(Control):
         super().__init__(f"Traffic: requests to {url}")
         self._lab, self._url, self._seconds = lab, url, seconds
         self.load: Load | None = None
+        self._plots: tuple[LivePlot, ...] = ()
         self._button = widgets.ToggleButton(description="start", tooltip="start or stop the stream")
         self._button.observe(
             lambda change: self.pressed(self.start if change["new"] else self.stop), "value"
@@ -40,12 +42,19 @@ class LoadSwitch(Control):
         self._rate = widgets.BoundedIntText(value=rps, min=1, max=200, description="per second")
         self.assemble(widgets.HBox([self._button, self._rate]))
 
+    def watch(self, *plots: LivePlot) -> LoadSwitch:
+        """Let live pictures run exactly while the stream does; returns the switch."""
+        self._plots = plots
+        return self
+
     def start(self) -> Load:
         """Start the stream (a running one goes on) and return it."""
         with self._lock:
             if self.load is None or not self.load.progress().get("running"):
                 self.load = self._lab.load(self._url, rps=int(self._rate.value), seconds=self._seconds)
                 self.say(f"{self._rate.value} requests a second, for at most {self._seconds} s", tone="good")
+            for plot in self._plots:
+                plot.start()
             self.quietly(lambda: self._draw(True))
             return self.load
 
@@ -53,6 +62,8 @@ class LoadSwitch(Control):
         """Stop the stream; returns what it counted, empty if none ran."""
         with self._lock:
             counted: Mapping[str, Any] = {}
+            for plot in self._plots:
+                plot.stop()
             if self.load is not None:
                 self.load.stop()
                 counted = self.load.progress()

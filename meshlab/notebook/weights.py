@@ -49,7 +49,7 @@ class WeightSlider(Control):
         )
         self._slider.observe(lambda change: self.pressed(lambda: self.set(int(change["new"]))), "value")
         self._count = widgets.Button(
-            description="send 400 requests and count", layout=widgets.Layout(width="auto")
+            description="send 400 requests and count", layout=widgets.Layout(width="max-content")
         )
         self._count.on_click(lambda _: self.pressed(lambda: self.measure(400)))
         self._picture = widgets.HTML("")

@@ -4,7 +4,7 @@ import pytest
 from notebook_fakes import FakeLab
 
 from meshlab.errors import NotInForce
-from meshlab.notebook import EgressSwitch, LoadSwitch, WeightSlider, by_version
+from meshlab.notebook import EgressSwitch, LivePlot, LoadSwitch, WeightSlider, by_version
 
 
 @pytest.fixture
@@ -140,6 +140,16 @@ def test_pressing_the_traffic_button_starts_and_stops(lab: FakeLab) -> None:
     assert lab.loads[0].running
     press(switch, "_button", False)
     assert not lab.loads[0].running
+
+
+def test_a_picture_runs_while_the_traffic_does(lab: FakeLab) -> None:
+    plot = LivePlot(lambda: {"a": 1.0}, title="t", every=0.01)
+    switch = LoadSwitch(lab).watch(plot)
+    assert not plot.running
+    switch.start()
+    assert plot.running
+    switch.stop()
+    assert not plot.running
 
 
 def test_rates_by_version_are_differences_and_begin_anew_with_another_stream(lab: FakeLab) -> None:
