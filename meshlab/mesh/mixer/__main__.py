@@ -18,6 +18,8 @@ from typing import Any
 
 from meshlab.errors import MeshlabError
 from meshlab.mesh.exposition import CONTENT_TYPE, Family, labels_text, render
+from meshlab.mesh.mixer.checks import Checker
+from meshlab.mesh.mixer.config import Configuration
 from meshlab.mesh.mixer.dispatch import Dispatcher
 from meshlab.mesh.mixer.server import AccessLogServer
 from meshlab.mesh.mixer.store import Store
@@ -36,7 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     workloads = Workloads()
     store: Store
     dispatcher = Dispatcher(workloads, _Out().write, count_outbound=lambda: store.double_report)
-    store = Store(workloads, dispatcher.configure, namespace=options.configDefaultNamespace,
+    checker = Checker(workloads, lambda line: print(line, file=sys.stderr, flush=True))
+
+    def configure(configuration: Configuration) -> None:
+        dispatcher.configure(configuration)
+        checker.configure(configuration)
+
+    store = Store(workloads, configure, namespace=options.configDefaultNamespace,
                   double_report=options.doubleReport)
     public = os.environ.get("POD_IP", "127.0.0.1")
     hosts = list(dict.fromkeys([public, os.environ.get("LOCAL_IP", public)]))
@@ -44,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
-        logs = AccessLogServer([f"{host}:{options.port}" for host in hosts], dispatcher.observe)
+        logs = AccessLogServer([f"{host}:{options.port}" for host in hosts], dispatcher.observe, checker.check)
         pages = [
             Server((public, options.prometheusPort), _metrics(dispatcher)),
-            Server((public, options.monitoringPort), _own_metrics(dispatcher, logs)),
-            Server((public, options.configAPIPort), _configuration(dispatcher)),
+            Server((public, options.monitoringPort), _own_metrics(dispatcher, checker, logs)),
+            Server((public, options.configAPIPort), _configuration(dispatcher, checker, store)),
         ]
         store.open(options.configStore2URL)
     except (MeshlabError, OSError) as error:
@@ -108,7 +116,7 @@ def _metrics(dispatcher: Dispatcher) -> Any:
     return handle
 
 
-def _own_metrics(dispatcher: Dispatcher, logs: AccessLogServer) -> Any:
+def _own_metrics(dispatcher: Dispatcher, checker: Checker, logs: AccessLogServer) -> Any:
     started = time.time()
 
     def handle(request: Request) -> Answer:
@@ -139,12 +147,22 @@ def _own_metrics(dispatcher: Dispatcher, logs: AccessLogServer) -> Any:
         dispatches = Family("mixer_adapter_dispatch_count", "counter", "Combinations given to each handler")
         for (handler, template), count in sorted(dispatcher.dispatches.copy().items()):
             dispatches.number(labels_text({"handler": handler, "template": template})).value = count
-        return Answer(200, render([*families, dispatches]), CONTENT_TYPE)
+        checks = Family("mixer_checks_total", "counter", "Answers to checks by their status")
+        for status, count in sorted(checker.answers.copy().items()):
+            checks.number(labels_text({"status": status})).value = count
+        return Answer(200, render([*families, dispatches, checks]), CONTENT_TYPE)
     return handle
 
 
-def _configuration(dispatcher: Dispatcher) -> Any:
+def _configuration(dispatcher: Dispatcher, checker: Checker, store: Store) -> Any:
     def handle(request: Request) -> Answer:
+        if request.path == "/debug/inforce":
+            try:
+                wanted = int(request.query.get("resourceVersion", "0"))
+                seconds = min(float(request.query.get("timeout", "5")), 60.0)
+            except ValueError as error:
+                return plain(f"{error}\n", 400)
+            return to_json({"inForce": store.in_force(request.query.get("kind", ""), wanted, seconds)})
         now = dispatcher.configuration
         return to_json({
             "rules": [{
@@ -154,7 +172,7 @@ def _configuration(dispatcher: Dispatcher) -> Any:
                             for action in rule.actions],
             } for rule in now.rules],
             "metrics": {name: "istio_" + info.name for name, info in now.metrics.items()},
-            "problems": list(now.problems),
+            "problems": [*now.problems, *checker.problems],
         }, indent=2)
     return handle
 

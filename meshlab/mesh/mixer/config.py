@@ -20,11 +20,15 @@ __all__ = ["KINDS", "Action", "Configuration", "Instance", "MetricInfo", "Rule",
 KINDS: Mapping[str, str] = {
     "rules": "rule", "metrics": "metric", "logentries": "logentry", "kuberneteses": "kubernetes",
     "prometheuses": "prometheus", "stdios": "stdio", "kubernetesenvs": "kubernetesenv",
+    "checknothings": "checknothing", "listentries": "listentry", "quotas": "quota",
+    "deniers": "denier", "listcheckers": "listchecker", "memquotas": "memquota",
 }
-_INSTANCES = ("metric", "logentry", "kubernetes")
-_HANDLERS = ("prometheus", "stdio", "kubernetesenv")
-#: What each handler can be given.
-_TAKES = {"prometheus": ("metric",), "stdio": ("logentry", "metric"), "kubernetesenv": ("kubernetes",)}
+_INSTANCES = ("metric", "logentry", "kubernetes", "checknothing", "listentry", "quota")
+#: Handlers, and what each can be given.
+_TAKES = {
+    "prometheus": ("metric",), "stdio": ("logentry", "metric"), "kubernetesenv": ("kubernetes",),
+    "denier": ("checknothing", "listentry", "quota"), "listchecker": ("listentry",), "memquota": ("quota",),
+}
 _TRUE = "true"
 _LEGAL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 #: What reading an object of another shape raises: the API server of 0.4 stored any shape.
@@ -45,9 +49,10 @@ class MetricInfo:
 
 @dataclass(frozen=True)
 class Instance:
-    """A metric, log entry or kubernetes instance; `name` is `accesslog.logentry.istio-system`.
+    """An instance of one of the kinds; `name` is `accesslog.logentry.istio-system`.
 
-    `fields` are dimensions, variables or inputs; `value` is a metric's; `severity` and `timestamp` a log's.
+    `fields` are dimensions, variables or inputs (a list entry's is `value`); `value` is a metric's;
+    `severity` and `timestamp` a log's.
     """
 
     name: str
@@ -185,6 +190,8 @@ def _instance(name: str, kind: str, spec: Mapping[str, Any]) -> Instance:
         return Instance(name, kind, _expressions(spec.get("variables") or {}),
                         severity=_expression(spec.get("severity", '"info"')),
                         timestamp=_expression(spec.get("timestamp", "context.time")))
+    if kind == "quota":
+        return Instance(name, kind, _expressions(spec.get("dimensions") or {}))
     return Instance(name, kind, _expressions({
         "".join("_" + c.lower() if c.isupper() else c for c in key): value for key, value in spec.items()}))
 
@@ -201,7 +208,7 @@ def _rule(name: str, obj: Object, by_name: Mapping[str, Object], instances: Mapp
     for action in spec.get("actions") or ():
         handler = _qualify(str(action.get("handler", "")), namespace)
         target = by_name.get(handler)
-        if target is None or target["kind"] not in _HANDLERS:
+        if target is None or target["kind"] not in _TAKES:
             problems.append(f"{name}: handler not found: {handler}")
             continue
         chosen = []

@@ -20,11 +20,13 @@ from meshlab.mesh.mixer.config import Action, Configuration, Instance, MetricInf
 from meshlab.mesh.mixer.expressions import Absent, Expression
 from meshlab.mesh.mixer.workloads import Workloads, derive
 
-__all__ = ["Dispatcher"]
+__all__ = ["Dispatcher", "applies"]
 
 #: Plans and series kept at most: an expression over request.path must not eat the memory.
 MAX_PLANS = 20_000
 MAX_SERIES = 20_000
+#: Kinds of handlers that have a part in reports; the others answer checks.
+REPORTING = ("kubernetesenv", "prometheus", "stdio")
 
 
 @dataclass
@@ -144,7 +146,7 @@ class Dispatcher:
 
     def _actions(self, bag: Bag, kinds: Sequence[str]) -> Iterator[Action]:
         for rule in self._configuration.rules:
-            if _applies(rule, bag):
+            if applies(rule, bag):
                 yield from (action for action in rule.actions if action.handler_kind in kinds)
 
     def _plan_metric(self, plan: _Plan, instance: Instance, bag: Bag) -> None:
@@ -176,7 +178,8 @@ class Dispatcher:
         return found
 
 
-def _applies(rule: Rule, bag: Bag) -> bool:
+def applies(rule: Rule, bag: Mapping[str, Any]) -> bool:
+    """Whether a rule holds for what these attributes describe; no, where its match needs one that is absent."""
     if rule.protocol and rule.protocol != bag["context.protocol"]:
         return False
     try:
@@ -194,8 +197,10 @@ def _key_attributes(configuration: Configuration) -> set[str]:
     """
     names: set[str] = set()
     for rule in configuration.rules:
-        names |= rule.match.attributes
-        for action in rule.actions:
+        reporting = [action for action in rule.actions if action.handler_kind in REPORTING]
+        if reporting:
+            names |= rule.match.attributes
+        for action in reporting:
             if action.handler_kind != "stdio":
                 for instance in action.instances:
                     for expression in instance.fields.values():

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from meshlab.errors import MeshlabError
 from meshlab.mesh.mixer.values import Timestamp, parse_duration
 
-__all__ = ["Absent", "Expression", "ExpressionError", "compile_expression", "matches_pattern"]
+__all__ = ["Absent", "Attributes", "Expression", "ExpressionError", "compile_expression", "matches_pattern"]
 
 #: Anything with `[]` that raises Absent for an attribute that is not there.
 Bag = Mapping[str, Any]
@@ -35,6 +35,13 @@ _BINDING = {"||": 1, "&&": 2, "==": 3, "!=": 3, "|": 4}
 
 class Absent(KeyError):
     """An attribute that this report does not have."""
+
+
+class Attributes(dict[str, Any]):
+    """Attributes by name; asking for one that is not there raises Absent."""
+
+    def __missing__(self, name: str) -> Any:
+        raise Absent(name)
 
 
 class ExpressionError(MeshlabError):

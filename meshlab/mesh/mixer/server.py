@@ -1,9 +1,10 @@
-"""The gRPC side: Envoy's access log service, to which every sidecar streams its entries."""
+"""The gRPC side: Envoy's access log service, to which every sidecar streams its entries, and its authorization
+service, which a sidecar asks before it lets a request in."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,10 +13,12 @@ from envoy.service.accesslog.v3 import als_pb2
 
 from meshlab.errors import Taken
 from meshlab.mesh.mixer.attributes import Reporter
+from meshlab.mesh.mixer.status import OK, Status
 
 __all__ = ["AccessLogServer"]
 
 SERVICE = "envoy.service.accesslog.v3.AccessLogService"
+CHECK_SERVICE = "envoy.service.auth.v3.Authorization"
 #: A sidecar holds up to three streams (HTTP in, HTTP out, TCP in), each of which keeps a thread while open.
 STREAMS = 512
 
@@ -23,9 +26,12 @@ STREAMS = 512
 class AccessLogServer:
     """Receives entries and hands each batch to `observe(reporter, entries)`."""
 
-    def __init__(self, addresses: Sequence[str], observe: Callable[[Reporter, Sequence[Any]], None]) -> None:
+    def __init__(
+        self, addresses: Sequence[str], observe: Callable[[Reporter, Sequence[Any]], None],
+        check: Callable[[Mapping[str, Any]], Status] = lambda attributes: OK,
+    ) -> None:
         """Binds every `host:port` of `addresses` (port 0 = any; see `ports`). Raises Taken."""
-        self._observe = observe
+        self._observe, self._check = observe, check
         self._lock = threading.Lock()
         #: Streams open now.
         self.streams = 0
@@ -40,7 +46,9 @@ class AccessLogServer:
                 self._stream,
                 request_deserializer=als_pb2.StreamAccessLogsMessage.FromString,
                 response_serializer=als_pb2.StreamAccessLogsResponse.SerializeToString,
-            )}),))
+            )}), grpc.method_handlers_generic_handler(CHECK_SERVICE, {
+            # Messages as bytes: their classes are loaded with the first check, which may never come.
+            "Check": grpc.unary_unary_rpc_method_handler(self._answer)}),))
         self.ports: list[int] = []
         for address in addresses:
             try:
@@ -53,6 +61,11 @@ class AccessLogServer:
 
     def stop(self) -> None:
         self._server.stop(grace=0.2).wait(2)
+
+    def _answer(self, request: bytes, context: Any) -> bytes:
+        from meshlab.mesh.mixer.authorization import answer, attributes
+
+        return answer(self._check(attributes(request)))
 
     def _stream(self, messages: Iterator[Any], context: Any) -> Any:
         with self._lock:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from meshlab.errors import LabError, ManifestError
+from meshlab.errors import LabError, ManifestError, Rejected
 from meshlab.kube import Informer, Kube
 from meshlab.mesh.mixer.config import KINDS, Configuration, resolve
 from meshlab.mesh.mixer.workloads import Workloads
@@ -42,6 +42,10 @@ class Store:
         self._configured = threading.Event()
         self._problems: tuple[str, ...] = ()
         self._informers: list[Informer] = []
+        self._kube: Kube | None = None
+        #: Changes taken, and how many of them the configuration in force knows; both under _moved.
+        self._taken = self._known = 0
+        self._moved = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def open(self, url: str) -> None:
@@ -67,6 +71,34 @@ class Store:
                 return False
         return self._configured.wait(max(0.0, end - time.monotonic()))
 
+    def in_force(self, plural: str, revision: int, timeout: float) -> bool:
+        """Waits until every object of a kind is in force as it was stored at `revision`; whether it is in time."""
+        end = time.monotonic() + timeout
+        informer = next((each for each in self._informers if each.target == (GROUP, plural)), None)
+        if informer is None or self._kube is None:
+            return False
+        while not (informer.revision >= revision or self._same(plural, revision)):
+            with self._moved:
+                if time.monotonic() >= end or self._stop.is_set():
+                    return False
+                self._moved.wait(min(0.1, max(0.0, end - time.monotonic())))
+        with self._moved:
+            taken = self._taken
+            return self._moved.wait_for(lambda: self._known >= taken, max(0.0, end - time.monotonic()))
+
+    def _same(self, plural: str, revision: int) -> bool:
+        """Whether nothing of this kind is missing although no event of that revision came (there may be none)."""
+        if self._kube is None:
+            return False
+        try:
+            listed = self._kube.list((GROUP, plural))
+        except (Rejected, LabError):
+            return False
+        theirs = {_identity(each) for each in listed["items"]}
+        with self._lock:
+            ours = {_identity(obj) for (kind, _, _), obj in self._objects.items() if kind == KINDS[plural]}
+        return int(listed["metadata"]["resourceVersion"]) >= revision and theirs == ours
+
     def close(self) -> None:
         self._stop.set()
         self._changed.set()
@@ -90,9 +122,13 @@ class Store:
                     self._objects.pop(key, None)
                 else:
                     self._objects[key] = obj
+                with self._moved:
+                    self._taken += 1
+                    self._moved.notify_all()
             self._changed.set()
 
     def _watch(self, kube: Kube) -> None:
+        self._kube = kube
         self._informers = [Informer(kube, (GROUP, plural)) for plural in KINDS]
         self._informers.append(Informer(kube, ("v1", "pods")))
         self._informers.append(Informer(kube, ("v1", "configmaps", self._namespace),
@@ -127,8 +163,8 @@ class Store:
                     break
             if self._stop.is_set():
                 return
-            with self._lock:
-                objects = list(self._objects.values())
+            with self._lock, self._moved:
+                objects, taken = list(self._objects.values()), self._taken
             configuration = resolve(objects, default_namespace=self._namespace)
             for problem in configuration.problems:
                 if problem not in self._problems:
@@ -136,3 +172,11 @@ class Store:
             self._problems = configuration.problems
             self._on_configuration(configuration)
             self._configured.set()
+            with self._moved:
+                self._known = taken
+                self._moved.notify_all()
+
+
+def _identity(obj: Mapping[str, Any]) -> tuple[str, str, str]:
+    meta = obj["metadata"]
+    return str(meta.get("namespace") or ""), str(meta["name"]), str(meta.get("resourceVersion") or "")
