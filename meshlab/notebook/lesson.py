@@ -53,10 +53,13 @@ class Lesson:
             lab.report(f"lesson {name} was begun before: its end will put back what it found then")
         if "control-plane" in needs:
             _set_rules(lab, rules)
+        if "demo" in needs:
+            _one_of_each(lab)
         if ports is not None:
             for service in NAMED:
                 _name_port(lab, service, ports)
         lab.settled()
+        _stop_traffic(lab)
         _drop_dead_connections(lab)
         lab.report(f"lesson {name}: the lab is as this lesson needs it")
         return cls(lab, name, found)
@@ -67,6 +70,7 @@ class Lesson:
         `keep` names Deployments and Services that the lesson brought up on purpose and the next ones use: they
         stay even if they were not found. What was found is put back all the same.
         """
+        _stop_traffic(self.lab)
         kept = set(keep)
         brought = {
             key: made
@@ -85,6 +89,27 @@ class Lesson:
         _file(self.lab).unlink(missing_ok=True)
         count = len(changes)
         self.lab.report(f"lesson {self.name} is over: {count} thing{'s' if count != 1 else ''} put back")
+
+
+def _one_of_each(lab: Lab) -> None:
+    """One pod of svca, one of svcb v0.1, no other version: where the tutorial stands before it shifts traffic."""
+    for found in lab.access.items("apps/v1", "Deployment", "default"):
+        name, replicas = found["metadata"]["name"], found["spec"].get("replicas", 1)
+        if name == "svcb-v0.2":
+            lab.remove(name)
+            lab.report(f"set aside until the end of the lesson: Deployment {name}")
+        elif name in NAMED and replicas != 1:
+            lab.scale(name, 1)
+            lab.report(f"{name}: had {replicas} pods, has one for this lesson")
+
+
+def _stop_traffic(lab: Lab) -> None:
+    """Stop streams that somebody left running: a lesson counts requests, and means its own."""
+    if not_ready(lab.access, [DEMO["client"][0]]):
+        return
+    count = int(lab.traffic.order("DELETE", "/load")["stopped"])
+    if count:
+        lab.report(f"stopped {count} stream{'s' if count != 1 else ''} of traffic that ran")
 
 
 def _drop_dead_connections(lab: Lab) -> None:

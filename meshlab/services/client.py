@@ -9,6 +9,7 @@ One file, standard library only: it runs as an image of the embedded lab, and fr
     GET    /load/<id>  → {"running", "sent", "ok", "missed", "by_status", "by_upstream", "by_server", "errors",
                           "latency_ms": {"p50", "p90", "p99"}, "series": [{"t", "sent", "ok", "by_upstream"}, …]}
     DELETE /load/<id>  the same, after it has stopped
+    DELETE /load       → {"stopped"}: every load that runs, also those whose number nobody knows any more
     GET    /healthz
 
 Times are milliseconds; a body is cut after 4 KB. `ok` counts answers below 400. `by_server` and `by_upstream`
@@ -285,6 +286,11 @@ class Handler(BaseHTTPRequestHandler):
         if load:
             load.stop()
             self._answer(200, load.report())
+        elif self.path == "/load":
+            running = [each for each in list(self.orders.loads.values()) if each.running]
+            for each in running:
+                each.stop()
+            self._answer(200, {"stopped": len(running)})
         else:
             self._answer(404, {"error": f"no {self.path} here"})
 

@@ -32,6 +32,7 @@ class Cluster:
         self.report = self.said.append
         self.access = self
         self.ready, self.upstream = False, ""
+        self.traffic, self.streams = self, 0
 
     @staticmethod
     def _key(o: dict[str, Any]) -> tuple[str, str, str]:
@@ -45,10 +46,21 @@ class Cluster:
         self.said.append(f"kubectl {command}")
         return ""
 
+    def order(self, method: str, path: str) -> dict[str, int]:
+        assert (method, path) == ("DELETE", "/load")
+        stopped, self.streams = self.streams, 0
+        return {"stopped": stopped}
+
     def curl(self, url: str) -> list[SimpleNamespace]:
         return [SimpleNamespace(upstream=self.upstream)]
 
-    def items(self, api_version: str, kind: str) -> list[dict[str, Any]]:
+    def remove(self, name: str) -> None:
+        self.said.append(f"removed {name}")
+
+    def scale(self, name: str, replicas: int) -> None:
+        self.said.append(f"scaled {name} to {replicas}")
+
+    def items(self, api_version: str, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
         """The demo's Deployments, ready if the test says so."""
         return [
             {"metadata": {"namespace": d.namespace, "name": d.name, "generation": 0}, "spec": {"replicas": 0}}
@@ -111,6 +123,25 @@ def test_a_svca_that_cannot_reach_svcb_gets_a_new_pod(tmp_path: Path, upstream: 
     lab.ready, lab.upstream = True, upstream
     Lesson.begin(lab, "03", "control-plane")  # type: ignore[arg-type]
     assert ("kubectl delete pods -l app=svca --wait=true" in lab.said) is replaced
+
+
+def test_a_lesson_on_the_demo_starts_with_one_pod_of_each_service(tmp_path: Path) -> None:
+    lab = Cluster(tmp_path, service("svcb"))
+    lab.ready, lab.upstream = True, "svcb-1;v0.1"  # every Deployment there, with no pods
+    Lesson.begin(lab, "03", "control-plane", "demo")  # type: ignore[arg-type]
+    assert [line for line in lab.said if line.startswith(("removed", "scaled"))] == [
+        "scaled svca to 1", "scaled svcb to 1", "removed svcb-v0.2"
+    ]  # fmt: skip
+
+
+def test_traffic_that_somebody_left_running_is_stopped_at_both_ends(tmp_path: Path) -> None:
+    lab = Cluster(tmp_path, service("svcb"))
+    lab.ready, lab.upstream, lab.streams = True, "svcb-1;v0.1", 2
+    lesson = Lesson.begin(lab, "03", "control-plane")  # type: ignore[arg-type]
+    assert lab.streams == 0 and "stopped 2 streams of traffic that ran" in lab.said
+    lab.streams = 1
+    lesson.end()
+    assert lab.streams == 0
 
 
 def test_a_first_cell_run_twice_remembers_what_was_found_first(tmp_path: Path) -> None:
