@@ -1,11 +1,11 @@
-"""Makes `meshlab/cluster/api/types.jsonl` and `docs.jsonl` out of Kubernetes' own OpenAPI definitions.
+"""Makes `meshlab/cluster/api/types.jsonl` out of Kubernetes' own OpenAPI definitions.
 
     python tests/tools/make_schemas.py
 
-They come from the wheel `kubernetes-validate` (a tool of developers: the package itself reads only the two
-files). A line of types.jsonl is one Go type: its name, a tab, JSON. The first line is the index of kinds. A line
-of docs.jsonl is the same type's descriptions. The server seeks to the lines it needs, so that a lab that knows
-only pods and services holds only their types.
+They come from the wheel `kubernetes-validate` (a tool of developers: the package itself reads only our file), and
+only facts are taken: names, types, keys; no sentence. A line of types.jsonl is one Go type: its name, a tab, JSON.
+The first line is the index of kinds. The server seeks to the lines it needs, so that a lab that knows only pods and
+services holds only their types.
 
 What OpenAPI does not say stands in go_types.json, by type and field: "g" the Go type that decoding errors name,
 "n" a zero value is kept (the field is a pointer, or lacks omitempty), "a" an absent struct is written as {}.
@@ -92,7 +92,6 @@ class Maker:
         self.definitions = definitions
         self.go = go
         self.types: dict[str, dict[str, Any]] = {}
-        self.docs: dict[str, dict[str, str]] = {}
 
     def field(self, schema: dict[str, Any]) -> dict[str, Any]:
         """One field's schema in our letters; see `meshlab.cluster.api.schema`."""
@@ -143,17 +142,12 @@ class Maker:
         definition = self.definitions[name]
         made: dict[str, Any] = {}
         self.types[key] = made
-        docs = {}
-        if text := definition.get("description"):
-            docs[""] = text
         fields = {}
         for field, schema in definition.get("properties", {}).items():
             fields[field] = self.field(schema)
             if (default := KEY_DEFAULTS.get((key, field))) is not None:
                 fields[field]["d"] = default
             fields[field].update(self.go.get(key, {}).get(field, {}))
-            if text := schema.get("description"):
-                docs[field] = text
         made["f"] = fields
         if required := definition.get("required"):
             made["q"] = required
@@ -162,10 +156,9 @@ class Maker:
         if kinds := definition.get("x-kubernetes-group-version-kind"):
             made["g"] = [[g["group"], g["version"], g["kind"]] for g in kinds
                          if g["kind"] != "DeleteOptions" or (g["group"], g["version"]) == ("", "v1")]
-        self.docs[key] = docs
 
 
-def renamed(types: dict[str, Any], docs: dict[str, Any], name: str, of: str, group: str = "", version: str = "",
+def renamed(types: dict[str, Any], name: str, of: str, group: str = "", version: str = "",
             refs: dict[str, str] | None = None, drop: tuple[str, ...] = (), add: dict[str, Any] | None = None) -> None:
     """A type of an older version: the same as `of`, with some references, fields or requirements changed."""
     made = copy.deepcopy(types[of])
@@ -181,10 +174,9 @@ def renamed(types: dict[str, Any], docs: dict[str, Any], name: str, of: str, gro
     if "g" in made:
         made["g"] = [[group, version, made["g"][0][2]]]
     types[name] = made
-    docs[name] = {k: v for k, v in docs.get(of, {}).items() if not k or k in made["f"]}
 
 
-def older(types: dict[str, Any], docs: dict[str, Any]) -> None:
+def older(types: dict[str, Any]) -> None:
     """The API versions of 2017 that the tutorial writes, and those that older controllers still ask for."""
     ext = "extensions.v1beta1."
     for kind in ("Deployment", "ReplicaSet", "DaemonSet"):
@@ -192,14 +184,13 @@ def older(types: dict[str, Any], docs: dict[str, Any]) -> None:
         extra: dict[str, Any] = {}
         if kind == "Deployment":
             types[ext + "RollbackConfig"] = {"f": {"revision": {"t": "integer", "f": "int64"}}}
-            docs[ext + "RollbackConfig"] = {"": "DEPRECATED."}
             extra = {"rollbackTo": {"r": ext + "RollbackConfig"}}
         if kind == "DaemonSet":
             extra = {"templateGeneration": {"t": "integer", "f": "int64"}}
-        renamed(types, docs, ext + spec, f"apps.v1.{spec}", add=extra)
+        renamed(types, ext + spec, f"apps.v1.{spec}", add=extra)
         types[ext + spec]["q"] = ["template"] if kind != "ReplicaSet" else []
         for top in (kind, f"{kind}List"):
-            renamed(types, docs, ext + top, f"apps.v1.{top}", "extensions", "v1beta1",
+            renamed(types, ext + top, f"apps.v1.{top}", "extensions", "v1beta1",
                     refs={f"apps.v1.{spec}": ext + spec, f"apps.v1.{kind}": ext + kind})
     for group, version in (("extensions", ext), ("networking.k8s.io", "networking.v1beta1.")):
         net = "networking.v1."
@@ -207,50 +198,43 @@ def older(types: dict[str, Any], docs: dict[str, Any]) -> None:
             "serviceName": {"t": "string"}, "servicePort": {"t": "intstr"},
             "resource": {"r": "core.v1.TypedLocalObjectReference", "m": "atomic"},
         }}
-        docs[version + "IngressBackend"] = {
-            "": "IngressBackend describes all endpoints for a given service and port.",
-            "serviceName": "Specifies the name of the referenced service.",
-            "servicePort": "Specifies the port of the referenced service.",
-        }
         refs = {net + n: version + n for n in ("IngressBackend", "HTTPIngressPath", "HTTPIngressRuleValue",
                                                "IngressRule", "IngressSpec", "Ingress")}
         for name in ("HTTPIngressPath", "HTTPIngressRuleValue", "IngressRule"):
-            renamed(types, docs, version + name, net + name, refs=refs)
+            renamed(types, version + name, net + name, refs=refs)
         types[version + "HTTPIngressPath"]["q"] = ["backend"]
-        renamed(types, docs, version + "IngressSpec", net + "IngressSpec", refs=refs, drop=("defaultBackend",),
+        renamed(types, version + "IngressSpec", net + "IngressSpec", refs=refs, drop=("defaultBackend",),
                 add={"backend": {"r": version + "IngressBackend"}})
         for name in ("Ingress", "IngressList"):
-            renamed(types, docs, version + name, net + name, group, "v1beta1", refs=refs)
+            renamed(types, version + name, net + name, group, "v1beta1", refs=refs)
     net = "networking.v1."
     for name in ("IngressClass", "IngressClassList"):
-        renamed(types, docs, f"networking.v1beta1.{name}", net + name, "networking.k8s.io", "v1beta1",
+        renamed(types, f"networking.v1beta1.{name}", net + name, "networking.k8s.io", "v1beta1",
                 refs={net + "IngressClass": "networking.v1beta1.IngressClass"})
     rbac, beta = "rbac.v1.", "rbac.v1beta1."
     names = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
     for kind in names:
         for name in (kind, f"{kind}List"):
-            renamed(types, docs, beta + name, rbac + name, "rbac.authorization.k8s.io", "v1beta1",
+            renamed(types, beta + name, rbac + name, "rbac.authorization.k8s.io", "v1beta1",
                     refs={rbac + kind: beta + kind})
     crd, old = "apiextensions.v1.", "apiextensions.v1beta1."
     column = {**types[crd + "CustomResourceColumnDefinition"]["f"]}
     column["JSONPath"] = column.pop("jsonPath")
     types[old + "CustomResourceColumnDefinition"] = {"f": column, "q": ["name", "type", "JSONPath"]}
-    docs[old + "CustomResourceColumnDefinition"] = {}
-    renamed(types, docs, old + "CustomResourceDefinitionVersion", crd + "CustomResourceDefinitionVersion",
+    renamed(types, old + "CustomResourceDefinitionVersion", crd + "CustomResourceDefinitionVersion",
             refs={crd + "CustomResourceColumnDefinition": old + "CustomResourceColumnDefinition"})
     types[old + "CustomResourceConversion"] = {"f": {
         "strategy": {"t": "string"}, "webhookClientConfig": {"r": crd + "WebhookClientConfig"},
         "conversionReviewVersions": {"l": {"t": "string"}, "x": "atomic"}}, "q": ["strategy"]}
-    docs[old + "CustomResourceConversion"] = {}
     top = types[old + "CustomResourceDefinitionVersion"]["f"]
-    renamed(types, docs, old + "CustomResourceDefinitionSpec", crd + "CustomResourceDefinitionSpec",
+    renamed(types, old + "CustomResourceDefinitionSpec", crd + "CustomResourceDefinitionSpec",
             refs={crd + "CustomResourceDefinitionVersion": old + "CustomResourceDefinitionVersion",
                   crd + "CustomResourceConversion": old + "CustomResourceConversion"},
             add={"version": {"t": "string"}, "validation": top["schema"], "subresources": top["subresources"],
                  "additionalPrinterColumns": top["additionalPrinterColumns"]})
     types[old + "CustomResourceDefinitionSpec"]["q"] = ["group", "names", "scope"]
     for name in ("CustomResourceDefinition", "CustomResourceDefinitionList"):
-        renamed(types, docs, old + name, crd + name, "apiextensions.k8s.io", "v1beta1",
+        renamed(types, old + name, crd + name, "apiextensions.k8s.io", "v1beta1",
                 refs={crd + n: old + n for n in ("CustomResourceDefinitionSpec", "CustomResourceDefinition")})
 
 
@@ -269,19 +253,17 @@ def main() -> None:
             if name.endswith(f"meta.v1.{extra}"):
                 maker.type(name)
     maker.type("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
-    older(maker.types, maker.docs)
+    older(maker.types)
     kinds = {}
     for name, made in maker.types.items():
         for group, version, kind in made.get("g", ()):
             kinds[f"{group}/{version}/{kind}".removeprefix("/")] = name
-    for path, rows in ((HERE / "types.jsonl", maker.types), (HERE / "docs.jsonl", maker.docs)):
-        with path.open("w") as file:
-            if path.name == "types.jsonl":
-                head = {"release": RELEASE, "kinds": kinds}
-                file.write(json.dumps(head, separators=(",", ":"), sort_keys=True) + "\n")
-            for name in sorted(rows):
-                file.write(name + "\t" + json.dumps(rows[name], separators=(",", ":"), ensure_ascii=False) + "\n")
-        print(path.name, len(rows), path.stat().st_size)
+    path = HERE / "types.jsonl"
+    with path.open("w") as file:
+        file.write(json.dumps({"release": RELEASE, "kinds": kinds}, separators=(",", ":"), sort_keys=True) + "\n")
+        for name in sorted(maker.types):
+            file.write(name + "\t" + json.dumps(maker.types[name], separators=(",", ":"), ensure_ascii=False) + "\n")
+    print(path.name, len(maker.types), path.stat().st_size)
 
 
 if __name__ == "__main__":

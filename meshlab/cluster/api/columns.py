@@ -2,7 +2,7 @@
 
 A line is `Name|type|priority|description`; priority 1 shows in wide output only. A description of the form
 `@core.v1.ServiceSpec.type` is that field's own in Kubernetes' documentation, which is where real servers take it
-from; `docs.jsonl` holds them.
+from (`descriptions`); the others are what a real server says there, and clients compare.
 """
 
 from __future__ import annotations
@@ -302,13 +302,11 @@ def custom_columns(schemas: Schemas, columns: Iterable[dict[str, Any]] | None) -
 
 def _made(schemas: Schemas, lines: Iterable[str]) -> list[dict[str, Any]]:
     parts = [line.split("|", 3) for line in lines]
-    wanted = {p[3][1:].rpartition(".")[0] for p in parts if p[3].startswith("@")}
-    docs = {name: schemas.docs(name) for name in wanted}
     made = []
     for name, kind, priority, text in parts:
         if text.startswith("@"):
             owner, _, field = text[1:].rpartition(".")
-            text = docs[owner].get(field, "")
+            text = schemas.descriptions.field(owner, field)
         made.append({
             "name": name, "type": kind, "format": "name" if name == "Name" else "", "description": text,
             "priority": int(priority),

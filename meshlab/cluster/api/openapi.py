@@ -2,7 +2,7 @@
 
 v3: `create` and `apply` look at the paths of a group version for the operation of their kind and its
 `fieldValidation` parameter; `explain` follows `components.schemas`. A document is made when it is asked for and not
-kept: the descriptions alone are half a megabyte. Clients keep it by its hash.
+kept: descriptions alone would be half a megabyte. Clients keep it by its hash.
 
 v2 is asked for in protobuf only, by old code paths that want to name an unknown kind; an empty document does.
 """
@@ -148,7 +148,7 @@ def _collect(schemas: Schemas, wanted: list[str], into: dict[str, Any], *, descr
         if full_name(name) in into or name not in schemas:
             continue
         line = schemas.line(name)
-        docs = schemas.docs(name) if describe else {}
+        docs = schemas.descriptions.of_type(name) if describe else {}
         made: dict[str, Any] = {"type": "object"}
         if docs.get(""):
             made["description"] = docs[""]

@@ -3,8 +3,8 @@
 Everything that has to know Kubernetes' types (strategic merge, server-side apply, decoding, OpenAPI) asks for a
 `Node`. A node is one place in an object; a struct's node leads to its fields' nodes. `types.jsonl` holds one Go
 type a line (made by tests/tools/make_schemas.py); the line is read when somebody first asks for that type, so a
-server that was asked about pods only holds only what pods reach. `docs.jsonl` holds the descriptions, which only
-`kubectl explain` and column headings need; they are read and not kept.
+server that was asked about pods only holds only what pods reach. What the types and fields are for is elsewhere
+(`descriptions`): only `kubectl explain` and column headings need it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meshlab.cluster.api.descriptions import Descriptions
 
 __all__ = ["Node", "Schemas"]
 
@@ -131,9 +134,9 @@ class Schemas:
 
     def __init__(self, folder: Path = HERE) -> None:
         self._folder = folder
-        first, self._places = self._index("types.jsonl")
+        first, self._places = self._index()
         head = json.loads(first)
-        self._docs: dict[str, tuple[int, int]] = {}
+        self._descriptions: Descriptions | None = None
         self._types: dict[str, tuple[dict[str, Node], tuple[str, ...], Any]] = {}
         self.release: str = head["release"]
         self._kinds: dict[str, str] = head["kinds"]
@@ -173,22 +176,19 @@ class Schemas:
             line: dict[str, Any] = json.loads(file.read(length))
         return line
 
-    def docs(self, name: str) -> dict[str, str]:
-        """Descriptions of a type ("") and of its fields; read from the file each time."""
-        if not self._docs:
-            self._docs = self._index("docs.jsonl")[1]
-        if name not in self._docs:
-            return {}
-        offset, length = self._docs[name]
-        with (self._folder / "docs.jsonl").open("rb") as file:
-            file.seek(offset)
-            found: dict[str, str] = json.loads(file.read(length))
-        return found
+    @property
+    def descriptions(self) -> Descriptions:
+        """What types and fields are for, in words."""
+        if self._descriptions is None:
+            from meshlab.cluster.api.descriptions import Descriptions
 
-    def _index(self, filename: str) -> tuple[bytes, dict[str, tuple[int, int]]]:
+            self._descriptions = Descriptions()
+        return self._descriptions
+
+    def _index(self) -> tuple[bytes, dict[str, tuple[int, int]]]:
         """The first line where it is no type's, and where each type's JSON stands."""
         head, places, place = b"", {}, 0
-        with (self._folder / filename).open("rb") as file:
+        with (self._folder / "types.jsonl").open("rb") as file:
             for line in file:
                 name = line[: line.find(b"\t")].decode() if line[:1] != b"{" else ""
                 if name:
@@ -197,13 +197,6 @@ class Schemas:
                     head = line
                 place += len(line)
         return head, places
-
-    def all_docs(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """Every type with its descriptions, one pass over the file."""
-        with (self._folder / "docs.jsonl").open("rb") as file:
-            for line in file:
-                name, _, text = line.partition(b"\t")
-                yield name.decode(), json.loads(text)
 
     def fields(self, name: str) -> dict[str, Node]:
         return self._type(name)[0]
