@@ -102,6 +102,8 @@ class ExternalService:
     subject_alt_names: tuple[str, ...] = ()
     visible_in: tuple[str, ...] = ()
     namespace: str = field(default="", compare=False)
+    #: Hosts under PLACEHOLDER: rules may still name the service by them.
+    placeholders: tuple[str, ...] = field(default=(), compare=False)
     origin: Origin | None = field(default=None, compare=False)
 
     @property

@@ -218,6 +218,8 @@ class Retries:
     codes: tuple[int, ...] = ()
     #: Prefer hosts that were not tried yet (today's default; 0.4.0 did not).
     avoid_tried: bool = False
+    #: Pause before the first retry, growing with each; None: Envoy's 25 ms.
+    backoff: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class Balancer:
 class Outlier:
     """Ejection of endpoints that fail; 0 and None mean Envoy's default, but see `max_ejection_percent`."""
 
+    #: -1: not by these.
     consecutive_5xx: int = 0
     #: Connect failures and 502, 503, 504 alone; 0 off.
     consecutive_gateway: int = 0

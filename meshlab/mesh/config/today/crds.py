@@ -1,0 +1,75 @@
+"""Today's schemas as CustomResourceDefinitions.
+
+`python -m meshlab.mesh.config.today.crds > manifests/istio-today/crds.yaml` writes the manifest anew; a test sees to
+that it is not forgotten.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from meshlab.mesh.config.today.kinds import GATEWAY_API, Kind, kinds, status_schema
+from meshlab.mesh.config.today.schema import openapi
+
+__all__ = ["definition", "manifest"]
+
+_HEAD = """\
+# Today's kinds of Istio and of Kubernetes' Gateway API, as far as meshlab serves them: schemas and rules, so that
+# what makes no sense is refused when it is written. On a cluster with Istio, Istio's own definitions take their place.
+# Made by `python -m meshlab.mesh.config.today.crds`.
+"""
+
+
+def definition(kind: Kind) -> dict[str, Any]:
+    """The CustomResourceDefinition of a kind."""
+    schema: dict[str, Any] = {"type": "object", "properties": {"spec": openapi(kind.spec)}}
+    schema["properties"]["status"] = openapi(status_schema(kind))
+    if kind.group == GATEWAY_API:
+        schema["required"] = ["spec"]
+    columns = [{"name": name, "type": type_, "jsonPath": path} for name, type_, path in kind.columns]
+    versions = []
+    for number, version in enumerate(kind.versions):
+        made: dict[str, Any] = {"name": version, "served": True, "storage": number == 0}
+        if columns:
+            made["additionalPrinterColumns"] = columns
+        made["schema"] = {"openAPIV3Schema": schema}
+        made["subresources"] = {"status": {}}
+        versions.append(made)
+    names: dict[str, Any] = {
+        "kind": kind.kind,
+        "listKind": f"{kind.kind}List",
+        "plural": kind.plural,
+        "singular": kind.kind.lower(),
+        "categories": ["gateway-api"] if kind.group == GATEWAY_API else ["istio-io", kind.group.replace(".", "-")],
+    }
+    if kind.short:
+        names["shortNames"] = list(kind.short)
+    meta: dict[str, Any] = {"name": f"{kind.plural}.{kind.group}"}
+    if kind.group == GATEWAY_API:
+        # The API's own group is protected: whoever defines its kinds says under whose approval.
+        url = "https://github.com/kubernetes-sigs/gateway-api/pull/3328"
+        meta["annotations"] = {"api-approved.kubernetes.io": url}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": meta,
+        "spec": {
+            "group": kind.group,
+            "names": names,
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
+            "versions": versions,
+        },
+    }
+
+
+def manifest() -> str:
+    """All definitions as YAML. Versions of one kind share their schema by an anchor."""
+    import yaml
+
+    texts = [yaml.safe_dump(definition(kind), sort_keys=False, width=118) for kind in kinds().values()]
+    return _HEAD + "---\n" + "---\n".join(texts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(manifest())

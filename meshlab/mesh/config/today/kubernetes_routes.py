@@ -1,0 +1,237 @@
+"""Kubernetes' Gateway API (Gateway, HTTPRoute) to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from meshlab.mesh.config import routing
+from meshlab.mesh.config.labels import Labels
+from meshlab.mesh.config.outside import GatewayServer, MeshGateway, ServerTls
+from meshlab.mesh.config.routing import Pattern, PatternKind
+from meshlab.mesh.config.today.stored import Stored, duration, texts
+from meshlab.mesh.config.today.virtual_services import DEFAULT_RETRIES, RETRY_ON
+
+__all__ = ["CONTROLLER", "NAME_LABEL", "host_rules", "mesh_gateway"]
+
+Fields = Mapping[str, Any]
+#: Of the GatewayClass that is ours.
+CONTROLLER = "istio.io/gateway-controller"
+#: What the pods of a gateway that was deployed for a Gateway object are labelled with.
+NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
+_PATHS = {
+    "Exact": PatternKind.EXACT,
+    "PathPrefix": PatternKind.SEGMENTS,
+    "RegularExpression": PatternKind.REGEX,
+}
+
+
+def mesh_gateway(stored: Stored, selector: Labels | None = None) -> MeshGateway:
+    """One Gateway. `selector`: the pods that are it; None: those labelled with its name."""
+    servers = []
+    for each in stored.spec.get("listeners") or ():
+        tls = each.get("tls") or {}
+        references = tls.get("certificateRefs") or ()
+        secret = f"{references[0].get('namespace') or stored.namespace}/{references[0]['name']}" if references else ""
+        mode = "PASSTHROUGH" if tls.get("mode") == "Passthrough" else "SIMPLE"
+        allowed = ((each.get("allowedRoutes") or {}).get("namespaces") or {}).get("from") or "Same"
+        where = "*" if allowed == "All" else "~" if allowed == "None" else stored.namespace
+        servers.append(
+            GatewayServer(
+                int(each["port"]),
+                each["protocol"],
+                each["name"],
+                ((where, each.get("hostname") or "*"),),
+                ServerTls(mode, secret) if tls else None,
+            )
+        )
+    chosen = Labels({NAME_LABEL: stored.name}) if selector is None else selector
+    return MeshGateway(f"{stored.namespace}/{stored.name}", chosen, tuple(servers), stored.origin)
+
+
+def host_rules(stored: Stored) -> tuple[routing.HostRules, ...]:
+    """One HTTPRoute: rules for the gateways it names as parents, and rules for each Service among them."""
+    parents = stored.spec.get("parentRefs") or ()
+    gateways, services = [], []
+    for each in parents:
+        namespace = each.get("namespace") or stored.namespace
+        if (each.get("kind") or "Gateway") == "Service":
+            services.append((f"{each['name']}.{namespace}.svc.{stored.domain}", int(each.get("port") or 0)))
+        else:
+            gateways.append(f"{namespace}/{each['name']}")
+    found = []
+    if gateways:
+        found.append(_rules(stored, texts(stored.spec.get("hostnames")) or ("*",), tuple(gateways), 0))
+    found += [_rules(stored, (host,), (routing.MESH,), port) for host, port in services]
+    return tuple(found)
+
+
+def _rules(stored: Stored, hosts: tuple[str, ...], gateways: tuple[str, ...], port: int) -> routing.HostRules:
+    routes = [
+        _route(stored, rule, position, match, port)
+        for position, rule in enumerate(stored.spec.get("rules") or ())
+        for match in rule.get("matches") or ({},)
+    ]
+    routes.sort(key=_rank)
+    return routing.HostRules(hosts, tuple(routes), gateways=gateways, namespace=stored.namespace, origin=stored.origin)
+
+
+def _rank(route: routing.Route) -> tuple[int, int, int, int, int]:
+    """The API's precedence: exact paths, longer prefixes, a method, more headers, more query parameters."""
+    match = route.match
+    method = any(each.name == ":method" for each in match.headers)
+    order = {PatternKind.EXACT: 0, PatternKind.SEGMENTS: 1, PatternKind.PREFIX: 1, PatternKind.REGEX: 2}
+    return (
+        order.get(match.path.kind, 3), -len(match.path.value), -int(method), -len(match.headers), -len(match.query),
+    )  # fmt: skip
+
+
+def _route(stored: Stored, rule: Fields, position: int, match: Fields, port: int) -> routing.Route:
+    filters = {each["type"]: each for each in rule.get("filters") or ()}
+    redirect = filters.get("RequestRedirect", {}).get("requestRedirect")
+    backends = rule.get("backendRefs") or ()
+    destinations = tuple(_backend(stored, each, alone=len(backends) == 1) for each in backends)
+    alive = [each for each in destinations if each.weight or len(backends) == 1]
+    direct = None
+    if redirect is None and not alive:
+        # Without any backend to send it to a request fails: so the API says.
+        direct, destinations = routing.DirectResponse(500), ()
+    timeouts = rule.get("timeouts") or {}
+    retry = rule.get("retry")
+    return routing.Route(
+        name=rule.get("name") or f"{stored.namespace}.{stored.name}.{position}",
+        match=_match(match, port),
+        destinations=() if redirect is not None or direct else destinations,
+        redirect=None if redirect is None else _redirect(redirect),
+        direct=direct,
+        rewrite=_rewrite(filters.get("URLRewrite", {}).get("urlRewrite")),
+        timeout=duration(timeouts.get("request") or timeouts.get("backendRequest")),
+        retries=None if redirect is not None or direct else DEFAULT_RETRIES if retry is None else _retries(retry),
+        mirrors=tuple(
+            _mirror(stored, each["requestMirror"])
+            for each in rule.get("filters") or ()
+            if each["type"] == "RequestMirror"
+        ),
+        cors=_cors(filters.get("CORS", {}).get("cors")),
+        request=_changes(filters.get("RequestHeaderModifier", {}).get("requestHeaderModifier")),
+        response=_changes(filters.get("ResponseHeaderModifier", {}).get("responseHeaderModifier")),
+        websocket=redirect is None and direct is None,
+        origin=stored.origin,
+    )
+
+
+def _match(match: Fields, port: int) -> routing.RequestMatch:
+    path = match.get("path") or {}
+    wanted = Pattern(_PATHS[path.get("type") or "PathPrefix"], path.get("value") or "/")
+    if wanted == Pattern(PatternKind.SEGMENTS, "/"):
+        wanted = routing.ANY_PATH
+    conditions = [_condition(each, each["name"].lower()) for each in match.get("headers") or ()]
+    if match.get("method"):
+        conditions.append(routing.Condition(":method", Pattern(PatternKind.EXACT, match["method"])))
+    query = [_condition(each, each["name"]) for each in match.get("queryParams") or ()]
+    return routing.RequestMatch(
+        wanted,
+        tuple(sorted(conditions, key=lambda each: each.name)),
+        tuple(sorted(query, key=lambda each: each.name)),
+        port=port,
+    )
+
+
+def _condition(fields: Fields, name: str) -> routing.Condition:
+    kind = PatternKind.REGEX if fields.get("type") == "RegularExpression" else PatternKind.EXACT
+    return routing.Condition(name, Pattern(kind, fields["value"]))
+
+
+def _reference(stored: Stored, fields: Fields) -> routing.Destination:
+    namespace = fields.get("namespace") or stored.namespace
+    return routing.Destination(f"{fields['name']}.{namespace}.svc.{stored.domain}", port=int(fields.get("port") or 0))
+
+
+def _backend(stored: Stored, fields: Fields, *, alone: bool) -> routing.Weighted:
+    changes = {each["type"]: each for each in fields.get("filters") or ()}
+    weight = fields.get("weight")
+    return routing.Weighted(
+        _reference(stored, fields),
+        0 if alone else 1 if weight is None else int(weight),
+        _changes(changes.get("RequestHeaderModifier", {}).get("requestHeaderModifier")),
+        _changes(changes.get("ResponseHeaderModifier", {}).get("responseHeaderModifier")),
+    )
+
+
+def _mirror(stored: Stored, fields: Fields) -> routing.Mirror:
+    share = 1_000_000
+    if fields.get("percent") is not None:
+        share = int(fields["percent"]) * 10_000
+    elif part := fields.get("fraction"):
+        share = int(part["numerator"]) * 1_000_000 // int(part.get("denominator") or 100)
+    return routing.Mirror(_reference(stored, fields["backendRef"]), share)
+
+
+def _redirect(fields: Fields) -> routing.Redirect:
+    path = fields.get("path") or {}
+    scheme = fields.get("scheme") or ""
+    port = int(fields.get("port") or 0)
+    return routing.Redirect(
+        path.get("replaceFullPath") or "",
+        path.get("replacePrefixMatch") or "",
+        fields.get("hostname") or "",
+        scheme,
+        port or (-1 if scheme else 0),
+        int(fields.get("statusCode") or 302),
+    )
+
+
+def _rewrite(fields: Fields | None) -> routing.Rewrite | None:
+    if fields is None:
+        return None
+    path = fields.get("path") or {}
+    if path.get("type") == "ReplaceFullPath":
+        # Of the whole path, whatever was matched.
+        return routing.Rewrite(
+            authority=fields.get("hostname") or "", regex="/.*", substitution=path["replaceFullPath"]
+        )
+    return routing.Rewrite(path.get("replacePrefixMatch") or "", fields.get("hostname") or "")
+
+
+def _retries(fields: Fields) -> routing.Retries | None:
+    attempts = int(fields.get("attempts") or 1)
+    codes = tuple(int(each) for each in fields.get("codes") or ())
+    retry_on = f"{RETRY_ON},retriable-status-codes" if codes else RETRY_ON
+    found = routing.Retries(
+        attempts, retry_on=retry_on, codes=codes, avoid_tried=True, backoff=duration(fields.get("backoff"))
+    )
+    return found if attempts > 0 else None
+
+
+def _changes(fields: Fields | None) -> routing.HeaderChanges:
+    known = fields or {}
+    return routing.HeaderChanges(
+        tuple(sorted((each["name"], each["value"]) for each in known.get("set") or ())),
+        tuple(sorted((each["name"], each["value"]) for each in known.get("add") or ())),
+        tuple(sorted(texts(known.get("remove")))),
+    )
+
+
+def _cors(fields: Fields | None) -> routing.Cors | None:
+    if fields is None:
+        return None
+    age = fields.get("maxAge")
+    return routing.Cors(
+        tuple(_origin(each) for each in texts(fields.get("allowOrigins"))),
+        texts(fields.get("allowMethods")),
+        texts(fields.get("allowHeaders")),
+        texts(fields.get("exposeHeaders")),
+        None if age is None else int(age),
+        fields.get("allowCredentials"),
+    )
+
+
+def _origin(text: str) -> Pattern:
+    if "*" not in text or text == "*":
+        return Pattern(PatternKind.EXACT, text)
+    head, _, tail = text.partition("*")
+    return Pattern(PatternKind.REGEX, f"{_quoted(head)}[^/]*{_quoted(tail)}")
+
+
+def _quoted(text: str) -> str:
+    return "".join(f"\\{char}" if char in ".*+?()[]{}|^$\\" else char for char in text)
