@@ -89,7 +89,7 @@ class Access:
             raise LabError(
                 f"the API server at {self.client.configuration.host} does not answer",
                 why=str(error),
-                then="meshlab status",
+                then="meshlab up",
             ) from error
         reply = Reply(answer.status, answer.headers, answer.data)
         if check and reply.status >= 400:

@@ -51,7 +51,7 @@ def connection_manager(route_name: str, direction: Direction, mesh: Mesh) -> Fie
             "config_source": {"ads": {}, "resource_api_version": "V3"},
         },
         "http_filters": [
-            *([http_filter(MIXER_CLUSTER)] if direction is Direction.INBOUND and mesh.policy_checks else ()),
+            *([http_filter(MIXER_CLUSTER)] if direction is Direction.INBOUND and mesh.mixer else ()),
             {"name": CORS, "typed_config": pack("Cors", {})},
             {"name": FAULT, "typed_config": pack("HTTPFault", {})},
             {"name": "envoy.filters.http.router", "typed_config": pack("Router", {})},
@@ -82,7 +82,8 @@ def _logs(direction: Direction, mesh: Mesh, name: str, message: str) -> list[Fie
             "name": "envoy.access_loggers.file",
             "typed_config": pack("FileAccessLog", {"path": mesh.access_log}),
         })
-    if mesh.mixer:
+    # A report costs both who makes it and who counts it, so what nobody counts is not made.
+    if mesh.mixer and (direction is Direction.INBOUND or mesh.double_report):
         config: Fields = {
             "common_config": {
                 "log_name": f"mixer-{direction.value}",

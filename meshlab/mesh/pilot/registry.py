@@ -29,6 +29,8 @@ Object = Mapping[str, Any]
 Key = tuple[str, str]
 #: Where the mesh's own settings are: namespace, name, key.
 CONFIG_MAP = ("istio-system", "istio", "mesh")
+#: Annotation of that ConfigMap with which 0.4.0's double report can be shown; Mixer reads it, too.
+DOUBLE_REPORT = "meshlab.io/double-report"
 RULES = {"routerules": "route-rule", "egressrules": "egress-rule", "destinationpolicies": "destination-policy"}
 #: Plural → apiVersion of everything that a registry takes.
 KINDS: Mapping[str, str] = {
@@ -75,6 +77,7 @@ class Registry:
     def __init__(self, mesh: Mesh | None = None) -> None:
         self._mesh = mesh or Mesh()
         self.config = MeshConfig()
+        self._double_report = False
         self._services: dict[Key, Service] = {}
         self._backing: dict[Key, Backing] = {}
         self._subsets: dict[Key, list[Any]] = {}
@@ -212,6 +215,8 @@ class Registry:
         if key != CONFIG_MAP[:2]:
             return
         text = ((obj or {}).get("data") or {}).get(CONFIG_MAP[2], "")
+        annotations = ((obj or {}).get("metadata") or {}).get("annotations") or {}
+        self._double_report = annotations.get(DOUBLE_REPORT) == "true"
         problem = ("configmaps", key)
         self._invalid.pop(problem, None)
         self._dirty.add("mesh")
@@ -276,7 +281,7 @@ class Registry:
         return replace(
             self._mesh,
             mixer=bool(config.mixer_address),
-            policy_checks=bool(config.mixer_address) and not config.disable_policy_checks,
+            double_report=self._double_report,
             tracing=config.enable_tracing,
             access_log=config.access_log_file,
             connect_timeout=config.connect_timeout,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from meshlab.mesh.config.durations import Duration
 from meshlab.mesh.config.model import Config, DestinationPolicy, EgressRule, IngressRule, RouteRule
 from meshlab.mesh.config.services import Instance, Port, Service
+from meshlab.mesh.pilot.proxy import Capture
 from meshlab.mesh.pilot.policy import CheckRule
 
 __all__ = ["Mesh", "Problem", "World"]
@@ -22,10 +23,10 @@ class Mesh:
     """The settings of the mesh that translation needs."""
 
     domain: str = "cluster.local"
-    #: Sidecars ask Mixer before they let requests in, where a rule needs it.
-    policy_checks: bool = True
-    #: Sidecars report to Mixer (their bootstrap has the cluster `mixer_server`).
+    #: Sidecars report to Mixer, and ask it where a rule needs it (their bootstrap has the cluster `mixer_server`).
     mixer: bool = True
+    #: Callers report, too, as 0.4.0's did by mistake: Mixer then counts every HTTP call a second time.
+    double_report: bool = False
     tracing: bool = True
     #: "" = no access log.
     access_log: str = "/dev/stdout"
@@ -37,6 +38,8 @@ class Mesh:
     ingress_service: str = ""
     #: The first port an ordinary process may bind here; see settings.bound_port.
     low_port_start: int = 1024
+    #: How connections come to the sidecars of this mesh.
+    capture: Capture = Capture.SHIM
 
 
 @dataclass(frozen=True, slots=True)
