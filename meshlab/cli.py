@@ -23,13 +23,19 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def up(_: argparse.Namespace) -> int:
+def up(args: argparse.Namespace) -> int:
     """start the lab: an empty cluster (a second up finds it running)"""
+    from .cluster.capture import possible
     from .cluster.daemon import start
     from .lab import link_commands
+    from .settings import Capture
 
     began = time.monotonic()
-    running = start(Settings.load())
+    settings = Settings.load()
+    capture = None
+    if args.capture:
+        capture = possible(settings, say) if args.capture == "auto" else Capture(args.capture)
+    running = start(settings, capture=capture)
     settings = Settings.load()
     link_commands(settings)
     state = f"up after {time.monotonic() - began:.2f} s" if running.started else "already up"
@@ -106,12 +112,13 @@ def env(_: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """say what the lab needs of this machine and what is missing; --fix fetches Prometheus"""
-    from .doctor import examine, fetch_prometheus
+    from .doctor import examine, fetch_iptables, fetch_prometheus
 
     settings = Settings.load()
     if args.fix:
-        say("fetching Debian's package prometheus (22 MB) …")
+        say("fetching Debian's packages prometheus (22 MB) and iptables (0.5 MB) …")
         fetch_prometheus(settings)
+        fetch_iptables(settings)
     worst = 0
     for finding in examine(settings):
         print(finding)
@@ -150,7 +157,14 @@ def parser() -> argparse.ArgumentParser:
         text = (function.__doc__ or "").strip()
         sub = commands.add_parser(function.__name__, help=text, description=text[:1].upper() + text[1:] + ".")
         sub.set_defaults(run=function)
-        if function is doctor:
+        if function is up:
+            sub.add_argument(
+                "--capture",
+                choices=["shim", "iptables", "auto"],
+                help="how connections come to the sidecar of a new lab: by a start-up shim of Python programs (as is "
+                "usual), by iptables in network namespaces (any program), or by whichever this machine allows",
+            )
+        elif function is doctor:
             sub.add_argument("--fix", action="store_true", help="fetch what a Debian package can give")
         elif function is start:
             sub.add_argument(

@@ -16,7 +16,8 @@ from .debian import unpack
 from .errors import Missing
 from .settings import Settings, unprivileged_port_start
 
-__all__ = ["Finding", "examine", "fetch_prometheus", "find_envoy", "find_kubectl", "find_prometheus"]
+__all__ = ["Finding", "examine", "fetch_iptables", "fetch_prometheus", "find_envoy", "find_iptables",
+           "find_kubectl", "find_prometheus"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,34 @@ def fetch_prometheus(settings: Settings) -> Path:
     return find_prometheus(settings)
 
 
+def find_iptables(settings: Settings) -> Path:
+    """The program iptables-restore: the machine's, else the one unpacked by us. Raises `Missing`."""
+    # Programs for root are not on everybody's PATH.
+    places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/usr/local/sbin"])
+    own = settings.tools / "iptables" / "iptables-restore"
+    found = shutil.which("iptables-restore", path=places) or (str(own) if own.exists() else None)
+    if not found:
+        raise Missing("iptables is not on this machine", why=f"neither {own} nor on PATH",
+                      then="meshlab doctor --fix, or meshlab up --capture shim")
+    return Path(found)
+
+
+def fetch_iptables(settings: Settings) -> Path:
+    """Unpacks Debian's iptables into the environment; harmless if there is one. Raises `Missing`."""
+    try:
+        return find_iptables(settings)
+    except Missing:
+        folder = unpack(["iptables"], settings.tools / "iptables", pattern=r"lib(ip4tc|ip6tc|xtables|mnl|nf)")
+        (libraries,) = {path.parent for path in folder.glob("usr/lib/**/libxtables.so.*")}
+        start = folder / "iptables-restore"
+        start.write_text(f"""#!/bin/sh
+export LD_LIBRARY_PATH="{libraries}" XTABLES_LIBDIR="{libraries}/xtables"
+exec "{folder}/usr/sbin/xtables-nft-multi" iptables-restore "$@"
+""")
+        start.chmod(0o755)
+    return find_iptables(settings)
+
+
 def _program(what: str, find: Callable[[Settings], Path], settings: Settings, words: list[str]) -> Finding:
     try:
         path = find(settings)
@@ -95,10 +124,20 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _program("envoy", find_envoy, settings, ["--version"])
     yield _program("kubectl", find_kubectl, settings, ["version", "--client"])
     yield _program("prometheus", find_prometheus, settings, ["--version"])
+    yield _iptables(settings)
     yield _drawing()
     yield _addresses(settings)
     yield _ports()
     yield _room(settings)
+
+
+def _iptables(settings: Settings) -> Finding:
+    """For `meshlab up --capture iptables` only: its absence is no fault."""
+    try:
+        return Finding("ok", "iptables", f"{find_iptables(settings)}, for meshlab up --capture iptables")
+    except Missing as error:
+        return Finding("note", "iptables", f"{error.seen}: needed for meshlab up --capture iptables only",
+                       "meshlab doctor --fix")
 
 
 def _drawing() -> Finding:

@@ -27,7 +27,7 @@ DEMO = {
 def files(settings: Settings) -> Path:
     """Folder of the manifests as this lab's addresses need them.
 
-    The files hold the tutorial's addresses. A lab in another slot gets a copy in its home with its own.
+    The files hold the addresses of the first slot. A lab with others gets a copy in its home with its own.
     """
     plain = Path(__file__).resolve().parent.parent / "manifests"
     if not plain.is_dir():
@@ -36,10 +36,10 @@ def files(settings: Settings) -> Path:
             why="meshlab runs from a checkout, and this one has no manifests",
             then="git checkout -- manifests",
         )
-    if settings.network.slot == 0:
+    own = Network(0)
+    if settings.network.external == own.external:
         return plain
     copy = settings.home / "manifests"
-    own = Network(0)
     shutil.copytree(plain, copy, dirs_exist_ok=True)
     for path in copy.rglob("*.yaml"):
         text = path.read_text()

@@ -38,14 +38,20 @@ RESTART = (0.1, 5.0)
 
 
 class Assembly:
-    """One cluster in this event loop. `listener` is the bound socket of its API server."""
+    """One cluster in this event loop. `listener` is the bound socket of its API server.
 
-    def __init__(self, settings: Settings, keys: Keys, listener: socket.socket, parts: Parts) -> None:
+    `inner` is a second one, on the node's address, where pods have a network of their own that ends there.
+    """
+
+    def __init__(self, settings: Settings, keys: Keys, listener: socket.socket, parts: Parts, *,
+                 inner: socket.socket | None = None) -> None:
         self.settings, self.keys, self.parts = settings, keys, parts
         self.store = Store(settings.database)
         self.api = Api(self.store, settings.network)
         self.auth = Auth(keys.token, keys.signing, self._uid_of)
-        self.server = Server(self.api, self.auth, listener)
+        self.server = Server(self.api, self.auth, listener, also=[inner] if inner is not None else [])
+        #: Where pods reach the API server.
+        self.inside: str = inner.getsockname()[0] if inner is not None else self.server.host
         self._tasks: list[asyncio.Task[None]] = []
         self._network: Any = None
         self._node: Any = None
@@ -54,7 +60,7 @@ class Assembly:
         """The API answers when this returns."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.keys.server)
-        ensure_firsts(self.api, self.server.host, self.server.port)
+        ensure_firsts(self.api, self.inside, self.server.port)
         await self.server.start(context)
         self._tasks.append(asyncio.create_task(self._housekeeping(), name="housekeeping"))
 

@@ -25,9 +25,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from meshlab.cluster.capture import choose
 from meshlab.cluster.processes import Process, left_over, start_time
 from meshlab.errors import LabError, MeshlabError, Taken
-from meshlab.settings import SLOTS, Network, Settings
+from meshlab.settings import SLOTS, Capture, Network, Settings
 
 __all__ = ["Running", "Status", "main", "start", "status", "stop"]
 
@@ -78,12 +79,15 @@ def status(settings: Settings) -> Status:
     return Status(True, process.pid, known["server"])
 
 
-def start(settings: Settings, timeout: float = 10.0, *, slot: int | None = None) -> Running:
+def start(settings: Settings, timeout: float = 10.0, *, slot: int | None = None,
+          capture: Capture | None = None) -> Running:
     """Makes sure that the lab's daemon runs and its API answers. Idempotent: attaches where it does.
 
-    `slot` forces a slot for a new lab, as MESHLAB_SLOT does. Raises Taken or LabError.
+    `slot` forces a slot for a new lab, as MESHLAB_SLOT does; `capture` is that of a new lab, and None takes what
+    it has (see `capture.choose`). Raises Taken or LabError.
     """
     began = time.monotonic()
+    settings = choose(settings, capture)
     known = status(settings)
     if known.running:
         return _attach(settings, known, timeout)
@@ -230,7 +234,10 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"a daemon of {settings.home} runs already", file=sys.stderr)
                 return 3
             settings, listener = _claim(settings)
-            asyncio.run(_serve(settings, listener, say))
+            if settings.network.capture is Capture.SHIM:
+                asyncio.run(_serve(settings, listener, None, say))
+            else:
+                _inside(settings, listener, say)
     except MeshlabError as error:
         say({"kind": type(error).__name__, "error": error.seen, "why": error.why, "then": error.then})
         print(error, file=sys.stderr)
@@ -240,6 +247,18 @@ def main(argv: list[str] | None = None) -> int:
              "then": "look into daemon.log in the lab's home"})
         raise
     return 0
+
+
+def _inside(settings: Settings, listener: socket.socket, say: _Ready) -> None:
+    """Serves from within the lab's namespaces; `listener` stays outside, where this machine's programs are."""
+    from meshlab.cluster.network.namespaces.lab import enter, leave
+
+    enter(settings)
+    try:
+        inner = _bind(settings.network.node, settings.api_port)
+        asyncio.run(_serve(settings, listener, inner, say))
+    finally:
+        leave(settings)
 
 
 class _Ready:
@@ -280,15 +299,15 @@ def _claim(settings: Settings) -> tuple[Settings, socket.socket]:
         where = file if file.exists() else "MESHLAB_SLOT"
         raise LabError(f"{where} says {asked!r}, which is no slot", why=f"slots are 0 to {SLOTS - 1}")
     for slot in slots:
-        chosen = replace(settings, network=Network(slot))
+        chosen = replace(settings, network=replace(settings.network, slot=slot))
         try:
-            listener = _bind(chosen.network.node, chosen.api_port)
+            listener = _bind(chosen.network.api, chosen.api_port)
         except OSError as error:
             log.info("slot %d is taken: %s", slot, error)
             continue
         file.write_text(f"{slot}\n")
         return chosen, listener
-    where = ", ".join(f"{Network(s).node}:{settings.api_port}" for s in slots)
+    where = ", ".join(f"{Network(s).api}:{settings.api_port}" for s in slots)
     raise Taken(
         f"cannot listen on {where}", why="another lab, or another program, has this address",
         then=f"ss -ltnp 'sport = :{settings.api_port}'",
@@ -308,7 +327,7 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(settings: Settings, listener: socket.socket, say: _Ready) -> None:
+async def _serve(settings: Settings, listener: socket.socket, inner: socket.socket | None, say: _Ready) -> None:
     from meshlab.cluster.api import pki
 
     maker = pki.begin(settings)
@@ -322,7 +341,7 @@ async def _serve(settings: Settings, listener: socket.socket, say: _Ready) -> No
         loop.add_signal_handler(number, stopping.set)
     keys = pki.keys(settings, maker)
     parts = Parts(os.environ.get("MESHLAB_PARTS", Parts.ALL.value))
-    assembly = Assembly(settings, keys, listener, parts)
+    assembly = Assembly(settings, keys, listener, parts, inner=inner)
     try:
         await assembly.start_api()
         server = f"https://{assembly.server.host}:{assembly.server.port}"

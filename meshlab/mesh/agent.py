@@ -25,6 +25,8 @@ __all__ = ["bootstrap", "envoy_arguments", "main", "resolve"]
 #: Role → port on which others reach it, port of the program behind it.
 FORWARDED: Mapping[str, tuple[int, int]] = {"pilot": (15003, 8080), "mixer": (15004, 9091)}
 MIXER_PORT = 15004
+#: What the rules of capture by iptables know a sidecar's own connections by.
+PROXY_MARK = 1337
 #: Last two octets of service addresses, for services that are not installed (yet): the same that the lab will
 #: give them, so that a sidecar finds Zipkin whenever it comes.
 WELL_KNOWN: Mapping[str, str] = {
@@ -103,6 +105,7 @@ def bootstrap(options: argparse.Namespace, env: Mapping[str, str]) -> dict[str, 
     """Envoy's bootstrap for these arguments in this environment. KeyError: a variable is missing."""
     folder = Path(env["MESHLAB_POD_DIR"])
     pod = _json(folder / "pod.json")
+    capture = env.get("MESHLAB_CAPTURE") or "shim"
     identity = Identity(
         role=options.role,
         pod=env.get("POD_NAME") or str(pod.get("name") or "unknown"),
@@ -111,7 +114,8 @@ def bootstrap(options: argparse.Namespace, env: Mapping[str, str]) -> dict[str, 
         local_ip=env.get("LOCAL_IP", "127.0.0.1"),
         cluster=options.serviceCluster if options.role in ("sidecar", "ingress") else f"istio-{options.role}",
         domain=options.domain,
-        metadata={"CAPTURE": "shim"},
+        metadata={"CAPTURE": capture},
+        mark=PROXY_MARK if capture == "iptables" else 0,
     )
     uid = str(pod.get("uid") or folder.name.rpartition("_")[2])
     admin = f"{env['MESHLAB_SOCKETS']}/{uid[:8]}.sock"
@@ -151,16 +155,18 @@ def resolve(address: str, identity: Identity, services: Mapping[str, Any]) -> En
     if (known := services.get(key)) is not None:
         return Endpoint(str(known["ip"]), number)
     if (octets := WELL_KNOWN.get(key)) is not None:
-        return Endpoint(f"127.{_service_network(identity.ip)}.{octets}", number)
+        return Endpoint(f"{_service_network(identity.ip)}.{octets}", number)
     return None
 
 
-def _service_network(pod_ip: str) -> int:
-    """The second octet of service addresses: slot n has pods in 127.(40+2n) and services in 127.(105+n)."""
-    from meshlab.settings import Network
+def _service_network(pod_ip: str) -> str:
+    """The first octets of service addresses: slot n has pods in 127.(40+2n) and services in 127.(105+n)."""
+    from meshlab.settings import Capture, Network
 
-    slot = (int(pod_ip.split(".")[1]) - 40) // 2
-    return int(Network(slot).services.split(".")[1])
+    first, second = pod_ip.split(".")[:2]
+    if first != "127":
+        return Network(capture=Capture.IPTABLES).services
+    return Network((int(second) - 40) // 2).services
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ one port on. All functions give Envoy's own JSON.
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ Json = dict[str, Any]
 
 #: Seconds between attempts to reach a Pilot that went away: the first and the longest.
 RECONNECT = ("0.1s", "1s")
+#: Linux' number; Python names it on Linux only.
+SO_MARK = 36
 #: Envoy warns at every start unless it has a limit for downstream connections.
 MOST_CONNECTIONS = 50_000
 #: Instructions of a compiled regular expression.
@@ -48,6 +51,8 @@ class Identity:
     cluster: str
     domain: str = "cluster.local"
     metadata: dict[str, str] = field(default_factory=dict)
+    #: Set on the sockets of the proxy's own connections, 0 = none.
+    mark: int = 0
 
     @property
     def node(self) -> Json:
@@ -139,7 +144,9 @@ def _common(identity: Identity, admin: str) -> Json:
         "admin": {"address": {"pipe": {"path": admin, "mode": 0o600}}},
         # Who is called sees the pod's address, not 127.0.0.1.
         "cluster_manager": {
-            "upstream_bind_config": {"source_address": {"address": identity.ip, "port_value": 0}}
+            "upstream_bind_config": {
+                "source_address": {"address": identity.ip, "port_value": 0}, **_marked(identity.mark)
+            }
         },
         # Envoy's own limit of 100 instructions refuses ordinary expressions.
         "layered_runtime": {"layers": [{"name": "static", "static_layer": {
@@ -155,6 +162,14 @@ def _common(identity: Identity, admin: str) -> Json:
             },
         }]},
     }
+
+
+def _marked(mark: int) -> Json:
+    """iptables rules spare connections with this mark, or a sidecar would capture its own."""
+    if not mark:
+        return {}
+    return {"socket_options": [{"level": socket.SOL_SOCKET, "name": SO_MARK, "int_value": mark,
+                                "state": "STATE_PREBIND", "description": "not to be redirected"}]}
 
 
 def _cluster(name: str, endpoint: Endpoint | None, *, http2: bool = False) -> Json:

@@ -11,6 +11,7 @@ import json
 import logging
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -45,9 +46,11 @@ class TooLarge(ApiError):
 class Server:
     """Serves an Api. `start()` listens and returns; `stop()` ends every watch and connection."""
 
-    def __init__(self, api: Api, auth: Auth, listener: socket.socket, kubelet: Kubelet | None = None) -> None:
-        """`listener` is a bound socket; whoever binds it knows whether the address is free."""
+    def __init__(self, api: Api, auth: Auth, listener: socket.socket, kubelet: Kubelet | None = None, *,
+                 also: Sequence[socket.socket] = ()) -> None:
+        """`listener` is a bound socket; whoever binds it knows whether the address is free. `also` are further ones."""
         self.api, self.auth = api, auth
+        self._also = also
         self._listener = listener
         self.host, self.port = listener.getsockname()[:2]
         self.discovery = Discovery(api.registry, f"{self.host}:{self.port}")
@@ -78,7 +81,8 @@ class Server:
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN, handle_signals=False)
         await self._runner.setup()
-        await web.SockSite(self._runner, self._listener, ssl_context=certificate, backlog=512).start()
+        for listener in (self._listener, *self._also):
+            await web.SockSite(self._runner, listener, ssl_context=certificate, backlog=512).start()
 
     async def stop(self) -> None:
         self.api.hub.close()

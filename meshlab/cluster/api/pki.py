@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meshlab.errors import LabError
-from meshlab.settings import SLOTS, Network, Settings
+from meshlab.settings import SLOTS, Capture, Network, Settings
 
 __all__ = ["Keys", "begin", "keys", "make"]
 
@@ -63,6 +63,7 @@ def make(folder: Path) -> None:
     _write(folder / "ca-key.pem", ca.private_key_pem.bytes())
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
     networks = [Network(slot) for slot in range(SLOTS)]
+    networks.append(Network(capture=Capture.IPTABLES))  # the same in every slot
     addresses = [a for n in networks for a in (n.node, f"{n.services}.0.1")]
     leaf = ca.issue_cert("127.0.0.1", "localhost", *addresses, *names)
     _write(folder / SERVER, leaf.private_key_and_cert_chain_pem.bytes())

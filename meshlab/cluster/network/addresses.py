@@ -30,6 +30,7 @@ KUBERNETES = ("default", "kubernetes")
 #: Last two octets of the service addresses that the tutorial's listings show, by (namespace, name).
 TUTORIAL: Mapping[tuple[str, str], tuple[int, int]] = {
     KUBERNETES: (0, 1),
+    ("kube-system", "kube-dns"): (0, 10),  # every cluster's, by habit
     ("default", "svca"): (38, 238),
     ("default", "svcb"): (119, 194),
     ("istio-system", "istio-pilot"): (80, 55),

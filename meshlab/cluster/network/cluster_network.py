@@ -20,24 +20,26 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.controllers.follow import follow
 from meshlab.cluster.network.addresses import KUBERNETES
 from meshlab.cluster.network.envoy import Resources, resources
-from meshlab.cluster.network.files import replace
+from meshlab.cluster.network.files import replace as write
 from meshlab.cluster.network.kubeproxy import KubeProxy
-from meshlab.cluster.network.services import Entry, entry
-from meshlab.settings import Settings, unprivileged_port_start
+from meshlab.cluster.network.services import DOMAIN, Entry, entry
+from meshlab.errors import LabError
+from meshlab.settings import Capture, Settings, unprivileged_port_start
 
 if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
+    from meshlab.cluster.network.namespaces.services import KernelServices
 
 __all__ = ["DOMAIN", "NODE_NAME", "ClusterNetwork"]
 
 log = logging.getLogger(__name__)
 
-DOMAIN = "cluster.local"
 NODE_NAME = "meshlab"
 #: Changes are written after this much quiet, and after the second figure at the latest, seconds: a roll-out changes
 #: several objects at once, and whoever waits for its end should not wait for us.
@@ -57,12 +59,19 @@ class ClusterNetwork:
         self._low = unprivileged_port_start()
         self._services: dict[Key, Mapping[str, Any]] = {}
         self._endpoints: dict[Key, Mapping[str, Any]] = {}
+        self._entries: dict[str, Entry] = {}
         self._texts: dict[str, str] = {}
         self._resources: dict[str, Resources] = {}
         self._stale: set[Key] = set()
         self._changed = asyncio.Event()
         self._revision = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._hosts = {NODE_NAME: settings.network.node}
+        self._kernel: KernelServices | None = None
+        if settings.network.capture is Capture.IPTABLES:
+            from meshlab.cluster.network.namespaces.services import KernelServices
+
+            self._kernel = KernelServices(settings, DOMAIN, self._hosts)
 
     async def start(self) -> None:
         """Write the network file and start kube-proxy. Raises Missing where there is no Envoy."""
@@ -73,6 +82,8 @@ class ClusterNetwork:
             for item in items:
                 changed("ADDED", item)
         self._write()
+        if self._kernel is not None:
+            await self._kernel.start(self._entries)
         await self.proxy.start()
         self._tasks = [
             asyncio.create_task(follow(self._api, self._api.kinds("Service"), self._service), name="network: services"),
@@ -100,6 +111,8 @@ class ClusterNetwork:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
+        if self._kernel is not None:
+            await self._kernel.stop()
 
     def _service(self, event: str, service: Mapping[str, Any]) -> None:
         self._note(self._services, event, service)
@@ -135,17 +148,20 @@ class ClusterNetwork:
         for key in self._stale:
             name, found = "/".join(key), self._entry(key)
             if found is None:
-                self._texts.pop(name, None)
-                self._resources.pop(name, None)
+                for known in (self._entries, self._texts, self._resources):
+                    known.pop(name, None)
                 continue
+            self._entries[name] = found
             self._texts[name] = json.dumps(found, separators=(",", ":"))
-            self._resources[name] = resources(name, found, node=self._settings.network.node, domain=DOMAIN,
-                                              low_port_start=self._low)
+            own = resources(name, found, node=self._settings.network.node, domain=DOMAIN, low_port_start=self._low)
+            if self._kernel is not None:  # which balances TCP itself
+                own = replace(own, listeners=[each for each in own.listeners if "udp_listener_config" in each])
+            self._resources[name] = own
         head = json.dumps({"version": self._revision, "low_port_start": self._low, "domain": DOMAIN,
-                           "hosts": {NODE_NAME: self._settings.network.node}})
+                           "hosts": self._hosts})
         # Entries are kept as text: a change of one service does not encode a thousand others.
         body = ",\n".join(f"{json.dumps(name)}:{self._texts[name]}" for name in sorted(self._texts))
-        replace(self._settings.network_file, f'{head[:-1]}, "services": {{\n{body}\n}}}}\n')
+        write(self._settings.network_file, f'{head[:-1]}, "services": {{\n{body}\n}}}}\n')
         self.proxy.write(self._resources)
         self._stale.clear()
 
@@ -160,7 +176,9 @@ class ClusterNetwork:
             self._changed.clear()
             try:
                 self._write()
-            except OSError as error:
-                log.warning("the network file could not be written, trying again in %g s: %s", RETRY, error)
+                if self._kernel is not None:
+                    await self._kernel.update(self._entries)
+            except (LabError, OSError) as error:
+                log.warning("the network could not be changed, trying again in %g s: %s", RETRY, error)
                 self._changed.set()
                 await asyncio.sleep(RETRY)

@@ -14,7 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Entry", "entry", "port_key"]
+__all__ = ["DOMAIN", "Entry", "entry", "port_key"]
+
+#: The cluster's DNS domain.
+DOMAIN = "cluster.local"
 
 Entry = dict[str, Any]
 

@@ -1,18 +1,19 @@
 """Init containers that the node does itself.
 
-`proxy_init` of Istio writes iptables rules that need root and change the host. Here it writes down what should be
-captured; the pod's shim and its sidecar read it. Privileged set-up of a host, such as sysctl for core dumps, is
-said in the container's log and not done.
+`proxy_init` of Istio writes iptables rules. Here it writes down what should be captured, for the pod's shim and its
+probes, and leads connections to the sidecar by the lab's own means, which are such rules or that shim. Privileged
+set-up of a host, such as sysctl for core dumps, is said in the container's log and not done.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from meshlab.cluster.node.images import Builtin
+from meshlab.errors import LabError
 
 __all__ = ["capture_of", "explains", "run_builtin"]
 
@@ -41,8 +42,12 @@ def explains(container: dict[str, Any], command_honoured: bool) -> bool:
     return command_honoured and bool(context.get("privileged"))
 
 
-def run_builtin(builtin: Builtin, container: dict[str, Any], *, capture: Path, log: Path) -> int:
-    """Do it, say so in the container's log, and return its exit code."""
+def run_builtin(builtin: Builtin, container: dict[str, Any], *, capture: Path, log: Path,
+                redirect: Callable[[int, str], str]) -> int:
+    """Do it, say so in the container's log, and return its exit code.
+
+    `redirect(port, ranges)` leads the pod's connections to its sidecar and says how.
+    """
     args = [str(arg) for arg in container.get("args") or []]
     if builtin is Builtin.CAPTURE:
         try:
@@ -50,12 +55,15 @@ def run_builtin(builtin: Builtin, container: dict[str, Any], *, capture: Path, l
         except ValueError as error:
             _say(log, str(error))
             return 1
+        try:
+            done = redirect(wanted["port"], wanted["ranges"])
+        except (LabError, OSError) as error:
+            _say(log, str(error))
+            return 1
         draft = capture.with_suffix(".tmp")
         draft.write_text(json.dumps(wanted))
         draft.rename(capture)
-        ranges = "all destinations" if wanted["ranges"] == "*" else wanted["ranges"]
-        _say(log, f"no iptables rules are written on this machine; the pod's start-up shim captures {ranges} "
-                  f"to port {wanted['port']} instead, uid {wanted['uid']} (the proxy itself) excepted")
+        _say(log, done.rstrip())
         return 0
     line = " ".join([*(str(part) for part in container.get("command") or []), *args])
     _say(log, f"privileged set-up of the host is not done by this lab; it would have been: {line}")

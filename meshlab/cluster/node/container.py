@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from meshlab.cluster.controllers.objects import now
 from meshlab.cluster.node.backoff import RestartBackoff
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from meshlab.cluster.node.pod import PodRunner
 
 __all__ = ["ContainerRunner", "Role"]
+
+T = TypeVar("T")
 
 #: Seconds for which a container shows ErrImagePull before it shows ImagePullBackOff, as the two take turns on a node.
 PULL_ERROR = 2.0
@@ -203,7 +205,8 @@ class ContainerRunner:
             builtin = Builtin.EXPLAINED
         started = now()
         if builtin is not None:
-            code = run_builtin(builtin, dict(self.spec), capture=pod.paths.capture, log=log)
+            code = run_builtin(builtin, dict(self.spec), capture=pod.paths.capture, log=log,
+                               redirect=lambda port, ranges: host.pods.capture(pod.uid, port, ranges))
             self._event("Started", f"Started container {self.name}")
             self._terminated(code, "Error" if code else "Completed", started)
             return None
@@ -219,7 +222,7 @@ class ContainerRunner:
             place.mkdir(parents=True, exist_ok=True)
         try:
             self.process = spawn(argv, environ=environ, cwd=place, log=log, record=files.record,
-                                 image=self.state.image, started=started, restart=run)
+                                 image=self.state.image, started=started, restart=run, place=self._place)
         except OSError as error:
             why = f'exec: "{argv[0]}": {(error.strerror or str(error)).lower()}'
             self._event("Failed", f"Error: failed to start container {self.name}: {why}", warning=True)
@@ -231,6 +234,10 @@ class ContainerRunner:
         self._event("Started", f"Started container {self.name}")
         self._pod.changed()
         return self.process
+
+    def _place(self, start: Callable[[], T]) -> T:
+        pod = self._pod
+        return pod.host.pods.start(pod.uid, pod.paths.folder, str(pod.object["metadata"]["name"]), start)
 
     @staticmethod
     def _merge(environ: dict[str, str], own: Mapping[str, str]) -> None:
@@ -275,11 +282,13 @@ class ContainerRunner:
         environ = environment_of(process.record.pid)
 
         def command(argv: Sequence[str]) -> list[str]:
-            return interpreted([rewrite(part, self.files.root, mounts) for part in argv], pod.host.python)
+            line = interpreted([rewrite(part, self.files.root, mounts) for part in argv], pod.host.python)
+            return pod.host.pods.beside(process.record.pid, line, self.files.root)
 
         network = pod.host.settings.network
         return Target(address=pod.address, local=network.local_of(pod.address), node=network.node, ports=ports,
-                      environ=environ, cwd=self.files.root, command=command)
+                      environ=environ, cwd=self.files.root, command=command,
+                      dial=lambda: pod.host.pods.socket(pod.uid))
 
     @property
     def pod(self) -> PodRunner:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from meshlab.cluster.node.images import Answers, ReadyHint
-from meshlab.cluster.node.probes import BRISK, Prober, Target, accepts, envoy_live
+from meshlab.cluster.node.probes import BRISK, Prober, Target, accepts, accepts_inside, envoy_live
 
 if TYPE_CHECKING:
     from meshlab.cluster.node.container import ContainerRunner
@@ -94,8 +94,13 @@ async def _answers(container: ContainerRunner, target: Target) -> None:
 
 def _sign(hint: ReadyHint, container: ContainerRunner, target: Target) -> Callable[[], Awaitable[bool]] | None:
     pod = container.pod
-    # Under capture the application listens at the private address; its sidecar has the public one.
-    application = target.local if pod.captured else target.address
+
+    async def application(port: int) -> bool:
+        # Under capture the application listens at the private address; its sidecar has the public one.
+        if pod.captured:
+            return await accepts_inside(target, port)
+        return await accepts(target.address, port, target.node)
+
     match hint.answers:
         case Answers.RUNNING:
             return None
@@ -103,9 +108,9 @@ def _sign(hint: ReadyHint, container: ContainerRunner, target: Target) -> Callab
             socket = pod.host.settings.sockets / f"{pod.uid[:8]}.sock"
             return lambda: envoy_live(socket)
         case Answers.LOCAL:
-            return lambda: accepts(target.local, hint.port, target.node)
+            return lambda: accepts_inside(target, hint.port)
         case Answers.APPLICATION:
-            return lambda: accepts(application, hint.port, target.node)
+            return lambda: application(hint.port)
     ports = [int(port["containerPort"]) for port in container.spec.get("ports") or []
              if (port.get("protocol") or "TCP") == "TCP"]
-    return (lambda: accepts(application, ports[0], target.node)) if ports else None
+    return (lambda: application(ports[0])) if ports else None

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from meshlab.cluster.api.status import NotFound
 from meshlab.cluster.controllers.events import Recorder
+from meshlab.cluster.network.podnetwork import PodNetwork
 from meshlab.cluster.node.images import Catalogue
 from meshlab.cluster.node.paths import ContainerPaths, PodPaths
 from meshlab.cluster.node.process import CONTAINER_MARK
-from meshlab.settings import Settings
+from meshlab.settings import Capture, Settings
 
 if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
@@ -42,6 +43,8 @@ class Host:
     auth: TokenIssuer
     catalogue: Catalogue
     recorder: Recorder
+    #: How the lab's network is spread over pods.
+    pods: PodNetwork
     addresses: dict[str, str] = field(default_factory=dict)
     python: str = sys.executable
 
@@ -95,6 +98,7 @@ class Host:
             "MESHLAB_NETWORK": str(settings.network_file),
             "MESHLAB_NODE_IP": settings.network.node,
             "MESHLAB_SOCKETS": str(settings.sockets),
+            "MESHLAB_CAPTURE": settings.network.capture.value,
             "KUBECONFIG": str(paths.kubeconfig),
             "no_proxy": "*",
             "NO_PROXY": "*",
@@ -102,7 +106,7 @@ class Host:
         }
         if zone := os.environ.get("TZ"):
             environ["TZ"] = zone
-        if shim:
+        if shim and settings.network.capture is Capture.SHIM:
             environ["PYTHONPATH"] = str(self.shim)
         return environ
 

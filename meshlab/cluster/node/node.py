@@ -15,6 +15,8 @@ from meshlab.cluster.api.streams import KubeletError
 from meshlab.cluster.controllers.events import Recorder
 from meshlab.cluster.controllers.follow import Handler, follow
 from meshlab.cluster.controllers.objects import Obj
+from meshlab.cluster.network.podnetwork import pod_network
+from meshlab.cluster.network.services import DOMAIN
 from meshlab.cluster.node.container import ContainerRunner
 from meshlab.cluster.node.host import NODE_NAME, Host, TokenIssuer
 from meshlab.cluster.node.images import Catalogue
@@ -45,7 +47,8 @@ class Node:
 
     def __init__(self, api: Api, settings: Settings, auth: TokenIssuer, *, catalogue: Catalogue | None = None) -> None:
         self._api, self._settings = api, settings
-        self._host = Host(api, settings, auth, catalogue or Catalogue(), Recorder(api, "kubelet", NODE_NAME))
+        self._host = Host(api, settings, auth, catalogue or Catalogue(), Recorder(api, "kubelet", NODE_NAME),
+                          pod_network(settings, DOMAIN))
         self._pods: dict[str, PodRunner] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -199,7 +202,8 @@ class Node:
         return handler
 
     def _clear_away(self) -> None:
-        """Files and processes of pods that the API no longer knows."""
+        """Files, processes and networks of pods that the API no longer knows."""
+        self._host.pods.keep(self._pods)
         for folder in self._settings.pods.iterdir():
             paths = PodPaths(folder)
             if paths.uid not in self._pods:

@@ -210,6 +210,7 @@ class PodRunner:
         draft = self.paths.description.with_suffix(".tmp")
         draft.write_text(json.dumps(described))
         draft.rename(self.paths.description)
+        self.host.pods.up(self.uid, self.address, meta["name"], meta["namespace"], self.paths.folder)
         self.host.write_kubeconfig(self.object, self.paths.kubeconfig)
 
     def _own_address(self) -> str:
@@ -343,6 +344,7 @@ class PodRunner:
     def remove_files(self) -> None:
         """Whatever still runs under the pod's name, its files and its address."""
         kill_leftovers(self.host.mark(self.uid))
+        self.host.pods.down(self.uid)
         self.host.addresses.pop(self.uid, None)
         shutil.rmtree(self.paths.folder, ignore_errors=True)
         (self.host.settings.sockets / f"{self.uid[:8]}.sock").unlink(missing_ok=True)
@@ -373,6 +375,7 @@ class PodRunner:
         await self._let_go()
         await self._kill_all(grace)
         kill_leftovers(self.host.mark(self.uid))
+        self.host.pods.down(self.uid)
         self._publish()
 
     async def abandon(self) -> None:

@@ -16,10 +16,11 @@ import os
 import signal
 import struct
 import subprocess
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 __all__ = [
     "CONTAINER_MARK",
@@ -45,6 +46,13 @@ PIDFD_INFO_SIZE, PIDFD_INFO_EXIT = 64, 1 << 3
 PIDFD_GET_INFO = 3 << 30 | PIDFD_INFO_SIZE << 16 | 0xFF << 8 | 11
 #: How often, and after how many seconds each, an exit code is asked for before it counts as unknown.
 ASKED, ASK_AGAIN = 10, 0.02
+
+
+T = TypeVar("T")
+
+
+def _here(start: Callable[[], T]) -> T:
+    return start()
 
 
 def boot_id() -> str:
@@ -214,12 +222,16 @@ def _told(pidfd: int) -> Exit:
 
 
 def spawn(argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path, log: Path, record: Path, image: str,
-          started: str, restart: int) -> Process:
-    """Start a container's process and write its record. OSError if the program cannot be run."""
+          started: str, restart: int,
+          place: Callable[[Callable[[], subprocess.Popen[bytes]]], subprocess.Popen[bytes]] = _here) -> Process:
+    """Start a container's process and write its record. OSError if the program cannot be run.
+
+    `place` calls what it is given where the program shall run: in the namespaces of its pod.
+    """
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        popen = subprocess.Popen(argv, env=dict(environ), cwd=cwd, stdin=subprocess.DEVNULL, stdout=fd, stderr=fd,
-                                 start_new_session=True)
+        popen = place(lambda: subprocess.Popen(argv, env=dict(environ), cwd=cwd, stdin=subprocess.DEVNULL, stdout=fd,
+                                               stderr=fd, start_new_session=True))
     finally:
         os.close(fd)
     pidfd = os.pidfd_open(popen.pid)

@@ -10,6 +10,7 @@ from meshlab.mesh.config.order import match_source
 from meshlab.mesh.config.services import Instance, Protocol
 from meshlab.mesh.pilot.encode import Fields, duration, pack
 from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, Target, inbound
+from meshlab.mesh.pilot.proxy import Capture
 from meshlab.mesh.pilot.world import Mesh
 from meshlab.settings import bound_port
 
@@ -29,6 +30,16 @@ def socket(address: str, port: int) -> Fields:
 
 def _bind(address: str) -> Fields:
     return {"source_address": {"address": address, "port_value": 0}}
+
+
+def _let_go(cluster: Fields, mesh: Mesh) -> None:
+    """For clusters outside the mesh, where a loopback address cannot go: the kernel chooses the source address.
+
+    With iptables the pod's address goes anywhere, and the bootstrap's binding has to stay: it carries the mark by which
+    the sidecar's own connections are spared.
+    """
+    if mesh.capture is Capture.SHIM:
+        cluster["upstream_bind_config"] = _bind("0.0.0.0")  # noqa: S104
 
 
 def policy_for(
@@ -82,8 +93,7 @@ def outbound_cluster(
     """The cluster of a target under the policy that applies to it (`policy_for`)."""
     if target.external:
         found = _outside(target.cluster, mesh)
-        # An address of this machine's pods cannot reach the world outside: let the kernel choose.
-        found["upstream_bind_config"] = _bind("0.0.0.0")  # noqa: S104
+        _let_go(found, mesh)
         if target.port.protocol is Protocol.HTTPS:
             found["transport_socket"] = {
                 "name": "envoy.transport_sockets.tls", "typed_config": pack("UpstreamTlsContext", _tls(target))
@@ -127,13 +137,14 @@ def _tls(target: Target) -> Fields:
 
 def _external_name(target: Target, mesh: Mesh, name: str) -> Fields:
     endpoint = {"endpoint": {"address": socket(name, target.port.number)}}
-    return {
+    found: Fields = {
         "name": target.cluster,
         "type": "STRICT_DNS",
         "connect_timeout": duration(mesh.connect_timeout.ns),
         "load_assignment": {"cluster_name": target.cluster, "endpoints": [{"lb_endpoints": [endpoint]}]},
-        "upstream_bind_config": _bind("0.0.0.0"),  # noqa: S104
     }
+    _let_go(found, mesh)
+    return found
 
 
 def _http_options(cluster: Fields, http2: bool, max_requests: int = 0) -> None:

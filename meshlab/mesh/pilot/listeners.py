@@ -1,6 +1,6 @@
 """Listeners: Istio's own tree.
 
-    virtual                     POD_IP:15001     takes every captured connection and hands it to the listener
+    virtual                     POD_IP:15001     (iptables: every address) takes every captured connection and hands it to the listener
                                                  whose address it was going to; closes what has none
     http_0.0.0.0_<port>         not bound        one per HTTP port number in the mesh, routed by Host
     tcp_<clusterIP>_<port>      not bound        one per other port of a service
@@ -30,7 +30,7 @@ __all__ = [
     "ranges", "virtual",
 ]
 
-ANY = "0.0.0.0"  # noqa: S104 - never bound: it stands for "whatever address the connection was going to"
+ANY = "0.0.0.0"  # noqa: S104 - in listeners that are not bound "whatever address the connection was going to"
 #: A Redis command's time limit, ns.
 REDIS_TIMEOUT_NS = 30_000_000_000
 #: A cluster of the bootstrap that has no endpoints.
@@ -43,7 +43,8 @@ def virtual(proxy: Proxy, mesh: Mesh) -> Fields:
     """Where captured connections arrive. Without a listener for their destination they are closed."""
     found: Fields = {
         "name": "virtual",
-        "address": socket(proxy.ip, mesh.listen_port),
+        # REDIRECT leads what the pod's own programs send to 127.0.0.1, and what comes from outside to its address.
+        "address": socket(proxy.ip if proxy.capture is Capture.SHIM else ANY, mesh.listen_port),
         "use_original_dst": {"value": True},
         "traffic_direction": "OUTBOUND",
         "filter_chains": [_closing()],

@@ -56,12 +56,14 @@ async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int
     from meshlab.mesh.pilot.ads import AdsServer
     from meshlab.mesh.pilot.control import Control
     from meshlab.mesh.pilot.debug import DebugServer
+    from meshlab.mesh.pilot.proxy import Capture
     from meshlab.mesh.pilot.registry import Registry
     from meshlab.mesh.pilot.watch import KubernetesSource
     from meshlab.mesh.pilot.world import Mesh
     from meshlab.settings import unprivileged_port_start
 
-    mesh = Mesh(domain=options.domain, low_port_start=unprivileged_port_start())
+    mesh = Mesh(domain=options.domain, low_port_start=unprivileged_port_start(),
+                capture=Capture(environ.get("MESHLAB_CAPTURE") or Capture.SHIM.value))
     source = KubernetesSource(
         Kube.from_kubeconfig(options.kubeconfig), Registry(mesh), options.appNamespace
     )
