@@ -23,22 +23,52 @@ TABLE: dict[str, str] = {
         v1 PersistentVolumeClaim persistentvolumeclaims pvc returned /status
         v1 PersistentVolume persistentvolumes pv cluster returned /status
         v1 Pod pods po all generation returned /status /log /proxy /binding /eviction
+        v1 PodTemplate podtemplates - returned
+        v1 ReplicationController replicationcontrollers rc all generation /status /scale
         v1 Secret secrets -
         v1 ServiceAccount serviceaccounts sa returned /token
         v1 Service services svc all returned /status /proxy
     """,
     "apps": """
         v1 ControllerRevision controllerrevisions -
+        v1 DaemonSet daemonsets ds all generation /status
         v1 Deployment deployments deploy all generation /status /scale
         v1 ReplicaSet replicasets rs all generation /status /scale
+        v1 StatefulSet statefulsets sts all generation /status /scale
+    """,
+    "autoscaling": """
+        v2 HorizontalPodAutoscaler horizontalpodautoscalers hpa all /status
+        v1 HorizontalPodAutoscaler horizontalpodautoscalers hpa all /status
     """,
     "batch": """
+        v1 CronJob cronjobs cj all generation /status
         v1 Job jobs - all generation /status
     """,
     "networking.k8s.io": """
         v1 Ingress ingresses ing generation /status
         v1 IngressClass ingressclasses - cluster generation
+        v1 NetworkPolicy networkpolicies netpol generation
         v1beta1 Ingress ingresses ing generation /status
+        v1beta1 IngressClass ingressclasses - cluster generation
+    """,
+    "policy": """
+        v1 PodDisruptionBudget poddisruptionbudgets pdb generation /status
+    """,
+    "storage.k8s.io": """
+        v1 StorageClass storageclasses sc cluster
+    """,
+    "scheduling.k8s.io": """
+        v1 PriorityClass priorityclasses pc cluster generation
+    """,
+    "node.k8s.io": """
+        v1 RuntimeClass runtimeclasses - cluster
+    """,
+    "admissionregistration.k8s.io": """
+        v1 MutatingWebhookConfiguration mutatingwebhookconfigurations - api-extensions cluster generation
+        v1 ValidatingWebhookConfiguration validatingwebhookconfigurations - api-extensions cluster generation
+    """,
+    "certificates.k8s.io": """
+        v1 CertificateSigningRequest certificatesigningrequests csr cluster /status /approval
     """,
     "discovery.k8s.io": """
         v1 EndpointSlice endpointslices - generation
@@ -77,6 +107,7 @@ TABLE: dict[str, str] = {
         v1beta1 Deployment deployments - generation /status /scale
         v1beta1 ReplicaSet replicasets - generation /status /scale
         v1beta1 Ingress ingresses - generation /status
+        v1beta1 DaemonSet daemonsets - generation /status
     """,
 }
 
@@ -84,9 +115,13 @@ TABLE: dict[str, str] = {
 MOVED = {
     ("extensions", "deployments"): "apps",
     ("extensions", "replicasets"): "apps",
+    ("extensions", "daemonsets"): "apps",
     ("extensions", "ingresses"): "networking.k8s.io",
     ("events.k8s.io", "events"): "",
 }
+
+#: Versions of storage that are not v1.
+STORED = {"autoscaling": "v2"}
 
 #: Field selectors beyond metadata.name and metadata.namespace, by (group of storage, plural).
 FIELDS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -103,7 +138,9 @@ FIELDS: dict[tuple[str, str], tuple[str, ...]] = {
         "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
         "reportingComponent", "source", "type",
     ),
+    ("", "replicationcontrollers"): ("status.replicas",),
     ("apps", "replicasets"): ("status.replicas",),
+    ("certificates.k8s.io", "certificatesigningrequests"): ("spec.signerName",),
     ("batch", "jobs"): ("status.successful",),
 }
 
@@ -135,7 +172,7 @@ def _resource(group: str, words: list[str]) -> Resource:
         subresources=frozenset(flag[1:] for flag in flags if flag.startswith("/")),
         verbs=("create",) if "create" in flags else VERBS,
         storage=(home, plural),
-        stored_as=f"{home}/v1" if home else "v1",
+        stored_as=f"{home}/{STORED.get(home, 'v1')}" if home else "v1",
         generation="generation" in flags,
         returns_deleted="returned" in flags,
         list_kind=f"{kind}List",

@@ -17,6 +17,7 @@ RELEASE = ("1", "37", "v1.37.0+meshlab")
 
 #: Subresource → (verbs, group, version, kind of its objects; "" = those of the resource).
 SUBRESOURCES: dict[str, tuple[tuple[str, ...], str, str, str]] = {
+    "approval": (("get", "patch", "update"), "", "", ""),
     "attach": (("create", "get"), "", "v1", "PodAttachOptions"),
     "binding": (("create",), "", "v1", "Binding"),
     "eviction": (("create",), "policy", "v1", "Eviction"),

@@ -23,7 +23,7 @@ from meshlab.cluster.api.codec import accepted, dump
 from meshlab.cluster.api.discovery import AGGREGATED, Discovery, version_info
 from meshlab.cluster.api.proxy import Proxy
 from meshlab.cluster.api.request import NoSuchPath, target_of
-from meshlab.cluster.api.status import ApiError, InternalError, NotFound, Unauthorized
+from meshlab.cluster.api.status import ApiError, InternalError, Unauthorized
 from meshlab.cluster.api.streams import Kubelet
 from meshlab.cluster.api.verbs import Verbs
 
@@ -159,29 +159,10 @@ class Server:
             paths += ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
             return web.Response(body=dump({"paths": paths}), content_type="application/json")
         if path.startswith("/openapi/"):
-            return self._openapi(path.removeprefix("/openapi/").strip("/"))
+            from meshlab.cluster.api.documents import document
+
+            return document(self.api, path.removeprefix("/openapi/").strip("/"))
         raise NoSuchPath("404 page not found")
-
-    def _openapi(self, path: str) -> web.Response:
-        from meshlab.cluster.api import openapi
-
-        if path == "v2":
-            # kubectl asks for it in protobuf only; JSON breaks it.
-            kind = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-            return web.Response(body=openapi.v2_protobuf(), headers={"Content-Type": kind})
-        if path == "v3":
-            return web.Response(body=dump(openapi.v3_index(self.api.registry)), content_type="application/json")
-        match path.split("/"):
-            case ["v3", "api", version]:
-                group = ""
-            case ["v3", "apis", group, version]:
-                pass
-            case _:
-                raise NoSuchPath("404 page not found")
-        if version not in self.api.registry.groups().get(group, ()):
-            raise NotFound.path()
-        document = openapi.v3_document(group, version, self.api.registry)
-        return web.Response(body=dump(document), content_type="application/json")
 
 
 def failure(error: ApiError) -> web.Response:

@@ -51,6 +51,8 @@ def prepare_update(resource: Resource, new: Object, old: Object, subresource: st
             meta[key] = before[key]
     if subresource == "status":
         new = _status_only(resource, new, old)
+    elif subresource == "approval":
+        new = _approval(new, old)
     elif subresource == "finalize":
         new = {**old, "metadata": {**before, **({"resourceVersion": meta["resourceVersion"]}
                                                  if "resourceVersion" in meta else {})},
@@ -63,7 +65,7 @@ def prepare_update(resource: Resource, new: Object, old: Object, subresource: st
             new["spec"] = old.get("spec") or {}
     if resource.storage == ("", "secrets"):
         _string_data(new)
-    if resource.generation and subresource != "status":
+    if resource.generation and subresource not in ("status", "approval"):
         without = ("status", "kind", "apiVersion") if "status" in resource.subresources else ("kind", "apiVersion")
         if not same_but_for_metadata(new, old, without=without):
             new["metadata"]["generation"] = before.get("generation", 0) + 1
@@ -90,6 +92,16 @@ def _status_only(resource: Resource, new: Object, old: Object) -> Object:
     return made
 
 
+def _approval(new: Object, old: Object) -> Object:
+    """A signing request as it was, with the conditions that approve or deny it."""
+    given = {k: v for k, v in new["metadata"].items() if k in ("resourceVersion", "managedFields")}
+    meta = {**old["metadata"], **given}
+    status = {k: v for k, v in (old.get("status") or {}).items() if k != "conditions"}
+    if conditions := (new.get("status") or {}).get("conditions"):
+        status["conditions"] = conditions
+    return {**old, "metadata": meta, "status": status}
+
+
 def _first_status(resource: Resource, obj: Object) -> Object | None:
     match resource.storage:
         case ("", "pods"):
@@ -100,8 +112,17 @@ def _first_status(resource: Resource, obj: Object) -> Object | None:
             return {"loadBalancer": {}}
         case ("", "persistentvolumeclaims") | ("", "persistentvolumes"):
             return {"phase": "Pending"}
-        case ("apps", "replicasets"):
+        case ("apps", "replicasets") | ("", "replicationcontrollers"):
             return {"replicas": 0}
+        case ("apps", "statefulsets"):
+            return {"replicas": 0, "availableReplicas": 0}
+        case ("apps", "daemonsets"):
+            return {"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0,
+                    "numberReady": 0}
+        case ("autoscaling", "horizontalpodautoscalers"):
+            return {"desiredReplicas": 0, "currentMetrics": None}
+        case ("policy", "poddisruptionbudgets"):
+            return {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
         case (_, _) if not resource.custom:
             return {}
     return None

@@ -75,7 +75,7 @@ class Verbs:
             return _answer(self.render.page(resource, page, form, include), form)
         if target.subresource == "scale":
             return _answer(dump(scale.get(self.api, resource, target.namespace, target.name), form), form)
-        if target.subresource not in (None, "status"):
+        if target.subresource not in (None, "status", "approval"):
             raise MethodNotAllowed
         entry = self.api.entry(resource, target.namespace, target.name)
         return _answer(self.render.one(resource, entry, form, include), form)
