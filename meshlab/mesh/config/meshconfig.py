@@ -10,6 +10,7 @@ from meshlab.errors import ManifestError
 from meshlab.mesh.config.durations import Duration
 from meshlab.mesh.config.goyaml import YamlError, load
 from meshlab.mesh.config.names import check_port, check_proxy_address
+from meshlab.mesh.config.outside import OutboundPolicy
 from meshlab.mesh.config.protojson import DecodeError, decode
 from meshlab.mesh.config.schema import EnumType, Field, Message, Scalar, Shape
 from meshlab.mesh.config.validate import check_duration, errors_text
@@ -75,6 +76,8 @@ class MeshConfig:
     access_log_file: str = "/dev/stdout"
     default_config: ProxyConfig = field(default_factory=ProxyConfig)
     mtls_excluded_services: tuple[str, ...] = ()
+    #: Not of 0.4: what today's meshes do with destinations that nobody knows.
+    outbound_traffic_policy: OutboundPolicy = OutboundPolicy.UNSET
 
 
 def parse_mesh_config(text: str) -> MeshConfig:
@@ -111,6 +114,9 @@ def _mesh(fields: dict[str, Any]) -> MeshConfig:
         known["ingress_controller_mode"] = IngressMode(mode) if mode in (0, 1, 2) else None
     if "mtls_excluded_services" in known:
         known["mtls_excluded_services"] = tuple(known["mtls_excluded_services"])
+    if "outbound_traffic_policy" in known:
+        number = known["outbound_traffic_policy"].get("mode", 0)
+        known["outbound_traffic_policy"] = OutboundPolicy.ALLOW_ANY if number == 1 else OutboundPolicy.REGISTRY_ONLY
     return MeshConfig(**known, default_config=ProxyConfig(**proxy))
 
 
@@ -125,6 +131,12 @@ def _mesh_message() -> Message:
         "v1alpha1.MeshConfig_IngressControllerMode",
         {mode.name: mode.value for mode in IngressMode},
     )
+    outbound_mode = EnumType(
+        "istio.mesh.v1alpha1.MeshConfig_OutboundTrafficPolicy_Mode",
+        "v1alpha1.MeshConfig_OutboundTrafficPolicy_Mode",
+        {"REGISTRY_ONLY": 0, "ALLOW_ANY": 1},
+    )
+    outbound = Message("v1alpha1.MeshConfig_OutboundTrafficPolicy", (Field("mode", outbound_mode),))
     proxy = Message(
         "v1alpha1.ProxyConfig",
         (
@@ -157,6 +169,7 @@ def _mesh_message() -> Message:
             Field("access_log_file", text),
             Field("default_config", proxy),
             Field("mtls_excluded_services", text, Shape.MANY),
+            Field("outbound_traffic_policy", outbound),
         ),
     )
 

@@ -19,6 +19,8 @@ Fields = Mapping[str, Any]
 CONTROLLER = "istio.io/gateway-controller"
 #: What the pods of a gateway that was deployed for a Gateway object are labelled with.
 NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
+#: The match of a rule without any.
+_ANY: tuple[Fields, ...] = ({},)
 _PATHS = {
     "Exact": PatternKind.EXACT,
     "PathPrefix": PatternKind.SEGMENTS,
@@ -70,7 +72,7 @@ def _rules(stored: Stored, hosts: tuple[str, ...], gateways: tuple[str, ...], po
     routes = [
         _route(stored, rule, position, match, port)
         for position, rule in enumerate(stored.spec.get("rules") or ())
-        for match in rule.get("matches") or ({},)
+        for match in rule.get("matches") or _ANY
     ]
     routes.sort(key=_rank)
     return routing.HostRules(hosts, tuple(routes), gateways=gateways, namespace=stored.namespace, origin=stored.origin)
