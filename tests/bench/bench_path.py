@@ -1,8 +1,8 @@
 """The two-sidecar path against the same path through two Envoys with a configuration written by hand.
 
-By hand: one HTTP listener, one route, one static cluster each, and the same duties (trace every request, report the
-inbound side to Mixer). Both paths end in the same application, are loaded by the same generator and are measured in
-turns, so that a machine that drifts does so for both.
+By hand: one HTTP listener, one route, one static cluster each, and the same duties (trace every request, write an
+access log, report the inbound side to Mixer). Both paths end in the same application, are loaded by the same
+generator and are measured in turns, so that a machine that drifts does so for both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from figure import Figure, lab
 from loader import Path, proxy_header, seconds_per_request, throughput
 
 from meshlab.doctor import find_envoy
-from meshlab.kube import Kube
 from meshlab.lab import Lab
 
 ROUNDS = 12
@@ -100,10 +99,12 @@ def _cluster(name: str, address: str, port: int, *, http2: bool = False) -> Json
     return made
 
 
-def by_hand(mesh: Lab, listen: tuple[str, int], target: tuple[str, int], *, inbound: bool) -> Json:
-    """One proxy as a person would write it: listen, trace, (report,) pass on."""
+def by_hand(mesh: Lab, node: str, listen: tuple[str, int], target: tuple[str, int], *, inbound: bool) -> Json:
+    """One proxy as a person would write it: listen, trace, (report,) pass on. `node` is whom Mixer takes it for."""
     at = "type.googleapis.com/envoy.extensions"
-    services = {s["metadata"]["name"]: s["spec"]["clusterIP"] for s in mesh.access.items("v1", "Service", "istio-system")}
+    services = {
+        s["metadata"]["name"]: s["spec"]["clusterIP"] for s in mesh.access.items("v1", "Service", "istio-system")
+    }
     manager: Json = {
         "@type": f"{at}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "by_hand",
@@ -128,8 +129,14 @@ def by_hand(mesh: Lab, listen: tuple[str, int], target: tuple[str, int], *, inbo
             },
         },
     }
+    manager["access_log"] = [
+        {
+            "name": "envoy.access_loggers.file",
+            "typed_config": {"@type": f"{at}.access_loggers.file.v3.FileAccessLog", "path": "/dev/stdout"},
+        }
+    ]
     if inbound:
-        manager["access_log"] = [
+        manager["access_log"].append(
             {
                 "name": "envoy.access_loggers.http_grpc",
                 "typed_config": {
@@ -141,7 +148,7 @@ def by_hand(mesh: Lab, listen: tuple[str, int], target: tuple[str, int], *, inbo
                     },
                 },
             }
-        ]
+        )
     listener: Json = {
         "name": "in",
         "address": _socket(*listen),
@@ -155,7 +162,7 @@ def by_hand(mesh: Lab, listen: tuple[str, int], target: tuple[str, int], *, inbo
         _cluster("mixer", services["istio-mixer"], 15004, http2=True),
     ]
     return {
-        "node": {"id": f"by-hand-{listen[0]}", "cluster": "by-hand"},
+        "node": {"id": node, "cluster": "by-hand"},
         "static_resources": {"listeners": [listener], "clusters": clusters},
     }
 
@@ -167,7 +174,7 @@ def envoy(mesh: Lab, configuration: Json) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         path = File(folder) / "envoy.json"
         path.write_text(json.dumps(configuration))
-        process = subprocess.Popen([find_envoy(mesh.settings), "-c", path, *words])
+        process = subprocess.Popen([find_envoy(mesh.settings), "-c", path, *words], stdout=subprocess.DEVNULL)
         try:
             where = configuration["static_resources"]["listeners"][0]["address"]["socket_address"]
             _answers((where["address"], where["port_value"]), process)
@@ -192,14 +199,20 @@ def run() -> Iterator[Figure]:
         for name in ("caller", "echo"):
             mesh.kubectl("apply -f -", stdin=str(mesh.istioctl("kube-inject -f -", stdin=workload(name))))
         mesh.wait("caller", "echo")
-        pods = {p["metadata"]["labels"]["app"]: p["status"]["podIP"] for p in mesh.access.items("v1", "Pod", "default")}
-        address = Kube.from_kubeconfig(mesh.settings.kubeconfig).get("v1", "services", "default", "echo")["spec"]["clusterIP"]
+        found = {p["metadata"]["labels"]["app"]: p for p in mesh.access.items("v1", "Pod", "default")}
+        pods = {app: pod["status"]["podIP"] for app, pod in found.items()}
+        nodes = {
+            app: f"sidecar~{pods[app]}~{pod['metadata']['name']}.default~default.svc.cluster.local"
+            for app, pod in found.items()
+        }
+        service = mesh.access.request("GET", "/api/v1/namespaces/default/services/echo").json()
+        address = service["spec"]["clusterIP"]
         application = mesh.network.local_of(pods["echo"]), 8080
-        front, back = (f"{mesh.network.pods}.250.{n}" for n in (1, 2))
-        stack.enter_context(envoy(mesh, by_hand(mesh, (back, 8080), application, inbound=True)))
-        stack.enter_context(envoy(mesh, by_hand(mesh, (front, 15001), (back, 8080), inbound=False)))
+        front, back = ((f"{mesh.network.pods}.250.{n}", 8080) for n in (1, 2))
+        stack.enter_context(envoy(mesh, by_hand(mesh, nodes["echo"], back, application, inbound=True)))
+        stack.enter_context(envoy(mesh, by_hand(mesh, nodes["caller"], front, back, inbound=False)))
         ours = Path((pods["caller"], 15001), proxy_header(pods["caller"], (address, 80)), "echo")
-        theirs = Path((front, 15001), b"", "echo")
+        theirs = Path(front, b"", "echo")
         latency: dict[Path, list[float]] = {ours: [], theirs: []}
         rates: dict[Path, list[float]] = {ours: [], theirs: []}
         for turn in range(ROUNDS + 1):
