@@ -17,6 +17,8 @@ from .inforce import MESH_GROUP, Writer
 __all__ = ["Checkpoint", "mesh_rules", "restore", "take"]
 
 RULE_KINDS = ("RouteRule", "EgressRule", "DestinationPolicy")
+#: Mixer's objects with which lessons refuse and limit requests.
+CHECK_KINDS = ("rule", "denier", "listchecker", "memquota", "checknothing", "listentry", "quota")
 Object = dict[str, Any]
 Key = tuple[str, str, str]
 
@@ -30,8 +32,12 @@ class Checkpoint:
 
 def mesh_rules(access: Access) -> list[Object]:
     """All stored rules of the mesh, in every namespace; none where the control plane is not installed."""
+    return _stored(access, RULE_KINDS)
+
+
+def _stored(access: Access, kinds: tuple[str, ...]) -> list[Object]:
     found: list[Object] = []
-    for kind in RULE_KINDS:
+    for kind in kinds:
         try:
             found += access.items(f"{MESH_GROUP}/v1alpha2", kind)
         except Rejected as error:
@@ -42,7 +48,7 @@ def mesh_rules(access: Access) -> list[Object]:
 
 def take(access: Access) -> Checkpoint:
     """What is there now."""
-    found = mesh_rules(access)
+    found = _stored(access, (*RULE_KINDS, *CHECK_KINDS))
     found += [s for s in access.items("v1", "Service", "default") if s["metadata"]["name"] != "kubernetes"]
     found += access.items("apps/v1", "Deployment", "default")
     return Checkpoint({_key(o): _plain(o) for o in found})

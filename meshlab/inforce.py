@@ -15,7 +15,7 @@ from typing import Any
 from .access import Access
 from .errors import ManifestError, NotInForce, Rejected, RuleError
 
-__all__ = ["MESH_GROUP", "InForce", "Writer"]
+__all__ = ["MESH_GROUP", "MIXER_PLURALS", "InForce", "Writer"]
 
 MESH_GROUP = "config.istio.io"
 #: Kinds of objects whose change Pilot turns into new configuration for sidecars.
@@ -24,6 +24,13 @@ _PLURALS = {
     "EgressRule": "egressrules",
     "DestinationPolicy": "destinationpolicies",
     "Service": "services",
+    "rule": "rules",
+}
+#: Kinds that Mixer puts in force; of rules Pilot has to know as well, as sidecars ask only when one can refuse.
+MIXER_PLURALS = {
+    "rule": "rules", "denier": "deniers", "listchecker": "listcheckers", "memquota": "memquotas",
+    "checknothing": "checknothings", "listentry": "listentries", "quota": "quotas",
+    "metric": "metrics", "logentry": "logentries", "prometheus": "prometheuses", "stdio": "stdios",
 }
 MANAGER = "meshlab"
 
@@ -115,10 +122,11 @@ class Writer:
         for kind, _, revision in written:
             if kind in _PLURALS:
                 newest[_PLURALS[kind]] = max(revision, newest.get(_PLURALS[kind], 0))
-        pilot = self._pilot() if newest else None
+        end = time.monotonic() + timeout
+        self._mixer(written, end)
+        pilot = self._ready("pilot") if newest else None
         if pilot is None:
             return InForce(objects)
-        end = time.monotonic() + timeout
         ms, proxies = 0.0, dict[str, float]()
         for plural, revision in newest.items():
             left = max(0.1, end - time.monotonic())
@@ -143,9 +151,29 @@ class Writer:
             proxies.update(answer.get("proxies") or {})
         return InForce(objects, ms, proxies)
 
-    def _pilot(self) -> str | None:
-        """The running Pilot's pod, None where no control plane of ours is installed."""
-        for pod in self._access.items("v1", "Pod", "istio-system", labelSelector="istio=pilot"):
+    def _mixer(self, written: list[tuple[str, str, int]], end: float) -> None:
+        """Waits until Mixer works with what was written for it."""
+        newest: dict[str, int] = {}
+        for kind, _, revision in written:
+            if kind in MIXER_PLURALS:
+                newest[MIXER_PLURALS[kind]] = max(revision, newest.get(MIXER_PLURALS[kind], 0))
+        mixer = self._ready("mixer") if newest else None
+        for plural, revision in newest.items() if mixer is not None else ():
+            left = max(0.1, end - time.monotonic())
+            query = {"kind": plural, "resourceVersion": revision, "timeout": f"{left:.1f}"}
+            answer = self._access.pod(
+                "istio-system", str(mixer), 9094, "/debug/inforce", query=query, timeout=left + 5
+            ).json()
+            if not answer.get("inForce"):
+                raise NotInForce(
+                    f"{', '.join(f'{kind} {name}' for kind, name, _ in written)}: stored, but Mixer has not taken it",
+                    why=f"{plural} of revision {revision} did not reach it in time",
+                    then="kubectl -n istio-system logs deployment/istio-mixer -c mixer",
+                )
+
+    def _ready(self, part: str) -> str | None:
+        """The running pod of `pilot` or `mixer`, None where no control plane of ours is installed."""
+        for pod in self._access.items("v1", "Pod", "istio-system", labelSelector=f"istio={part}"):
             ready = {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", [])}
             if ready.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]:
                 return str(pod["metadata"]["name"])
