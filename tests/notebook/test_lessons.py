@@ -19,10 +19,12 @@ BOOKS = lessons(ROOT / "notebooks")[::-1]
 #: In front of a solution: the answer that the notebook comes with must not be right already.
 UNSOLVED = """
 from meshlab.notebook.exercise import Outcome
-assert _.outcome is not Outcome.RIGHT, f"unsolved, and yet {_}"
+verdict = list(Out.values())[-1]
+assert verdict.outcome is not Outcome.RIGHT, f"unsolved, and yet {verdict}"
 """
 SOLVED = """
-assert _.outcome is Outcome.RIGHT, f"the solution is judged: {_}"
+verdict = list(Out.values())[-1]
+assert verdict.outcome is Outcome.RIGHT, f"the solution is judged: {verdict}"
 """
 
 
