@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from aiohttp import web
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from meshlab.cluster.api.api import Api
 
-__all__ = ["Proxy"]
+__all__ = ["Proxy", "relocated"]
 
 #: Headers that belong to one connection, not to the message; and the token, which is for the API server only.
 HOP_BY_HOP = frozenset((
@@ -32,6 +32,8 @@ HOP_BY_HOP = frozenset((
     "transfer-encoding", "upgrade", "host", "authorization", "content-length",
 ))
 PIECE = 64 * 1024
+#: Parts of a path up to and with `proxy`.
+PROXY_DEPTH = 8
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,9 @@ class Proxy:
                 for key, value in answer.headers.items():
                     if key.lower() == "content-length":
                         response.content_length = int(value)
+                    elif key.lower() == "location":
+                        where = relocated(value, request.rel_url.raw_path, URL(url).host, request.host)
+                        response.headers.add(key, where)
                     elif key.lower() not in HOP_BY_HOP:
                         response.headers.add(key, value)
                 await response.prepare(request)
@@ -153,6 +158,20 @@ class Proxy:
             if sent:
                 raise ConnectionResetError(str(error)) from error
             raise ServiceUnavailable(f"error trying to reach service: {error}") from None
+
+
+def relocated(location: str, asked: str, backend: str | None, server: str) -> str:
+    """Where a redirect leads as seen from the client; `asked` is the path of the request to this server.
+
+    A path of the backend's own comes below the proxy's; a relative one and another host stay as they are.
+    """
+    to = urlsplit(location)
+    if (to.netloc and to.netloc != server and to.hostname != backend) or not to.path.startswith("/"):
+        return location
+    # /api/v1/namespaces/N/services/NAME/proxy, to which the backend may already have been told to redirect.
+    prefix = "/".join(asked.split("/")[:PROXY_DEPTH])
+    path = to.path if to.path.startswith(prefix) else prefix + to.path
+    return urlunsplit(("", "", path, to.query, to.fragment))
 
 
 def _split(name: str) -> tuple[str, str, str]:

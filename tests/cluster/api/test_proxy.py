@@ -25,6 +25,8 @@ class Echo(BaseHTTPRequestHandler):
         self.send_response(418 if "teapot" in self.path else 200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("X-Answer", "yes")
+        if "to=" in self.path:
+            self.send_header("Location", self.path.partition("to=")[2])
         self.end_headers()
         self.wfile.write(body)
 
@@ -70,6 +72,21 @@ def test_bodies_methods_and_statuses_pass(kube: Kube, base: str) -> None:
     assert raw.status == 418
     assert json.loads(raw.data)["body"] == "short and stout"
     assert kube.raw("GET", f"{base}/echo/proxy").headers["location"].endswith("/proxy/")
+
+
+@pytest.mark.parametrize(("location", "seen"), [
+    ("/graph?g0=1#x", "BASE/echo:web/proxy/graph?g0=1#x"),
+    ("/classic/", "BASE/echo:web/proxy/classic/"),
+    ("graph", "graph"),
+    ("../up", "../up"),
+    ("http://127.0.0.1/here", "BASE/echo:web/proxy/here"),
+    ("http://example.com/there", "http://example.com/there"),
+    ("BASE/echo:web/proxy/told", "BASE/echo:web/proxy/told"),
+])
+def test_a_redirect_stays_below_the_proxy(kube: Kube, base: str, location: str, seen: str) -> None:
+    raw = kube.raw("GET", f"{base}/echo:web/proxy/x?to={location.replace('BASE', base).replace('#', '%23')}")
+    found = raw.headers["location"].replace("%23", "#")
+    assert found == seen.replace("BASE", base)
 
 
 def test_what_cannot_be_reached_is_503(kube: Kube, base: str, namespace: str) -> None:
