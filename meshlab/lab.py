@@ -130,7 +130,9 @@ class Lab:
         )
         if check and done.returncode:
             raise LabError(f"{program} {command}: exit status {done.returncode}", why=done.stderr.strip())
-        return Output(done.stdout + done.stderr)
+        for line in done.stderr.splitlines():
+            self.report(line)  # a warning has no place in YAML that goes on to another command
+        return Output(done.stdout)
 
     # -- bringing up --------------------------------------------------------------------------------------
 
