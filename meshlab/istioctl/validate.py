@@ -11,6 +11,7 @@ from typing import Any
 
 from meshlab.mesh.config.documents import Document, Stage, read
 from meshlab.mesh.config.goyaml import dump
+from meshlab.mesh.config.today.kinds import kind_of
 
 __all__ = ["problems", "reason", "verdicts"]
 
@@ -25,7 +26,7 @@ def _reason(document: Document) -> str:
         return "configuration is invalid: " + "; ".join(document.reasons)
     if document.stage is Stage.PARSE:
         return f"cannot parse proto message: {document.reasons[0]}"
-    if document.other is not None and not document.is_mixer:
+    if document.other is not None and not document.is_mixer and kind_of(document.other) is None:
         return f"kind {document.kind} is not known" if document.kind else "the document has no kind"
     return ""
 

@@ -44,16 +44,18 @@ def host_rules(rules: Iterable[model.Config[model.RouteRule]]) -> dict[str, rout
 def route(rule: model.Config[model.RouteRule]) -> routing.Route:
     """One rule as one route."""
     spec = rule.spec
+    answered = spec.redirect is not None
     return routing.Route(
         name=rule.meta.name,
         match=_match(rule.meta, spec.match),
-        destinations=() if spec.redirect else _destinations(rule),
+        destinations=() if answered else _destinations(rule),
         redirect=None if spec.redirect is None else routing.Redirect(spec.redirect.uri, "", spec.redirect.authority),
         rewrite=None if spec.rewrite is None else routing.Rewrite(spec.rewrite.uri, spec.rewrite.authority),
-        timeout=_timeout(spec.timeout),
-        retries=_retries(spec.retries),
+        # A redirect forwards nothing that could be limited, repeated or copied.
+        timeout=None if answered else _timeout(spec.timeout),
+        retries=None if answered else _retries(spec.retries),
         fault=_fault(spec.fault),
-        mirrors=() if spec.mirror is None else (routing.Mirror(_destination(rule.meta, spec.mirror)),),
+        mirrors=() if answered or spec.mirror is None else (routing.Mirror(_destination(rule.meta, spec.mirror)),),
         cors=_cors(spec.cors),
         request=routing.HeaderChanges(add=tuple(sorted(spec.append_headers.items()))),
         websocket=spec.websocket_upgrade,
@@ -76,6 +78,8 @@ def _match(meta: model.Meta, match: model.Match | None) -> routing.RequestMatch:
             continue
         # Envoy's first API took an empty value for "the header is there, whatever its value".
         kind = _KINDS[wanted.kind] if wanted.value else routing.PatternKind.PRESENT
+        if kind is routing.PatternKind.PRESENT and name in PSEUDO_HEADERS:
+            continue  # every request has them
         conditions.append(routing.Condition(PSEUDO_HEADERS.get(name, name), routing.Pattern(kind, wanted.value)))
     conditions.sort(key=lambda each: each.name)
     return routing.RequestMatch(path, tuple(conditions), source=_source(meta, match.source if match else None))

@@ -235,9 +235,8 @@ def _cors(cors: Fields | None) -> list[str]:
     for name in (*(cors.get("allowHeaders") or ()), *(cors.get("exposeHeaders") or ())):
         out += check_header_name(name)
     age = cors.get("maxAge")
-    if age is not None:
-        if Duration.parse(age).ns % 1_000_000_000:
-            out.append("max_age duration is accurate only to seconds precision")
+    if age is not None and Duration.parse(age).ns % 1_000_000_000:
+        out.append("max_age duration is accurate only to seconds precision")
     return out
 
 
