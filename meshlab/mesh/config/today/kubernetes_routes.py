@@ -52,7 +52,10 @@ def mesh_gateway(stored: Stored, selector: Labels | None = None) -> MeshGateway:
 
 
 def host_rules(stored: Stored) -> tuple[routing.HostRules, ...]:
-    """One HTTPRoute: rules for the gateways it names as parents, and rules for each Service among them."""
+    """One HTTPRoute: rules for the gateways it names as parents, and rules for each Service among them.
+
+    A parent's one listener is the gateway `namespace/name/listener`.
+    """
     parents = stored.spec.get("parentRefs") or ()
     gateways, services = [], []
     for each in parents:
@@ -60,7 +63,8 @@ def host_rules(stored: Stored) -> tuple[routing.HostRules, ...]:
         if (each.get("kind") or "Gateway") == "Service":
             services.append((f"{each['name']}.{namespace}.svc.{stored.domain}", int(each.get("port") or 0)))
         else:
-            gateways.append(f"{namespace}/{each['name']}")
+            section = f"/{each['sectionName']}" if each.get("sectionName") else ""
+            gateways.append(f"{namespace}/{each['name']}{section}")
     found = []
     if gateways:
         found.append(_rules(stored, texts(stored.spec.get("hostnames")) or ("*",), tuple(gateways), 0))
