@@ -16,6 +16,7 @@ from aiohttp import web
 
 from meshlab.cluster.api.request import Target
 from meshlab.cluster.api.status import BadRequest, ServiceUnavailable
+from meshlab.cluster.api.streaming.upgrade import proxy_upgrade, wants_upgrade
 from meshlab.cluster.api.streams import Kubelet, KubeletError
 from meshlab.settings import bound_port
 
@@ -60,8 +61,10 @@ class Proxy:
         backend = self.backend(target)
         path = quote(target.rest or "/", safe="/:@!$&'()*+,;=~-._%")
         query = request.rel_url.raw_query_string
-        url = f"{backend.scheme}://{backend.host}:{backend.port}{path}" + (f"?{query}" if query else "")
-        return await self._forward(request, url, target)
+        path += f"?{query}" if query else ""
+        if wants_upgrade(request):
+            return await proxy_upgrade(request, backend.scheme, backend.host, backend.port, path, _headers(request))
+        return await self._forward(request, f"{backend.scheme}://{backend.host}:{backend.port}{path}", target)
 
     def backend(self, target: Target) -> Backend:
         """Where a target's requests go."""
@@ -126,9 +129,7 @@ class Proxy:
                 cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
                 connector=aiohttp.TCPConnector(limit=0, ssl=False),
             )
-        headers = [(k, v) for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP]
-        headers.append(("X-Forwarded-Uri", request.path))
-        headers.append(("X-Forwarded-For", request.remote or ""))
+        headers = _headers(request)
         body = request.content if request.can_read_body else None
         if body is not None and request.content_length is not None:
             # Without it the body would go on in chunks, which small servers do not understand.
@@ -172,6 +173,12 @@ def relocated(location: str, asked: str, backend: str | None, server: str) -> st
     prefix = "/".join(asked.split("/")[:PROXY_DEPTH])
     path = to.path if to.path.startswith(prefix) else prefix + to.path
     return urlunsplit(("", "", path, to.query, to.fragment))
+
+
+def _headers(request: web.BaseRequest) -> list[tuple[str, str]]:
+    """The headers that go on."""
+    kept = [(k, v) for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP]
+    return [*kept, ("X-Forwarded-Uri", request.path), ("X-Forwarded-For", request.remote or "")]
 
 
 def _split(name: str) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""What the API server asks of the node: a pod's logs and its address.
+"""What the API server asks of the node: a pod's logs, its address, its consoles and its ports.
 
 The node implements `Kubelet`; the daemon hands it to the HTTP layer. Without one, these requests are answered as by a
 cluster whose kubelet cannot be reached.
@@ -6,10 +6,16 @@ cluster whose kubelet cannot be reached.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
-__all__ = ["Kubelet", "KubeletError"]
+__all__ = ["Client", "Console", "Dial", "Input", "Kubelet", "KubeletError", "Output", "Size"]
+
+#: Opens a connection to a port inside a pod, as from a process of that pod. OSError where nothing answers.
+Dial = Callable[[int], Awaitable[tuple[StreamReader, StreamWriter]]]
 
 
 class KubeletError(Exception):
@@ -18,6 +24,54 @@ class KubeletError(Exception):
     def __init__(self, message: str, *, missing: bool = False) -> None:
         self.missing = missing
         super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A terminal's size in characters."""
+
+    columns: int
+    rows: int
+
+
+class Output(Enum):
+    """Where output comes from; a terminal has STDOUT only."""
+
+    STDOUT = 1
+    STDERR = 2
+
+
+#: What comes from a client: bytes for standard input, b"" for its end, a new size of its terminal.
+Input = bytes | Size
+
+
+class Client(Protocol):
+    """The far end of `exec` or `attach`, and which of its streams are wanted."""
+
+    stdin: bool
+    stdout: bool
+    stderr: bool
+    tty: bool
+
+    def input(self) -> AsyncIterator[Input]:
+        """What the client sends. It ends when the client has gone: not with the end of standard input."""
+        ...
+
+    async def output(self, source: Output, data: bytes) -> None:
+        """Sends a piece, and waits while the client is slow."""
+        ...
+
+
+class Console(Protocol):
+    """A running container, seen by someone who wants to work in it."""
+
+    async def execute(self, command: Sequence[str], client: Client) -> int:
+        """Runs a command beside the container's own; its exit code. KubeletError if it cannot be started."""
+        ...
+
+    async def attach(self, client: Client) -> int:
+        """Joins the container's own input and output until it ends; its exit code."""
+        ...
 
 
 class Kubelet(Protocol):
@@ -35,4 +89,12 @@ class Kubelet(Protocol):
 
     def address(self, namespace: str, pod: str) -> str:
         """The pod's public address, POD_IP. KubeletError if it has none yet."""
+        ...
+
+    def console(self, namespace: str, pod: str, container: str) -> Console:
+        """The console of a container. KubeletError if that does not run."""
+        ...
+
+    def dialer(self, namespace: str, pod: str) -> Dial:
+        """How to reach the pod's ports. KubeletError if the pod does not run."""
         ...

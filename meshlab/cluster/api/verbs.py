@@ -41,6 +41,8 @@ class Verbs:
                 if request.method != "GET":
                     raise MethodNotAllowed
                 return await Logs(self.api, self.kubelet).handle(request, target)
+            case "exec" | "attach" | "portforward":
+                return await self._stream(request, target)
         query = request.query
         match request.method:
             case "GET" | "HEAD":
@@ -56,6 +58,18 @@ class Verbs:
             case "DELETE":
                 return await self._delete(request, target)
         raise MethodNotAllowed
+
+    async def _stream(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
+        if request.method not in ("GET", "POST"):
+            raise MethodNotAllowed
+        pod = self.api.get(target.resource, target.namespace, target.name or "")
+        if target.subresource == "portforward":
+            from meshlab.cluster.api.streaming.forward import forward_ports
+
+            return await forward_ports(request, target, self.kubelet)
+        from meshlab.cluster.api.streaming.console import consoles
+
+        return await consoles(request, target, pod, self.kubelet)
 
     # Reading
 

@@ -1,4 +1,4 @@
-"""The node: runs the pods that are bound to it, and answers for their logs."""
+"""The node: runs the pods that are bound to it, and answers for their logs, consoles and ports."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from meshlab.cluster.api.status import ApiError, NotFound
-from meshlab.cluster.api.streams import KubeletError
+from meshlab.cluster.api.streams import Dial, KubeletError
 from meshlab.cluster.controllers.events import Recorder
 from meshlab.cluster.controllers.follow import Handler, follow
 from meshlab.cluster.controllers.objects import Obj
 from meshlab.cluster.network.podnetwork import pod_network
 from meshlab.cluster.network.services import DOMAIN
+from meshlab.cluster.node.console import ContainerConsole
 from meshlab.cluster.node.container import ContainerRunner
+from meshlab.cluster.node.dialer import PodDialer
 from meshlab.cluster.node.host import NODE_NAME, Host, TokenIssuer
 from meshlab.cluster.node.images import Catalogue
 from meshlab.cluster.node.logs import LogClock, LogOptions, read_log
@@ -120,6 +122,21 @@ class Node:
         options = LogOptions(follow=follow, tail=tail, since=since, timestamps=timestamps, limit=limit_bytes)
         async for block in read_log(file, clock, options, ended=ended):
             yield block
+
+    def console(self, namespace: str, pod: str, container: str) -> ContainerConsole:
+        """Where commands run and clients attach. KubeletError if the container does not run."""
+        runner, chosen = self._container(namespace, pod, container)
+        if chosen.process is None or runner.stopping:
+            raise KubeletError(f'container not found ("{container}")')
+        return ContainerConsole(chosen, chosen.process)
+
+    def dialer(self, namespace: str, pod: str) -> Dial:
+        """Connections as from a process of the pod. KubeletError if the pod does not run."""
+        obj = self._api.get(self._api.kinds("Pod"), namespace, pod)
+        runner, phase = self._pods.get(obj["metadata"]["uid"]), (obj.get("status") or {}).get("phase", "Pending")
+        if runner is None or phase != "Running":
+            raise KubeletError(f"unable to forward port because pod is not running. Current status={phase}")
+        return PodDialer(self._host, runner.uid, runner.address)
 
     def _container(self, namespace: str, pod: str, container: str | None) -> tuple[PodRunner, ContainerRunner]:
         obj = self._api.get(self._api.kinds("Pod"), namespace, pod)

@@ -1,0 +1,1 @@
+"""Connections that stop being HTTP: exec, attach, port-forward, and upgrades through the proxies."""
