@@ -14,8 +14,9 @@ Objects handed in are not changed.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.api import crd
 from meshlab.cluster.api.admission import SERVICES, Admission, Reason
@@ -46,7 +47,11 @@ from meshlab.cluster.api.status import (
 from meshlab.cluster.api.store import Entry, Store, StoreFull
 from meshlab.cluster.api.strategy import prepare_create, prepare_update
 from meshlab.cluster.api.watch import Hub, Watch
+from meshlab.cluster.api.webhooks.review import Attributes, Review, Unreviewed
 from meshlab.settings import Network
+
+if TYPE_CHECKING:
+    from meshlab.cluster.api.webhooks.webhooks import Webhooks
 
 __all__ = ["Api", "Object", "Page"]
 
@@ -77,6 +82,10 @@ class Api:
         self.hub = Hub(store)
         self.admission = Admission(store, self.network)
         self.reader = Reader(self)
+        #: Who else is asked about the write under way; see `webhooks.admitted`.
+        self.review: Review = Unreviewed()
+        #: The webhooks that are configured; None where nobody calls any (an Api without a server).
+        self.webhooks: Webhooks | None = None
         self._deletion = Deletion(self)
         for entry in store.entries(crd.COLLECTION):
             self.definitions.serve(entry.obj)
@@ -212,6 +221,34 @@ class Api:
 
     # The write path
 
+    @contextmanager
+    def reviewed_by(self, review: Review) -> Iterator[None]:
+        """Writes within ask `review`. For synchronous code only."""
+        before, self.review = self.review, review
+        try:
+            yield
+        finally:
+            self.review = before
+
+    def mutated(
+        self, resource: Resource, operation: str, new: Object | None, old: Object | None, *,
+        subresource: str | None = None, dry_run: bool = False,
+    ) -> Object | None:
+        """The object as mutating webhooks changed it, decoded and with its defaults; None where none did."""
+        attributes = _attributes(resource, operation, new, old, subresource, dry_run)
+        changed_ = self.review.mutate(attributes)
+        if changed_ is None or new is None or changed_ == new:
+            return None
+        given = self._received(resource, attributes.namespace, changed_, "Ignore", _ignore)
+        return self.types.defaults(resource, given)
+
+    def allowed(
+        self, resource: Resource, operation: str, new: Object | None, old: Object | None, *,
+        subresource: str | None = None, dry_run: bool = False,
+    ) -> None:
+        """Raises an ApiError where a validating webhook refuses."""
+        self.review.validate(_attributes(resource, operation, new, old, subresource, dry_run))
+
     def _received(
         self, resource: Resource, namespace: str | None, obj: Mapping[str, Any], validation: str, warn: Warn
     ) -> Object:
@@ -246,14 +283,21 @@ class Api:
         for key in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
                     "selfLink", "resourceVersion"):
             meta.pop(key, None)
+        if resource.namespaced:
+            self.admission.namespace(resource, self.kinds("Namespace"), namespace or "", meta.get("name", ""))
+        if not isinstance(self.review, Unreviewed):
+            new = self.types.defaults(resource, new)
+            new = self.mutated(resource, "CREATE", new, None, dry_run=dry_run) or new
+            meta = new["metadata"]
         if (prefix := meta.get("generateName", "")) and not meta.get("name"):
-            meta["name"] = self._free_name(resource, namespace, prefix)
+            meta["name"] = self.review.remember(
+                f"name {resource.collection} {prefix}", lambda: self._free_name(resource, namespace, prefix)
+            )
         name = meta.get("name", "")
-        meta["uid"], meta["creationTimestamp"] = new_uid(), timestamp()
+        born = self.review.remember(f"birth {resource.collection} {name}", lambda: (new_uid(), timestamp()))
+        meta["uid"], meta["creationTimestamp"] = born
         new = self.types.defaults(resource, prepare_create(resource, new))
         meta = new["metadata"]
-        if resource.namespaced:
-            self.admission.namespace(resource, self.kinds("Namespace"), namespace or "", name)
         if resource.collection == SERVICES and name:
             self.types.validate(resource, new, None)
             self.admission.service(resource, new, None)
@@ -263,6 +307,7 @@ class Api:
         key = key_of(resource, namespace, name)
         if self.store.get(resource.collection, key) is not None:
             raise AlreadyExists.of(resource, name)
+        self.allowed(resource, "CREATE", new, None, dry_run=dry_run)
         if managed is None:
             meta["managedFields"] = self.types.track(resource, None, new, manager, None)
         else:
@@ -273,7 +318,9 @@ class Api:
             return self.types.from_storage(resource, new)
         # The store fills in the revision; it has its place before.
         new["metadata"] = ordered({**new["metadata"], "resourceVersion": "0"})
-        return self.types.from_storage(resource, self.put(resource, key, new).obj)
+        stored = self.put(resource, key, new)
+        self.review.done()
+        return self.types.from_storage(resource, stored.obj)
 
     def _replace(
         self, resource: Resource, entry: Entry, new: Object, *, subresource: str | None, manager: str,
@@ -289,9 +336,12 @@ class Api:
         new = prepare_update(resource, new, old, subresource)
         if subresource != "status":
             new = self.types.defaults(resource, new)
+        if changed_ := self.mutated(resource, "UPDATE", new, old, subresource=subresource, dry_run=dry_run):
+            new = prepare_update(resource, changed_, old, subresource)
         if resource.collection == SERVICES and subresource is None:
             self.admission.service(resource, new, old)
         self.types.validate(resource, new, old, subresource)
+        self.allowed(resource, "UPDATE", new, old, subresource=subresource, dry_run=dry_run)
         if managed is None:
             given = new["metadata"].get("managedFields")
             live = old
@@ -314,7 +364,9 @@ class Api:
             return self.types.from_storage(resource, new)
         if self._deletion.finished(resource, new):
             return self.types.from_storage(resource, self._deletion.finish(resource, entry, new))
-        return self.types.from_storage(resource, self.put(resource, entry.key, new).obj)
+        stored = self.put(resource, entry.key, new)
+        self.review.done()
+        return self.types.from_storage(resource, stored.obj)
 
     def _apply(
         self, resource: Resource, namespace: str | None, name: str, entry: Entry | None, config: Any, manager: str,
@@ -385,6 +437,15 @@ class Api:
             if self.store.get(resource.collection, key_of(resource, namespace, name)) is None:
                 return name
         raise AlreadyExists.of(resource, name)
+
+
+def _attributes(
+    resource: Resource, operation: str, new: Object | None, old: Object | None, subresource: str | None, dry_run: bool
+) -> Attributes:
+    meta = (new or old or {}).get("metadata") or {}
+    return Attributes(
+        resource, operation, meta.get("namespace", ""), meta.get("name", ""), new, old, subresource or "", dry_run
+    )
 
 
 def _manager(given: str | None, user: str) -> str:

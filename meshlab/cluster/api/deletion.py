@@ -51,6 +51,10 @@ class Deletion:
         if meta.get("deletionTimestamp") and seconds < meta.get("deletionGracePeriodSeconds", 0):
             marked = terminating(resource, entry.obj, seconds)
             marked["metadata"]["generation"] = meta.get("generation", 1)
+        if not meta.get("deletionTimestamp"):
+            shown = api.types.from_storage(resource, entry.obj)
+            api.mutated(resource, "DELETE", None, shown, dry_run=dry_run)
+            api.allowed(resource, "DELETE", None, shown, dry_run=dry_run)
         marked = {**marked, "metadata": dict(marked["metadata"])}
         ways = () if propagation is None else (FOREGROUND, ORPHAN)
         finalizers = [f for f in meta.get("finalizers") or () if f not in ways]

@@ -26,6 +26,7 @@ from meshlab.cluster.api.request import NoSuchPath, target_of
 from meshlab.cluster.api.status import ApiError, InternalError, Unauthorized
 from meshlab.cluster.api.streams import Kubelet
 from meshlab.cluster.api.verbs import Verbs
+from meshlab.cluster.api.webhooks import Webhooks
 
 __all__ = ["Server"]
 
@@ -56,6 +57,7 @@ class Server:
         self.discovery = Discovery(api.registry, f"{self.host}:{self.port}")
         self.proxy = Proxy(api, kubelet)
         self.verbs = Verbs(api, auth, self.proxy, kubelet)
+        self.webhooks = api.webhooks = Webhooks(api, self.proxy.endpoint)
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -87,6 +89,7 @@ class Server:
     async def stop(self) -> None:
         self.api.hub.close()
         await self.proxy.close()
+        await self.webhooks.close()
         if self._runner is not None and self._runner.server is not None:
             open_ = [handler.transport for handler in self._runner.server.connections]
             await self._runner.cleanup()
@@ -159,9 +162,9 @@ class Server:
             paths += ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
             return web.Response(body=dump({"paths": paths}), content_type="application/json")
         if path.startswith("/openapi/"):
-            from meshlab.cluster.api.documents import document
+            from meshlab.cluster.api.documents import document as openapi_document
 
-            return document(self.api, path.removeprefix("/openapi/").strip("/"))
+            return openapi_document(self.api, path.removeprefix("/openapi/").strip("/"))
         raise NoSuchPath("404 page not found")
 
 

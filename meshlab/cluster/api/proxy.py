@@ -72,14 +72,15 @@ class Proxy:
         namespace = target.namespace or ""
         match target.resource.plural:
             case "services":
-                host, number = self._endpoint(namespace, name, port)
+                host, number = self.endpoint(namespace, name, port)
             case "pods":
                 host, number = self._pod(target, namespace, name, port)
             case _:
                 raise BadRequest("the node has no proxy of its own: use a pod's or a service's")
         return Backend(scheme or "http", host, bound_port(number))
 
-    def _endpoint(self, namespace: str, name: str, port: str) -> tuple[str, int]:
+    def endpoint(self, namespace: str, name: str, port: str) -> tuple[str, int]:
+        """A ready address of a service's port (its number or name); "" is its only one. Raises ApiError."""
         service = self.api.get(self.api.kinds("Service"), namespace, name)
         ports = service["spec"].get("ports") or []
         if not port:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.api.admission import Reason
 from meshlab.cluster.api.patching import patched
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.status import BadRequest, Conflict, Invalid
+from meshlab.cluster.api.webhooks.review import Attributes, Unreviewed
 
 if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
@@ -34,6 +36,7 @@ def update(
     """Sets the replicas. A resourceVersion that is given must be the stored one."""
     obj = api.get(resource, namespace, name)
     scale = api.types.decode_as("autoscaling/v1", "Scale", scale)
+    scale = _reviewed(api, resource, scale, _of(api, resource, obj), dry_run)
     replicas = (scale.get("spec") or {}).get("replicas", 0)
     if replicas < 0:
         cause = Reason(
@@ -53,9 +56,11 @@ def update(
     for part in where[:-1]:
         target = target.setdefault(part, {})
     target[where[-1]] = replicas
-    return _of(api, resource, api.update(
-        resource, namespace, name, new, field_manager=user, dry_run=dry_run
-    ))
+    review = api.review
+    with api.reviewed_by(Unreviewed()):  # what is asked about is the Scale
+        made = api.update(resource, namespace, name, new, field_manager=user, dry_run=dry_run)
+    review.done()
+    return _of(api, resource, made)
 
 
 def patch(
@@ -68,6 +73,21 @@ def patch(
         kind = "merge"
     result = patched(api.types, SCALE, live, change, kind)
     return update(api, resource, namespace, name, result, user=user, dry_run=dry_run)
+
+
+def _reviewed(api: Api, resource: Resource, new: Object, old: Object, dry_run: bool) -> Object:
+    """The Scale that admission webhooks agree to."""
+    meta = old["metadata"]
+    asked = Attributes(
+        resource, "UPDATE", meta.get("namespace", ""), meta["name"],
+        {"kind": "Scale", "apiVersion": "autoscaling/v1", **new}, old, "scale", dry_run, ("autoscaling/v1", "Scale"),
+    )
+    changed = api.review.mutate(asked)
+    if changed is not None:
+        new = api.types.decode_as("autoscaling/v1", "Scale", changed)
+        asked = replace(asked, new=changed)
+    api.review.validate(asked)
+    return new
 
 
 def _of(api: Api, resource: Resource, obj: Mapping[str, Any]) -> Object:

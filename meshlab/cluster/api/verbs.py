@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +20,7 @@ from meshlab.cluster.api.request import Target, check_dry_run, flag, number, val
 from meshlab.cluster.api.status import BadRequest, MethodNotAllowed, NotFound, UnsupportedMediaType
 from meshlab.cluster.api.streams import Kubelet
 from meshlab.cluster.api.watching import Watching
+from meshlab.cluster.api.webhooks import admitted
 
 __all__ = ["Verbs"]
 
@@ -56,7 +58,7 @@ class Verbs:
             case "PATCH":
                 return await self._patch(request, target, user)
             case "DELETE":
-                return await self._delete(request, target)
+                return await self._delete(request, target, user)
         raise MethodNotAllowed
 
     async def _stream(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
@@ -113,10 +115,10 @@ class Verbs:
             made = reviews.create(self.api, self.auth, resource, target.namespace, value, user, dry_run)
             return _answer(dump(made, form), form, 201)
         warnings: list[str] = []
-        made = self.api.create(
+        made = await self._admitted(request, user, warnings, lambda: self.api.create(
             resource, target.namespace, value, user=user.name, field_manager=manager_of(request),
             dry_run=dry_run, validation=validation, warn=warnings.append,
-        )
+        ))
         return _answer(self._object(resource, target, made, form, dry_run), form, 201, warnings)
 
     async def _update(self, request: web.BaseRequest, target: Target, user: User) -> web.Response:
@@ -128,10 +130,11 @@ class Verbs:
             raise MethodNotAllowed
         value = await self._received(request, resource)
         warnings: list[str] = []
-        made = self.api.update(
-            resource, target.namespace, target.name, value, subresource=target.subresource, user=user.name,
+        name = target.name
+        made = await self._admitted(request, user, warnings, lambda: self.api.update(
+            resource, target.namespace, name, value, subresource=target.subresource, user=user.name,
             field_manager=manager_of(request), dry_run=dry_run, validation=validation, warn=warnings.append,
-        )
+        ))
         return _answer(self._object(resource, target, made, form, dry_run), form, 200, warnings)
 
     async def _patch(self, request: web.BaseRequest, target: Target, user: User) -> web.Response:
@@ -156,14 +159,15 @@ class Verbs:
             resource, target.namespace, target.name
         ) is None
         warnings: list[str] = []
-        made = self.api.patch(
-            resource, target.namespace, target.name, patch, kind, subresource=target.subresource,
+        name = target.name
+        made = await self._admitted(request, user, warnings, lambda: self.api.patch(
+            resource, target.namespace, name, patch, kind, subresource=target.subresource,
             user=user.name, field_manager=manager_of(request), force=flag(query, "force"), dry_run=dry_run,
             validation=validation, warn=warnings.append,
-        )
+        ))
         return _answer(self._object(resource, target, made, form, dry_run), form, 201 if new else 200, warnings)
 
-    async def _delete(self, request: web.BaseRequest, target: Target) -> web.Response:
+    async def _delete(self, request: web.BaseRequest, target: Target, user: User) -> web.Response:
         resource, query = target.resource, request.query
         form = accepted(request.headers.get("Accept"))
         if target.subresource is not None or "delete" not in resource.verbs:
@@ -178,25 +182,34 @@ class Verbs:
             propagation = "Orphan" if orphan else "Background"
         grace = options.get("gracePeriodSeconds", number(query, "gracePeriodSeconds"))
         conditions = options.get("preconditions") or {}
-        if target.name is not None:
-            made = self.api.delete(
-                resource, target.namespace, target.name, propagation=propagation, uid=conditions.get("uid"),
+        warnings: list[str] = []
+        if (name := target.name) is not None:
+            made = await self._admitted(request, user, warnings, lambda: self.api.delete(
+                resource, target.namespace, name, propagation=propagation, uid=conditions.get("uid"),
                 revision=conditions.get("resourceVersion"), grace=grace, dry_run=dry_run,
-            )
-            return _answer(self.render.object(resource, made, form), form)
+            ))
+            return _answer(self.render.object(resource, made, form), form, 200, warnings)
         page = self.api.reader.page(
             resource, target.namespace, query.get("labelSelector", ""), query.get("fieldSelector", "")
         )
         for entry in page.entries:
-            meta = entry.obj["metadata"]
             try:
-                self.api.delete(
-                    resource, meta.get("namespace"), meta["name"], propagation=propagation, grace=grace,
-                    dry_run=dry_run,
-                )
+                await self._admitted(request, user, warnings, partial(
+                    self.api.delete, resource, entry.obj["metadata"].get("namespace"), entry.obj["metadata"]["name"],
+                    propagation=propagation, grace=grace, dry_run=dry_run,
+                ))
             except NotFound:
                 continue  # went with another of this collection
-        return _answer(self.render.page(resource, page, form), form)
+        return _answer(self.render.page(resource, page, form), form, 200, warnings)
+
+    async def _admitted(
+        self, request: web.BaseRequest, user: User, warnings: list[str], write: Callable[[], Object]
+    ) -> Object:
+        """What a write answers, after the webhooks that want to see it."""
+        if self.api.webhooks is None or not self.api.webhooks.any():
+            return write()
+        options = {k: request.query[k] for k in ("fieldManager", "fieldValidation") if k in request.query}
+        return await admitted(self.api, write, user=user.info(), options=options, warn=warnings.append)
 
     async def _received(self, request: web.BaseRequest, resource: Resource) -> Object:
         """The object in a request's body."""
@@ -240,7 +253,7 @@ def _revision(query: Mapping[str, str]) -> tuple[int, int | None]:
 
 def _answer(body: bytes, form: Form, status: int = 200, warnings: list[str] | None = None) -> web.Response:
     response = web.Response(status=status, body=body, headers={"Content-Type": form.content_type})
-    for warning in warnings or ():
+    for warning in dict.fromkeys(warnings or ()):
         text = warning.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{text}"')
     return response

@@ -10,10 +10,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from meshlab.cluster.api.status import ApiError, Conflict
+from meshlab.cluster.api.webhooks import admitted
 from meshlab.cluster.controllers.objects import Key, Obj
+
+if TYPE_CHECKING:
+    from meshlab.cluster.api.api import Api
 
 __all__ = ["Controller", "Source", "WorkQueue"]
 
@@ -45,10 +49,15 @@ class Controller(Protocol):
 
 
 class WorkQueue:
-    """The keys of one controller that wait to be reconciled."""
+    """The keys of one controller that wait to be reconciled. `api` is what it writes through."""
 
-    def __init__(self, controller: Controller) -> None:
-        self.controller = controller
+    def __init__(self, controller: Controller, api: Api) -> None:
+        self.controller, self._api = controller, api
+        group = "system:serviceaccounts"
+        self._user = {
+            "username": f"system:serviceaccount:kube-system:{controller.name}",
+            "groups": [group, f"{group}:kube-system", "system:authenticated"],
+        }
         self._waiting: dict[Key, None] = {}  # a set in the order of arrival
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
@@ -76,7 +85,7 @@ class WorkQueue:
                 while self._waiting:
                     key = next(iter(self._waiting))
                     del self._waiting[key]
-                    self._handle(key)
+                    await self._handle(key)
                     # One look may write a dozen objects: readers and other controllers get their turn in between.
                     await asyncio.sleep(0)
                 self._filled.clear()
@@ -84,9 +93,10 @@ class WorkQueue:
             for key in list(self._timers):
                 self._cancel_timer(key)
 
-    def _handle(self, key: Key) -> None:
+    async def _handle(self, key: Key) -> None:
         try:
-            again = self.controller.reconcile(key)
+            # Where an admission webhook is asked about what it writes, it looks again when the answer is there.
+            again = await admitted(self._api, lambda: self.controller.reconcile(key), user=self._user)
         except Conflict:
             self.add(key)  # somebody was faster: look again
         except ApiError as error:

@@ -49,7 +49,7 @@ async def run_controllers(api: Api, settings: Settings) -> None:
 
 async def run(api: Api, controllers: Sequence[Controller]) -> None:
     """Run some controllers: each kind that any of them wants is watched once."""
-    queues = [WorkQueue(controller) for controller in controllers]
+    queues = [WorkQueue(controller, api) for controller in controllers]
     interested: dict[str, list[Handler]] = {}
     for queue in queues:
         for source in queue.controller.sources:
