@@ -115,7 +115,26 @@ def _commands() -> dict[str, Command]:
     from meshlab.istioctl.inject_flags import FLAGS
 
     removed = "Istio Mixer configuration (removed in favor of kubectl)"
+    inputs = Flag("filename", "", "File to convert; may be repeated (- for standard input)", "f", repeated=True)
+    analyzed = "File or folder to analyze; may be repeated (- for standard input)"
+    looked_at = Flag("filename", "", analyzed, "f", repeated=True)
     return {
+        "analyze": Command(
+            "analyze [FILE ...]", "Say what is probably wrong in files, in the lab, or in both", _analyze, (
+                looked_at,
+                Flag("use-kube", True, "Use the live lab for analysis", "k"),
+                Flag("all-namespaces", False, "Analyze all namespaces", "A"),
+                Flag("list-analyzers", False, "List the messages that there are", "L"),
+                Flag("output", "log", "Output format: one of log, json, yaml", "o"),
+                Flag("failure-threshold", "Error", "The level at which findings make the command fail"),
+                Flag("suppress", "", "Suppress a message, as IST0101=VirtualService svcb.default", "S", repeated=True),
+            ),
+        ),
+        "convert": Command(
+            "convert -f FILE [FILE ...]", "Convert rules of v1alpha2 to networking.istio.io/v1", _convert, (
+                inputs, Flag("output", "", "Output file (standard output)", "o"),
+            ),
+        ),
         "create": Command("create -f FILE", "Create policies and rules", _create, (_FILE,)),
         "delete": Command(
             "delete <type> <name> [<name2> ... <nameN>] | -f FILE", "Delete policies or rules", _delete, (_FILE,)
@@ -232,6 +251,33 @@ def _validate(flags: Parsed, streams: Streams) -> int:
         if empty:
             streams.stderr.write(f"{name}: no documents\n")
     return worst
+
+
+def _convert(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl import convert
+
+    names = [*flags.lists.get("filename", ()), *flags.args]
+    return convert.run(names, flags.text("output"), streams.stdin, streams.stdout, streams.stderr)
+
+
+def _analyze(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl import analyze
+
+    if flags.on("list-analyzers"):
+        streams.stdout.write(analyze.checks())
+        return 0
+    return analyze.run(
+        [*flags.lists.get("filename", ()), *flags.args],
+        streams.stdin,
+        streams.stdout,
+        streams.stderr,
+        kubeconfig=flags.text("kubeconfig"),
+        namespace="" if flags.on("all-namespaces") else flags.text("namespace"),
+        use_kube=flags.on("use-kube"),
+        output=flags.text("output"),
+        threshold=flags.text("failure-threshold"),
+        suppress=flags.lists.get("suppress", ()),
+    )
 
 
 def _version(flags: Parsed, streams: Streams) -> int:

@@ -55,7 +55,7 @@ def convert(text: str, domain: str = "cluster.local") -> Result:
                 notes += [note for one in converted for note in one.notes]
                 done = True
         elif each.other is not None and each.other.get("apiVersion") == API_VERSION:
-            note = Note(Weight.LOST, f"{each.kind}/{each.namespace}/{each.name}", _mixer(each))
+            note = Note(Weight.LOST, f"{each.kind}/{each.namespace or 'default'}/{each.name}", _mixer(each))
             notes.append(note)
             parts.append(f"# {note}\n")
         elif each.other is not None:

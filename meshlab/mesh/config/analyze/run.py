@@ -1,0 +1,81 @@
+"""All checks over all objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from meshlab.mesh.config.analyze import hosts, routes
+from meshlab.mesh.config.analyze.messages import Level, Message, broken, message
+from meshlab.mesh.config.analyze.scene import Scene, build
+from meshlab.mesh.config.analyze.subject import Broken, Subject
+
+__all__ = ["CHECKS", "analyze"]
+
+Check = Callable[[Scene], Iterator[Message]]
+
+
+def invalid(scene: Scene) -> Iterator[Message]:
+    """Objects that the mesh refuses."""
+    for each in scene.invalid:
+        for reason in each.reasons:
+            text = f"Schema validation error: {reason}"
+            yield message("IST0106", each.subject, text, place=each.subject.place_of(reason))
+
+
+def several_without_selector(scene: Scene) -> Iterator[Message]:
+    """Sidecar and Telemetry objects of which one namespace can have only one for all its pods."""
+    for kind, plural, code in (("Sidecar", "Sidecars", "IST0111"), ("Telemetry", "Telemetries", "IST0160")):
+        whole: dict[str, list[Subject]] = {}
+        for each in scene.objects(kind):
+            chosen = each.stored.spec.get("workloadSelector") or each.stored.spec.get("selector")
+            if not chosen:
+                whole.setdefault(each.stored.namespace, []).append(each.subject)
+        for namespace, listed in whole.items():
+            names = " ".join(sorted(each.name for each in listed))
+            text = (
+                f'The {plural} [{names}] in namespace "{namespace}" have no workload selector, which can lead to '
+                "undefined behavior."
+            )
+            for about in listed if len(listed) > 1 else ():
+                yield message(code, about, text)
+
+
+def tcp_entries(scene: Scene) -> Iterator[Message]:
+    """Service entries for TCP without an address: any connection to that port number is taken for theirs."""
+    for each in scene.objects("ServiceEntry"):
+        if each.stored.spec.get("addresses") or each.stored.spec.get("location") == "MESH_INTERNAL":
+            continue
+        for number, port in enumerate(each.stored.spec.get("ports") or ()):
+            if (port.get("protocol") or "TCP").upper() in ("TCP", "MONGO", "REDIS", "MYSQL"):
+                text = "ServiceEntry addresses are required for this protocol."
+                yield message("IST0134", each.subject, text, "spec", "ports", number)
+
+
+CHECKS: tuple[Check, ...] = (
+    invalid,
+    hosts.missing_hosts,
+    hosts.missing_versions,
+    hosts.missing_gateways,
+    hosts.selectors,
+    hosts.ports,
+    routes.unreachable,
+    routes.hidden_versions,
+    routes.conflicts,
+    routes.host_conflicts,
+    routes.idle_policies,
+    several_without_selector,
+    tcp_entries,
+)
+
+
+def analyze(
+    subjects: Iterable[Subject | Broken], domain: str = "cluster.local", *, namespace: str = ""
+) -> list[Message]:
+    """Findings, the worst first. `namespace`: only about objects of that namespace; "" for all."""
+    listed = list(subjects)
+    found = [broken(each) for each in listed if isinstance(each, Broken)]
+    scene = build((each for each in listed if isinstance(each, Subject)), domain)
+    for check in CHECKS:
+        found += [each for each in check(scene) if namespace in ("", each.namespace)]
+    weight = list(Level)
+    return sorted(dict.fromkeys(found), key=lambda m: (-weight.index(m.level), m.code, m.place, m.namespace, m.name))
