@@ -1,4 +1,7 @@
-"""One lab for the whole run: its own folder, a free set of addresses, gone afterwards."""
+"""One lab for the whole run: its own folder, a free set of addresses, gone afterwards.
+
+Tests marked `both_captures` run twice, in a lab with the shim and in one with iptables; all others with the shim.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,56 @@ from pathlib import Path
 
 import pytest
 
+from meshlab.errors import LabError
 from meshlab.lab import Lab, connect, environment
+from meshlab.settings import Capture, Settings
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "both_captures: run with the shim and with iptables")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "capture" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("both_captures")
+        captures = list(Capture) if both else [Capture.SHIM]
+        metafunc.parametrize("capture", captures, indirect=True, scope="session", ids=lambda each: each.value)
 
 
 @pytest.fixture(scope="session")
-def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("lab") / "home"
+def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Capture:
+    """How the lab leads connections to its sidecars. Skips what this machine does not allow."""
+    capture: Capture = request.param
+    if capture is Capture.IPTABLES:
+        from meshlab.cluster.network.namespaces.lab import check
+        from meshlab.doctor import fetch_iptables
+
+        settings = Settings(tmp_path_factory.mktemp("trial"))
+        try:
+            fetch_iptables(settings)
+            check(settings)
+        except LabError as error:
+            pytest.skip(str(error))
+    return capture
 
 
 @pytest.fixture(scope="session")
-def lab(lab_home: Path) -> Iterator[Lab]:
+def lab_home(tmp_path_factory: pytest.TempPathFactory, capture: Capture) -> Path:
+    return tmp_path_factory.mktemp(capture.value) / "home"
+
+
+@pytest.fixture(scope="session")
+def lab(lab_home: Path, capture: Capture) -> Iterator[Lab]:
     """The lab with the control plane and the demo services; `meshlab down` must leave nothing."""
     from meshlab.cluster.daemon import stop
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESHLAB_HOME", str(lab_home))
+        patch.setenv("MESHLAB_CAPTURE", capture.value)
         patch.delenv("KUBECONFIG", raising=False)
         patch.setenv("PATH", os.environ["PATH"])
         lab = connect()
+        assert lab.network.capture is capture
         try:
             lab.require("control-plane", "demo")
             yield lab

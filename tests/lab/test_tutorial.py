@@ -10,6 +10,8 @@ import pytest
 
 from meshlab.lab import Lab
 
+pytestmark = pytest.mark.both_captures
+
 Shell = Callable[[str], str]
 
 
