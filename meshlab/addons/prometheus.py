@@ -17,7 +17,7 @@ from typing import Any
 
 from meshlab.errors import ManifestError, MeshlabError
 
-__all__ = ["Start", "main", "plan", "with_proxy"]
+__all__ = ["Start", "main", "plan", "with_kubeconfig", "with_proxy"]
 
 #: Port of the node's forward proxy.
 PROXY_PORT = 3128
@@ -41,11 +41,26 @@ def with_proxy(config: Mapping[str, Any], proxy: str) -> dict[str, Any]:
     return {**config, "scrape_configs": jobs}
 
 
+def with_kubeconfig(config: Mapping[str, Any], kubeconfig: str) -> dict[str, Any]:
+    """The configuration in which discovery asks the API server of `kubeconfig`.
+
+    In a real cluster it would find the server and its token where every pod has them.
+    """
+    jobs = []
+    for job in config.get("scrape_configs") or ():
+        if found := job.get("kubernetes_sd_configs"):
+            own = [{**each} if "api_server" in each else {"kubeconfig_file": kubeconfig, **each} for each in found]
+            job = {**job, "kubernetes_sd_configs": own}
+        jobs.append(job)
+    return {**config, "scrape_configs": jobs}
+
+
 def plan(arguments: Sequence[str], environ: Mapping[str, str], program: Path) -> Start:
     """How to start `program` for these arguments in this environment. Raises ManifestError.
 
-    POD_IP: where to listen; MESHLAB_NODE_IP: whose proxy to use (none: direct); MESHLAB_POD_DIR: where data
-    go; MESHLAB_EXTERNAL_URL: where a browser sees it, behind a hub (inside, paths stay as they are).
+    POD_IP: where to listen; KUBECONFIG: of the API server that knows the pods; MESHLAB_NODE_IP: whose proxy to use
+    (none: direct); MESHLAB_POD_DIR: where data go; MESHLAB_EXTERNAL_URL: where a browser sees it, behind a hub
+    (inside, paths stay as they are).
     """
     import yaml
 
@@ -58,6 +73,8 @@ def plan(arguments: Sequence[str], environ: Mapping[str, str], program: Path) ->
         raise ManifestError(f"Prometheus' configuration {source} cannot be read", why=str(error)) from error
     if not isinstance(config, dict):
         raise ManifestError(f"Prometheus' configuration {source} is no mapping")
+    if kubeconfig := environ.get("KUBECONFIG"):
+        config = with_kubeconfig(config, kubeconfig)
     if node := environ.get("MESHLAB_NODE_IP"):
         config = with_proxy(config, f"http://{node}:{PROXY_PORT}")
     home = Path(environ.get("MESHLAB_POD_DIR") or ".").absolute() / "prometheus"

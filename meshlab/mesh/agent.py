@@ -18,6 +18,7 @@ from typing import Any
 
 from meshlab.errors import LabError, Missing
 from meshlab.mesh.bootstrap import Endpoint, Identity, forwarding, managed
+from meshlab.mesh.peer import environment, metadata
 from meshlab.settings import bound_port
 
 __all__ = ["bootstrap", "envoy_arguments", "main", "resolve"]
@@ -75,7 +76,16 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         return 1
     sys.stdout.flush()
     sys.stderr.flush()
-    return os.execve(command[0], command, dict(env))
+    return os.execve(command[0], command, {**env, **_peer(env)})
+
+
+def _peer(env: Mapping[str, str]) -> dict[str, str]:
+    """Who this pod is, for the formats of the metrics that Pilot may ask for."""
+    pod = _json(Path(env["MESHLAB_POD_DIR"]) / "pod.json")
+    return environment(metadata(
+        env.get("POD_NAME") or str(pod.get("name") or "unknown"),
+        env.get("POD_NAMESPACE") or str(pod.get("namespace") or "default"), pod.get("labels") or {},
+    ))
 
 
 def _write(path: Path, text: str) -> None:

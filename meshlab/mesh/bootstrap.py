@@ -98,6 +98,8 @@ def managed(
         _cluster("pilot", pilot, http2=True),
         _cluster("mixer_server", mixer, http2=True),
         _cluster("zipkin", zipkin),
+        # Envoy's own pages, from which Prometheus reads once a Telemetry object asks for metrics.
+        _own_pages(admin),
         # Where connections go that no listener takes.
         _cluster("BlackHoleCluster", None),
     ]}
@@ -177,6 +179,18 @@ def _marked(mark: int) -> Json:
         return {}
     return {"socket_options": [{"level": socket.SOL_SOCKET, "name": SO_MARK, "int_value": mark,
                                 "state": "STATE_PREBIND", "description": "not to be redirected"}]}
+
+
+def _own_pages(admin: str) -> Json:
+    return {
+        "name": "prometheus_stats",
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": "prometheus_stats",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": admin}}}}]}],
+        },
+    }
 
 
 def _cluster(name: str, endpoint: Endpoint | None, *, http2: bool = False) -> Json:

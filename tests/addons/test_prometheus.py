@@ -71,3 +71,14 @@ def test_the_program_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
                           env={**os.environ, "MESHLAB_POD_DIR": str(tmp_path)})
     assert done.returncode == 1
     assert done.stderr.startswith("prometheus: Prometheus") and "Traceback" not in done.stderr
+
+
+def test_discovery_asks_the_api_server_of_the_kubeconfig() -> None:
+    from meshlab.addons.prometheus import with_kubeconfig
+
+    jobs = [{"job_name": "a", "static_configs": []},
+            {"job_name": "b", "kubernetes_sd_configs": [{"role": "pod"}, {"role": "pod", "api_server": "https://x"}]}]
+    found = with_kubeconfig({"scrape_configs": jobs}, "/home/kubeconfig")["scrape_configs"]
+    assert found[0] == jobs[0]
+    assert found[1]["kubernetes_sd_configs"] == [
+        {"role": "pod", "kubeconfig_file": "/home/kubeconfig"}, {"role": "pod", "api_server": "https://x"}]

@@ -76,3 +76,10 @@ def test_the_number_of_series_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(statsd, "MAX_SERIES", 10)
     shown = page(*(f"m{n}:1|c" for n in range(12)))
     assert "statsd_exporter_events_dropped_total 2" in shown and "m11" not in shown
+
+
+def test_what_sidecars_count_with_labels_is_left_to_prometheus() -> None:
+    exporter = Exporter()
+    before = exporter.page()
+    exporter.take(b"envoy.istio.requests_total.reporter.source.destination_service.out.svcb|http|version=v0.2:1|c")
+    assert b"istio" not in exporter.page() and b"sample_errors" not in exporter.page().replace(before, b"")

@@ -40,6 +40,8 @@ _MESSAGES: Mapping[str, str] = {
     "FileAccessLog": "envoy.extensions.access_loggers.file.v3.file_pb2",
     "HttpGrpcAccessLogConfig": "envoy.extensions.access_loggers.grpc.v3.als_pb2",
     "TcpGrpcAccessLogConfig": "envoy.extensions.access_loggers.grpc.v3.als_pb2",
+    "StatsAccessLog": "envoy.extensions.access_loggers.stats.v3.stats_pb2:Config",
+    "HeaderToMetadata": "envoy.extensions.filters.http.header_to_metadata.v3.header_to_metadata_pb2:Config",
     "ZipkinConfig": "envoy.config.trace.v3.zipkin_pb2",
     "HttpProtocolOptions": "envoy.extensions.upstreams.http.v3.http_protocol_options_pb2",
     "UpstreamTlsContext": "envoy.extensions.transport_sockets.tls.v3.tls_pb2",

@@ -46,7 +46,7 @@ def test_a_sidecars_bootstrap_names_its_pod_and_its_control_plane(environ: dict[
     assert found["admin"]["address"]["pipe"] == {"path": "/run/x/12345678.sock", "mode": 0o600}
     addresses = {
         each["name"]: each["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
-        ["socket_address"]
+        .get("socket_address")
         for each in found["static_resources"]["clusters"] if each["load_assignment"]["endpoints"]
     }
     assert addresses["pilot"] == {"address": "127.105.80.55", "port_value": 15003}
