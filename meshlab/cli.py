@@ -176,8 +176,6 @@ def parser() -> argparse.ArgumentParser:
             )
             sub.add_argument("--no-browser", action="store_true", help="print the address of JupyterLab only")
             sub.add_argument("jupyter", nargs="*", help="further words for jupyter lab, after --")
-        elif function is test:
-            sub.add_argument("pytest", nargs=argparse.REMAINDER, help="words for pytest")
     commands.add_parser("istioctl", help="the istioctl of the lab: kube-inject, create, replace, get, delete, …")
     return top
 
@@ -189,7 +187,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .istioctl.main import main as istioctl
 
         return istioctl(words[1:])
-    args = parser().parse_args(words)
+    args, more = parser().parse_known_args(words)
+    if args.command == "test":
+        args.pytest = more
+    elif more:
+        parser().error(f"unrecognized arguments: {' '.join(more)}")
     try:
         return int(args.run(args))
     except MeshlabError as error:
