@@ -78,6 +78,8 @@ class MeshConfig:
     mtls_excluded_services: tuple[str, ...] = ()
     #: Not of 0.4: what today's meshes do with destinations that nobody knows.
     outbound_traffic_policy: OutboundPolicy = OutboundPolicy.UNSET
+    #: Not of 0.4: pods take mutual TLS beside plain text, and sidecars use it where it is taken. None: unsaid.
+    enable_auto_mtls: bool | None = None
 
 
 def parse_mesh_config(text: str) -> MeshConfig:
@@ -170,6 +172,7 @@ def _mesh_message() -> Message:
             Field("default_config", proxy),
             Field("mtls_excluded_services", text, Shape.MANY),
             Field("outbound_traffic_policy", outbound),
+            Field("enable_auto_mtls", flag),
         ),
     )
 

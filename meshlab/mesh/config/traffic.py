@@ -161,7 +161,7 @@ class TrafficRules:
     def rules_of(self, host: str, caller: Caller) -> tuple[HostTraffic, ...]:
         """Everything that concerns this host and caller, the most telling first."""
         found = list(self._exact.get(host, ()))
-        wild = [name for name in self._wild if host.endswith(name[1:]) and host != name]
+        wild = [name for name in self._wild if host.endswith(name[1:])]
         for name in sorted(wild, key=len, reverse=True):
             found += self._wild[name]
         home = host.split(".")[1] if host.count(".") else ""
