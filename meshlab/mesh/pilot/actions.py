@@ -1,4 +1,4 @@
-"""What a matched rule does to a request, as fields of an Envoy route.
+"""What a matched route does to a request, as fields of an Envoy route.
 
 Everything is in the route itself (faults and CORS as its own configuration of filters that every listener
 has), so that a rule changes a route table and never a listener: a listener that changes drains its connections.
@@ -6,104 +6,209 @@ has), so that a rule changes a route table and never a listener: a listener that
 
 from __future__ import annotations
 
-from meshlab.mesh.config.model import CorsPolicy, Fault, RouteRule
-from meshlab.mesh.pilot.encode import Fields, duration, pack
+import re
+from typing import Any
 
-__all__ = ["CORS", "FAULT", "RETRY_ON", "append_headers", "cors", "fault", "filters", "redirect", "retries"]
+from meshlab.mesh.config import routing
+from meshlab.mesh.config.durations import Duration
+from meshlab.mesh.config.traffic import Balancer
+from meshlab.mesh.pilot.encode import Fields, duration, pack
+from meshlab.mesh.pilot.match import string_match
+
+__all__ = [
+    "CORS", "FAULT", "cors", "direct", "fault", "filters", "hash_policy", "header_changes", "redirect", "retries",
+    "rewrite", "share", "timeout",
+]
 
 #: Names of the filters in every HTTP filter chain.
 CORS = "envoy.filters.http.cors"
 FAULT = "envoy.filters.http.fault"
-RETRY_ON = "5xx,connect-failure,refused-stream"
+PREVIOUS_HOSTS = "envoy.retry_host_predicates.previous_hosts"
+#: How often another endpoint is looked for before one that was tried already is taken again: istiod's number.
+OTHER_HOSTS = 5
+_CODES = {301: "MOVED_PERMANENTLY", 302: "FOUND", 303: "SEE_OTHER", 307: "TEMPORARY_REDIRECT",
+          308: "PERMANENT_REDIRECT"}
+#: Ports that a scheme means where none is said.
+_SCHEMES = {"http": 80, "https": 443}
+_GRPC = ("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+         "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
+         "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED")
 
 
-def filters(rule: RouteRule) -> Fields:
+def filters(route: routing.Route) -> Fields:
     """Configuration of the listener's filters for this route alone: `typed_per_filter_config`."""
     found: Fields = {}
-    if rule.cors is not None:
-        found[CORS] = pack("CorsPolicy", cors(rule.cors))
-    injected = fault(rule.fault) if rule.fault is not None else None
+    if route.cors is not None:
+        found[CORS] = pack("CorsPolicy", cors(route.cors))
+    injected = fault(route.fault) if route.fault is not None else None
     if injected:
         found[FAULT] = pack("HTTPFault", injected)
     return found
 
 
-def fault(wanted: Fault) -> Fields:
-    """An `HTTPFault`. As in 0.4.0, percentages are cut to whole numbers and 0 (or none given) injects nothing."""
+def fault(wanted: routing.Fault) -> Fields:
+    """An `HTTPFault`."""
     found: Fields = {}
-    delay, abort = wanted.delay, wanted.abort
-    if delay is not None and delay.fixed is not None and int(delay.percent) > 0:
-        found["delay"] = {"fixed_delay": duration(delay.fixed.ns), "percentage": _percent(delay.percent)}
-    # Envoy answers with 200 to 599; other statuses pass 0.4.0's validation and have no effect.
-    if abort is not None and int(abort.percent) > 0 and 200 <= (abort.http_status or 0) < 600:
-        found["abort"] = {"http_status": abort.http_status, "percentage": _percent(abort.percent)}
+    if wanted.delay is not None:
+        found["delay"] = {"fixed_delay": duration(wanted.delay.fixed.ns), "percentage": share(wanted.delay.millionths)}
+    if wanted.abort is not None:
+        abort: Fields = {"percentage": share(wanted.abort.millionths)}
+        if wanted.abort.grpc_status:
+            abort["grpc_status"] = _grpc(wanted.abort.grpc_status)
+        else:
+            abort["http_status"] = wanted.abort.http_status
+        found["abort"] = abort
     return found
 
 
-def _percent(number: float) -> Fields:
-    return {"numerator": int(number), "denominator": "HUNDRED"}
+def _grpc(status: str) -> int:
+    """A gRPC status by name or number; UNKNOWN for what is none."""
+    name = status.upper()
+    if name.isdigit():
+        return int(name)
+    return _GRPC.index(name) if name in _GRPC else _GRPC.index("UNKNOWN")
 
 
-def cors(policy: CorsPolicy) -> Fields:
-    """A `CorsPolicy`. maxAge is whole seconds (0.4.0 wrote it as text that browsers cannot read)."""
-    found: Fields = {
-        "allow_origin_string_match": [
-            {"safe_regex": {"regex": ".*"}} if origin == "*" else {"exact": origin}
-            for origin in policy.allow_origin
-        ],
-    }
+def share(millionths: int) -> Fields:
+    """A `FractionalPercent`: of a hundred where that is exact, else of a million."""
+    if millionths % 10_000 == 0:
+        return {"numerator": millionths // 10_000, "denominator": "HUNDRED"}
+    return {"numerator": millionths, "denominator": "MILLION"}
+
+
+def cors(policy: routing.Cors) -> Fields:
+    """A `CorsPolicy`. The age is whole seconds (0.4.0 wrote it as text that browsers cannot read)."""
+    found: Fields = {"allow_origin_string_match": [_origin(each) for each in policy.origins]}
     for name, listed in (
-        ("allow_methods", policy.allow_methods),
+        ("allow_methods", policy.methods),
         ("allow_headers", policy.allow_headers),
         ("expose_headers", policy.expose_headers),
     ):
         if listed:
             found[name] = ",".join(listed)
     if policy.max_age is not None:
-        found["max_age"] = str(policy.max_age.ns // 1_000_000_000)
-    if policy.allow_credentials is not None:
-        found["allow_credentials"] = {"value": policy.allow_credentials}
+        found["max_age"] = str(policy.max_age)
+    if policy.credentials is not None:
+        found["allow_credentials"] = {"value": policy.credentials}
+    if not policy.forward_unmatched_preflights:
+        found["forward_not_matching_preflights"] = {"value": False}
     return found
 
 
-def retries(rule: RouteRule) -> Fields | None:
+def _origin(wanted: routing.Pattern) -> Fields:
+    if wanted.kind is routing.PatternKind.PRESENT or wanted == routing.Pattern(routing.PatternKind.EXACT, "*"):
+        return {"safe_regex": {"regex": ".*"}}
+    return string_match(wanted)
+
+
+def retries(wanted: routing.Retries | None) -> Fields | None:
     """A `RetryPolicy`, or None: nothing is retried unless a rule says so."""
-    wanted = rule.retries
-    if wanted is None or not wanted.simple or wanted.attempts <= 0:
+    if wanted is None or wanted.attempts <= 0:
         return None
-    policy: Fields = {"retry_on": RETRY_ON, "num_retries": {"value": wanted.attempts}}
-    if wanted.per_try_timeout is not None and wanted.per_try_timeout.milliseconds > 0:
-        policy["per_try_timeout"] = duration(wanted.per_try_timeout.milliseconds * 1_000_000)
+    policy: Fields = {"retry_on": wanted.retry_on, "num_retries": {"value": wanted.attempts}}
+    if wanted.per_try_timeout is not None and wanted.per_try_timeout.ns > 0:
+        policy["per_try_timeout"] = duration(wanted.per_try_timeout.ns)
+    if wanted.codes:
+        policy["retriable_status_codes"] = list(wanted.codes)
+    if wanted.avoid_tried:
+        policy["retry_host_predicate"] = [{
+            "name": PREVIOUS_HOSTS, "typed_config": pack("PreviousHostsPredicate", {})
+        }]
+        policy["host_selection_retry_max_attempts"] = OTHER_HOSTS
+    if wanted.backoff is not None and wanted.backoff.ns > 0:
+        policy["retry_back_off"] = {"base_interval": duration(wanted.backoff.ns)}
     return policy
 
 
-def timeout(rule: RouteRule) -> Fields:
-    """0 (none) unless the rule sets one: Pilot 0.4.0 switches off Envoy's own 15 s."""
-    wanted = rule.timeout
-    if wanted is None or not wanted.simple or wanted.timeout is None:
-        return duration(0)
-    return duration(max(0, wanted.timeout.milliseconds) * 1_000_000)
+def timeout(wanted: Duration | None) -> Fields:
+    """0 (none) unless the rule sets one: Envoy's own 15 s are switched off, in both generations."""
+    return duration(0 if wanted is None else max(0, wanted.ns))
 
 
-def redirect(rule: RouteRule) -> Fields | None:
-    """A `RedirectAction` with status 302."""
-    if rule.redirect is None:
-        return None
-    found: Fields = {"response_code": "FOUND"}
-    if rule.redirect.authority:
-        found["host_redirect"] = rule.redirect.authority
-    if rule.redirect.uri:
-        found["path_redirect"] = rule.redirect.uri
+def redirect(wanted: routing.Redirect, match: routing.RequestMatch) -> Fields:
+    """A `RedirectAction`."""
+    found: Fields = {"response_code": _CODES.get(wanted.code, "FOUND")}
+    if wanted.authority:
+        found["host_redirect"] = wanted.authority
+    if wanted.path:
+        found["path_redirect"] = wanted.path
+    elif wanted.prefix:
+        found |= _prefix(wanted.prefix, match)
+    if wanted.scheme:
+        found["scheme_redirect"] = wanted.scheme
+    port = wanted.port if wanted.port >= 0 else _SCHEMES.get(wanted.scheme, 0)
+    if port:
+        found["port_redirect"] = port
     return found
 
 
-def append_headers(rule: RouteRule) -> list[Fields]:
-    """Headers added to the request, in order of name."""
-    return [
-        {
-            # A % begins one of Envoy's variables; doubled, it is itself.
-            "header": {"key": name, "value": value.replace("%", "%%")},
-            "append_action": "APPEND_IF_EXISTS_OR_ADD",
-        }
-        for name, value in sorted(rule.append_headers.items())
-    ]
+def _prefix(new: str, match: routing.RequestMatch) -> Fields:
+    """Replaces the matched prefix.
+
+    A prefix of whole segments that becomes / must not leave two slashes behind: /a/b is /b then, and /a is /.
+    """
+    path = match.path
+    if path.kind is routing.PatternKind.SEGMENTS and new.endswith("/"):
+        return {"regex_rewrite": {
+            "pattern": {"regex": f"^{re.escape(path.value.rstrip('/'))}(/?)(.*)"},
+            "substitution": new.replace("\\", "\\\\") + r"\2",
+        }}
+    return {"prefix_rewrite": new}
+
+
+def rewrite(wanted: routing.Rewrite | None, match: routing.RequestMatch, host: str) -> Fields:
+    """Fields of a `RouteAction`; `host` is the destination's own name."""
+    found: Fields = {}
+    if wanted is None:
+        return found
+    if wanted.authority or wanted.auto_host:
+        found["host_rewrite_literal"] = wanted.authority or host
+    if wanted.regex:
+        found["regex_rewrite"] = {"pattern": {"regex": wanted.regex}, "substitution": wanted.substitution}
+    elif wanted.path:
+        found |= _prefix(wanted.path, match)
+    return found
+
+
+def direct(wanted: routing.DirectResponse) -> Fields:
+    """A `DirectResponseAction`."""
+    found: Fields = {"status": wanted.status}
+    if wanted.body:
+        found["body"] = {"inline_string": wanted.body}
+    return found
+
+
+def header_changes(request: routing.HeaderChanges, response: routing.HeaderChanges) -> Fields:
+    """Fields that a route and a weighted cluster have alike."""
+    found: Fields = {}
+    for name, changes in (("request", request), ("response", response)):
+        added = [_header(key, value, "APPEND_IF_EXISTS_OR_ADD") for key, value in changes.add]
+        added += [_header(key, value, "OVERWRITE_IF_EXISTS_OR_ADD") for key, value in changes.set]
+        if added:
+            found[f"{name}_headers_to_add"] = added
+        if changes.remove:
+            found[f"{name}_headers_to_remove"] = list(changes.remove)
+    return found
+
+
+def _header(name: str, value: str, action: str) -> Fields:
+    # A % begins one of Envoy's variables; doubled, it is itself.
+    return {"header": {"key": name, "value": value.replace("%", "%%")}, "append_action": action}
+
+
+def hash_policy(balancer: Balancer) -> Fields | None:
+    """What of a request decides on its endpoint, None if nothing does."""
+    if balancer.hash_header:
+        return {"header": {"header_name": balancer.hash_header}}
+    if balancer.hash_cookie:
+        cookie: dict[str, Any] = {"name": balancer.hash_cookie}
+        if balancer.cookie_path:
+            cookie["path"] = balancer.cookie_path
+        # A lifetime of 0 (or none) makes a cookie that lives as long as the session.
+        cookie["ttl"] = duration(balancer.cookie_ttl.ns if balancer.cookie_ttl is not None else 0)
+        return {"cookie": cookie}
+    if balancer.hash_source_ip:
+        return {"connection_properties": {"source_ip": True}}
+    if balancer.hash_query:
+        return {"query_parameter": {"name": balancer.hash_query}}
+    return None

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-from meshlab.mesh.config.labels import Labels
-from meshlab.mesh.config.model import CircuitBreaker, Config, DestinationPolicy
-from meshlab.mesh.config.order import match_source
-from meshlab.mesh.config.services import Instance, Protocol
+from meshlab.mesh.config.durations import Duration
+from meshlab.mesh.config.outside import Endpoint, ExternalService, Resolution
+from meshlab.mesh.config.services import Protocol
+from meshlab.mesh.config.traffic import NO_TRAFFIC, Balancer, Outlier, Traffic
 from meshlab.mesh.pilot.encode import Fields, duration, pack
-from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, Target, inbound
+from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, PASSTHROUGH, Target, inbound
 from meshlab.mesh.pilot.proxy import Capture
+from meshlab.mesh.pilot.tls import upstream_tls
 from meshlab.mesh.pilot.world import Mesh
 from meshlab.settings import bound_port
 
-__all__ = ["inbound_cluster", "original_destination", "outbound_cluster", "policy_for", "socket"]
+__all__ = ["inbound_cluster", "original_destination", "outbound_cluster", "passthrough", "socket"]
 
-#: 0.4.0's own, whatever Envoy's is.
-MAX_EJECTION_PERCENT = 10
-SECOND = 1_000_000_000
-_BALANCERS = {"LEAST_CONN": "LEAST_REQUEST", "RANDOM": "RANDOM"}
+_BALANCERS = {"LEAST_REQUEST": "LEAST_REQUEST", "RANDOM": "RANDOM", "RING_HASH": "RING_HASH"}
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def socket(address: str, port: int) -> Fields:
-    """An `Address`."""
+    """An `Address`; a path beginning with unix:// is one, too."""
+    if address.startswith("unix://"):
+        return {"pipe": {"path": address.removeprefix("unix://")}}
     return {"socket_address": {"address": address, "port_value": port}}
 
 
@@ -42,40 +40,38 @@ def _let_go(cluster: Fields, mesh: Mesh) -> None:
         cluster["upstream_bind_config"] = _bind("0.0.0.0")  # noqa: S104
 
 
-def policy_for(
-    target: Target, policies: Iterable[Config[DestinationPolicy]], instances: Sequence[Instance]
-) -> Config[DestinationPolicy] | None:
-    """The first policy (by key) for exactly these labels and this caller."""
-    for each in policies:
-        destination = each.spec.destination
-        labels = destination.labels if destination is not None else Labels()
-        if labels == target.labels and match_source(each.meta, each.spec.source, instances):
-            return each
-    return None
-
-
-def inbound_cluster(number: int, protocol: Protocol, local_ip: str, mesh: Mesh) -> Fields:
-    """The application behind the sidecar, on the pod's own loopback."""
+def inbound_cluster(
+    number: int, protocol: Protocol, local_ip: str, mesh: Mesh, name: str = "", behind: int = 0
+) -> Fields:
+    """The application behind the sidecar, on the pod's own loopback; on port `behind` if that is another one."""
+    name = name or inbound(number)
     found: Fields = {
-        "name": inbound(number),
+        "name": name,
         "type": "STATIC",
         "connect_timeout": duration(mesh.connect_timeout.ns),
         "load_assignment": {
-            "cluster_name": inbound(number),
+            "cluster_name": name,
             "endpoints": [{"lb_endpoints": [
-                {"endpoint": {"address": socket(local_ip, bound_port(number, mesh.low_port_start))}}
+                {"endpoint": {"address": socket(local_ip, bound_port(behind or number, mesh.low_port_start))}}
             ]}],
         },
         # The application sees its caller as "localhost", as behind a real sidecar.
         "upstream_bind_config": _bind(local_ip),
     }
-    _http_options(found, http2=protocol in (Protocol.HTTP2, Protocol.GRPC))
+    _http_options(found, protocol in (Protocol.HTTP2, Protocol.GRPC))
     return found
 
 
 def original_destination(mesh: Mesh) -> Fields:
     """For headless services: wherever the application wanted to go."""
     return _outside(ORIGINAL_DESTINATION, mesh)
+
+
+def passthrough(mesh: Mesh) -> Fields:
+    """For destinations that the mesh does not know, where it lets them through."""
+    found = _outside(PASSTHROUGH, mesh)
+    _let_go(found, mesh)
+    return found
 
 
 def _outside(name: str, mesh: Mesh) -> Fields:
@@ -88,18 +84,16 @@ def _outside(name: str, mesh: Mesh) -> Fields:
 
 
 def outbound_cluster(
-    target: Target, mesh: Mesh, policy: Config[DestinationPolicy] | None = None, external_name: str = ""
+    target: Target, mesh: Mesh, traffic: Traffic = NO_TRAFFIC, external: ExternalService | str = ""
 ) -> Fields:
-    """The cluster of a target under the policy that applies to it (`policy_for`)."""
-    if target.external:
-        found = _outside(target.cluster, mesh)
-        _let_go(found, mesh)
-        if target.port.protocol is Protocol.HTTPS:
-            found["transport_socket"] = {
-                "name": "envoy.transport_sockets.tls", "typed_config": pack("UpstreamTlsContext", _tls(target))
-            }
-    elif external_name:
-        found = _external_name(target, mesh, external_name)
+    """The cluster of a target under the policy that applies to it.
+
+    `external`: the service entry that it belongs to, or the DNS name of a Service of type ExternalName.
+    """
+    if isinstance(external, ExternalService):
+        found = _external(target, mesh, external)
+    elif external:
+        found = _external_name(target, mesh, external)
     else:
         found = {
             "name": target.cluster,
@@ -110,28 +104,138 @@ def outbound_cluster(
                 "eds_config": {"ads": {}, "resource_api_version": "V3"},
             },
         }
-    breaker = None
-    if policy is not None:
-        balancing = policy.spec.load_balancing
-        if balancing is not None and not target.external and balancing.name in _BALANCERS:
-            found["lb_policy"] = _BALANCERS[balancing.name]
-        breaker = policy.spec.circuit_breaker
+    _balance(found, traffic.balancer)
+    if traffic.connect_timeout is not None and traffic.connect_timeout.ns > 0:
+        found["connect_timeout"] = duration(traffic.connect_timeout.ns)
+    _limits(found, traffic)
+    if traffic.outlier is not None:
+        _eject(found, traffic.outlier)
+    if traffic.keepalive is not None:
+        found["upstream_connection_options"] = {"tcp_keepalive": _keepalive(traffic.keepalive)}
+    _tls(found, target, mesh, traffic, external if isinstance(external, ExternalService) else None)
     http2 = target.port.protocol in (Protocol.HTTP2, Protocol.GRPC)
-    if breaker is not None and breaker.simple:
-        _circuit_breaker(found, breaker)
-        _http_options(found, http2, breaker.http_max_requests_per_connection)
-    else:
-        _http_options(found, http2)
+    if target.port.protocol.is_http and traffic.http2_upgrade:
+        http2 = True
+    _http_options(found, http2, traffic)
     return found
 
 
-def _tls(target: Target) -> Fields:
-    """TLS on behalf of the application. As in 0.4.0 nothing is verified; SNI goes beyond it, as today's hosts
-    answer nobody without. Envoy's own limit for clients, TLS 1.2, is raised."""
-    found: Fields = {"common_tls_context": {"tls_params": {"tls_maximum_protocol_version": "TLSv1_3"}}}
-    host = target.hostname
-    if "*" not in host and not host.replace(".", "").isdigit():
-        found["sni"] = host
+def _tls(
+    cluster: Fields, target: Target, mesh: Mesh, traffic: Traffic, external: ExternalService | None
+) -> None:
+    """TLS that the sidecar originates: said of a port of a service entry, or by a policy."""
+    wanted, names = traffic.tls, tuple[str, ...]()
+    if external is not None:
+        port = next((each for each in external.ports if each.number == target.port.number), None)
+        wanted, names = port.tls if port is not None else None, external.subject_alt_names
+    if wanted is not None and (context := upstream_tls(wanted, mesh, target.hostname, names)) is not None:
+        cluster["transport_socket"] = {
+            "name": "envoy.transport_sockets.tls", "typed_config": pack("UpstreamTlsContext", context)
+        }
+
+
+def _balance(cluster: Fields, balancer: Balancer | None) -> None:
+    if balancer is None or cluster.get("lb_policy") == "CLUSTER_PROVIDED":
+        return
+    if balancer.name == "PASSTHROUGH":
+        # Where the application wanted to go, among whatever there is.
+        for each in ("eds_cluster_config", "load_assignment"):
+            cluster.pop(each, None)
+        cluster |= {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
+        return
+    name = _BALANCERS.get(balancer.name, "")
+    if name:
+        cluster["lb_policy"] = name
+    if name == "RING_HASH" and balancer.ring_size:
+        cluster["ring_hash_lb_config"] = {"minimum_ring_size": {"value": balancer.ring_size}}
+    if balancer.warmup is not None and balancer.warmup.ns > 0 and name in ("", "LEAST_REQUEST"):
+        config = "least_request_lb_config" if name else "round_robin_lb_config"
+        cluster[config] = {"slow_start_config": {"slow_start_window": duration(balancer.warmup.ns)}}
+
+
+def _limits(cluster: Fields, traffic: Traffic) -> None:
+    """Circuit breakers. 0 means unset: Envoy's default then."""
+    limits = {
+        "max_connections": traffic.max_connections,
+        "max_pending_requests": traffic.max_pending_requests,
+        "max_requests": traffic.max_requests,
+        "max_retries": traffic.max_retries,
+    }
+    said = {name: {"value": number} for name, number in limits.items() if number > 0}
+    if said:
+        cluster["circuit_breakers"] = {"thresholds": [said]}
+
+
+def _eject(cluster: Fields, outlier: Outlier) -> None:
+    found: Fields = {
+        "max_ejection_percent": {"value": outlier.max_ejection_percent},
+        # Envoy of 2017 ejected one host whatever the percentage; with two pods 10 % would otherwise mean none.
+        "always_eject_one_host": {"value": True},
+    }
+    if outlier.consecutive_5xx > 0:
+        found["consecutive_5xx"] = {"value": outlier.consecutive_5xx}
+    elif outlier.consecutive_5xx < 0:
+        found["enforcing_consecutive_5xx"] = {"value": 0}
+    if outlier.consecutive_gateway > 0:
+        found["consecutive_gateway_failure"] = {"value": outlier.consecutive_gateway}
+        found["enforcing_consecutive_gateway_failure"] = {"value": 100}
+    for name, wanted in (("base_ejection_time", outlier.base_ejection), ("interval", outlier.interval)):
+        if wanted is not None and wanted.ns > 0:
+            found[name] = duration(wanted.ns)
+    cluster["outlier_detection"] = found
+    # Without these, ejected hosts still get traffic: in a panic, and until updates are merged.
+    cluster["common_lb_config"] = {
+        "healthy_panic_threshold": {"value": float(outlier.min_health_percent)}, "update_merge_window": duration(0)
+    }
+
+
+def _keepalive(wanted: tuple[int, Duration | None, Duration | None]) -> Fields:
+    probes, time, interval = wanted
+    found: Fields = {}
+    if probes:
+        found["keepalive_probes"] = {"value": probes}
+    for name, each in (("keepalive_time", time), ("keepalive_interval", interval)):
+        if each is not None and each.ns >= 1_000_000_000:
+            found[name] = {"value": each.ns // 1_000_000_000}
+    return found
+
+
+def _external(target: Target, mesh: Mesh, service: ExternalService) -> Fields:
+    """A cluster of a service entry or egress rule."""
+    if service.resolution is Resolution.NONE:
+        found = _outside(target.cluster, mesh)
+        _let_go(found, mesh)
+        return found
+    found = {
+        "name": target.cluster,
+        "type": "STATIC" if service.resolution is Resolution.STATIC else "STRICT_DNS",
+        "connect_timeout": duration(mesh.connect_timeout.ns),
+    }
+    if service.resolution is Resolution.DNS_ROUND_ROBIN:
+        found["type"] = "LOGICAL_DNS"
+    if found["type"] != "STATIC":
+        # The lab's own names are IPv4, and elsewhere the first family that answers would be waited for.
+        found["dns_lookup_family"] = "V4_PREFERRED"
+    port = next((each for each in service.ports if each.number == target.port.number), None)
+    known = service.endpoints
+    if not known and service.resolution is not Resolution.STATIC:
+        known = tuple(Endpoint(host) for host in service.hosts if "*" not in host)
+    endpoints = []
+    for each in known:
+        if not target.labels.subset_of(each.labels):
+            continue
+        number = dict(each.ports).get(port.name if port else "") or (port.target if port else 0) or target.port.number
+        made: Fields = {"endpoint": {"address": socket(each.address, number)}}
+        if each.weight > 0:
+            made["load_balancing_weight"] = {"value": each.weight}
+        endpoints.append(made)
+    if found["type"] == "LOGICAL_DNS":
+        del endpoints[1:]  # it takes exactly one
+    found["load_assignment"] = {
+        "cluster_name": target.cluster, "endpoints": [{"lb_endpoints": endpoints}] if endpoints else []
+    }
+    if not service.internal:
+        _let_go(found, mesh)
     return found
 
 
@@ -147,41 +251,19 @@ def _external_name(target: Target, mesh: Mesh, name: str) -> Fields:
     return found
 
 
-def _http_options(cluster: Fields, http2: bool, max_requests: int = 0) -> None:
-    if not http2 and max_requests <= 0:
+def _http_options(cluster: Fields, http2: bool, traffic: Traffic = NO_TRAFFIC) -> None:
+    common: Fields = {}
+    if traffic.max_requests_per_connection > 0:
+        common["max_requests_per_connection"] = {"value": traffic.max_requests_per_connection}
+    if traffic.idle_timeout is not None:
+        common["idle_timeout"] = duration(max(0, traffic.idle_timeout.ns))
+    if traffic.max_connection_duration is not None and traffic.max_connection_duration.ns > 0:
+        common["max_connection_duration"] = duration(traffic.max_connection_duration.ns)
+    if not http2 and not common:
         return
     options: Fields = {
         "explicit_http_config": {"http2_protocol_options": {}} if http2 else {"http_protocol_options": {}}
     }
-    if max_requests > 0:
-        options["common_http_protocol_options"] = {"max_requests_per_connection": {"value": max_requests}}
+    if common:
+        options["common_http_protocol_options"] = common
     cluster["typed_extension_protocol_options"] = {_HTTP_OPTIONS: pack("HttpProtocolOptions", options)}
-
-
-def _circuit_breaker(cluster: Fields, breaker: CircuitBreaker) -> None:
-    """Limits and outlier detection. 0 means unset: Envoy's default then."""
-    limits = {
-        "max_connections": breaker.max_connections,
-        "max_pending_requests": breaker.http_max_pending_requests,
-        "max_requests": breaker.http_max_requests,
-    }
-    cluster["circuit_breakers"] = {
-        "thresholds": [{name: {"value": number} for name, number in limits.items() if number > 0}]
-    }
-    outlier: Fields = {
-        "max_ejection_percent": {"value": breaker.http_max_ejection_percent or MAX_EJECTION_PERCENT},
-        # Envoy of 2017 ejected one host whatever the percentage; with two pods 10 % would otherwise mean none.
-        "always_eject_one_host": {"value": True},
-    }
-    if breaker.http_consecutive_errors > 0:
-        outlier["consecutive_5xx"] = {"value": breaker.http_consecutive_errors}
-    # Less than a second is ignored, as in 0.4.0.
-    if breaker.sleep_window is not None and breaker.sleep_window.ns >= SECOND:
-        outlier["base_ejection_time"] = duration(breaker.sleep_window.ns)
-    if breaker.http_detection_interval is not None and breaker.http_detection_interval.ns >= SECOND:
-        outlier["interval"] = duration(breaker.http_detection_interval.ns)
-    cluster["outlier_detection"] = outlier
-    # Without these, ejected hosts still get traffic: in a panic, and until updates are merged.
-    cluster["common_lb_config"] = {
-        "healthy_panic_threshold": {"value": 0.0}, "update_merge_window": duration(0)
-    }

@@ -45,7 +45,15 @@ _MESSAGES: Mapping[str, str] = {
     "ZipkinConfig": "envoy.config.trace.v3.zipkin_pb2",
     "HttpProtocolOptions": "envoy.extensions.upstreams.http.v3.http_protocol_options_pb2",
     "UpstreamTlsContext": "envoy.extensions.transport_sockets.tls.v3.tls_pb2",
+    "TlsInspector": "envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2",
+    "PreviousHostsPredicate": "envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2",
     "DownstreamTlsContext": "envoy.extensions.transport_sockets.tls.v3.tls_pb2",
+    "Secret": "envoy.extensions.transport_sockets.tls.v3.secret_pb2",
+    "RBAC": "envoy.extensions.filters.http.rbac.v3.rbac_pb2",
+    "RBACPerRoute": "envoy.extensions.filters.http.rbac.v3.rbac_pb2",
+    "TcpRBAC": "envoy.extensions.filters.network.rbac.v3.rbac_pb2:RBAC",
+    "JwtAuthentication": "envoy.extensions.filters.http.jwt_authn.v3.config_pb2",
+    "UriTemplateMatchConfig": "envoy.extensions.path.match.uri_template.v3.uri_template_match_pb2",
 }
 
 

@@ -29,6 +29,8 @@ TRACING_CLUSTER = "zipkin"
 REPORT_INTERVAL_NS = 200_000_000
 REPORT_BYTES = 16_384
 ATTRIBUTES_HEADER = "x-istio-attributes"
+#: Where a sidecar logs for which a Telemetry object asks for it in a mesh that logs nothing.
+STANDARD_OUTPUT = "/dev/stdout"
 SPAN_CONTEXT_HEADER = "x-ot-span-context"
 
 
@@ -63,7 +65,8 @@ def connection_manager(route_name: str, direction: Direction, mesh: Mesh) -> Fie
     if logs := _logs(direction, mesh, "http_grpc", "HttpGrpcAccessLogConfig"):
         manager["access_log"] = logs
     if mesh.tracing:
-        manager["tracing"] = _tracing()
+        inbound = direction is Direction.INBOUND and mesh.inbound_sampling is not None
+        manager["tracing"] = _tracing(mesh.inbound_sampling if inbound else mesh.sampling)  # type: ignore[arg-type]
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": pack("HttpConnectionManager", manager),
@@ -77,10 +80,13 @@ def tcp_log(mesh: Mesh) -> list[Fields]:
 
 def _logs(direction: Direction, mesh: Mesh, name: str, message: str) -> list[Fields]:
     logs: list[Fields] = []
-    if mesh.access_log:
+    wanted = bool(mesh.access_log)
+    if direction is Direction.INBOUND and mesh.inbound_log is not None:
+        wanted = mesh.inbound_log
+    if wanted:
         logs.append({
             "name": "envoy.access_loggers.file",
-            "typed_config": pack("FileAccessLog", {"path": mesh.access_log}),
+            "typed_config": pack("FileAccessLog", {"path": mesh.access_log or STANDARD_OUTPUT}),
         })
     # A report costs both who makes it and who counts it, so what nobody counts is not made.
     if mesh.mixer and (direction is Direction.INBOUND or mesh.double_report):
@@ -99,8 +105,8 @@ def _logs(direction: Direction, mesh: Mesh, name: str, message: str) -> list[Fie
     return logs
 
 
-def _tracing() -> Fields:
-    """Every request is sampled, as it was in 2017 by Envoy's default."""
+def _tracing(sampling: float) -> Fields:
+    """`sampling` percent of the requests; all unless a Telemetry object says less, as in 2017 by Envoy's default."""
     zipkin: Fields = {
         "collector_cluster": TRACING_CLUSTER,
         "collector_endpoint": "/api/v2/spans",
@@ -110,7 +116,7 @@ def _tracing() -> Fields:
     }
     return {
         "client_sampling": {"value": 100.0},
-        "random_sampling": {"value": 100.0},
+        "random_sampling": {"value": sampling},
         "overall_sampling": {"value": 100.0},
         "provider": {"name": "envoy.tracers.zipkin", "typed_config": pack("ZipkinConfig", zipkin)},
     }

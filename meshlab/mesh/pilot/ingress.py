@@ -1,64 +1,70 @@
-"""The ingress proxy: Kubernetes Ingress objects as routes, weighted and limited by the route rules of their backends.
+"""Kubernetes Ingress objects as routes, weighted and limited by the route rules of their backends.
 
-One virtual host per Host; routes with an exact path before prefixes, longer prefixes first. A backend whose port
-is not HTTP by name is left out, as in 0.4.0. Faults of route rules do not apply here. Port 80 always listens, so
-that what matches nothing is a 404.
+Routes with an exact path come before prefixes, longer prefixes first. A backend whose port is not HTTP by name is
+left out, as in 0.4.0. Faults of rules do not apply here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from meshlab.mesh.config.model import Config, IngressRule, MatchKind, RouteRule
+from meshlab.mesh.config.model import Config, IngressRule, MatchKind
 from meshlab.mesh.config.names import resolve_hostname
-from meshlab.mesh.config.order import match_source
 from meshlab.mesh.config.services import Port
-from meshlab.mesh.pilot import listeners
 from meshlab.mesh.pilot.actions import FAULT
-from meshlab.mesh.pilot.encode import Fields, encode
-from meshlab.mesh.pilot.http import added_headers
+from meshlab.mesh.pilot.encode import Fields
 from meshlab.mesh.pilot.names import Target
-from meshlab.mesh.pilot.proxy import Proxy
+from meshlab.mesh.pilot.resolve import Resolver
 from meshlab.mesh.pilot.routes import destination_routes
-from meshlab.mesh.pilot.snapshot import Kind, Resource, Snapshot, resource, table
 from meshlab.mesh.pilot.world import World
 
-__all__ = ["backend_problem", "combine", "ingress_snapshot"]
-
-HTTP_PORT = 80
-Clusters = Callable[[Iterable[Target]], tuple[dict[str, Resource], dict[str, Resource]]]
+__all__ = ["backend_problem", "by_path", "combine", "ingress_routes", "secret_of", "tls_problem"]
 
 
-def ingress_snapshot(world: World, proxy: Proxy, clusters: Clusters, static: frozenset[str]) -> Snapshot:
-    """What an ingress proxy should have. `clusters` makes the clusters and endpoints of targets."""
-    hosts: dict[str, list[Fields]] = {}
-    targets: dict[Target, None] = {}
-    for rule in world.ingress_rules:
-        port = _port(world, rule)
-        if port is None:
+def ingress_routes(
+    resolver: Resolver, rule: Config[IngressRule]
+) -> tuple[str, list[Fields], tuple[Target, ...]] | None:
+    """Host, routes and targets of one path: each route of the backend's, narrowed to this path. None: no backend."""
+    world, caller = resolver.world, resolver.caller
+    port = _port(world, rule)
+    if port is None or rule.spec.destination is None:
+        return None
+    hostname = resolve_hostname(rule.meta, rule.spec.destination)
+    called = Target(hostname, port)
+    rules = world.rules_for(hostname, caller)
+    wanted = rules.routes_for(caller, port.number) if rules is not None else ()
+    default = resolver.led(called) if rules is None or rules.falls_through or not wanted else None
+    routes, targets = destination_routes(wanted, resolver.leads(wanted, called), default)
+    headers = (rule.spec.match.headers if rule.spec.match else None) or {}
+    authority, path = headers.get("authority"), _path(rule)
+    found: list[Fields] = []
+    for route in routes:
+        match = combine(path, route["match"])
+        if match is None:
             continue
-        host, routes, led_to = _routes(world, proxy, rule, port)
-        hosts.setdefault(host, []).extend(routes)
-        targets.update(dict.fromkeys(led_to))
-    made, endpoints = clusters(targets)
-    listed: list[tuple[bytes, tuple[str, ...]]] = []
-    for host, routes in sorted(hosts.items()):
-        answers = [host] if host == "*" else [host, f"{host}:{HTTP_PORT}"]
-        data = encode("VirtualHost", {
-            "name": f"{host}:{HTTP_PORT}", "domains": answers, "routes": sorted(routes, key=_by_path)
-        })
-        listed.append((data, ()))
-    first = table(str(HTTP_PORT), added_headers(proxy, world.mesh), listed)
-    routes_80 = Resource(first.name, first.data, first.version, tuple(t.cluster for t in targets))
-    listener = listeners.ingress_http(proxy, HTTP_PORT, world.mesh)
-    return Snapshot(proxy, {
-        Kind.CLUSTER: made, Kind.ENDPOINTS: endpoints,
-        Kind.LISTENER: {
-            listener["name"]: resource(Kind.LISTENER, listener["name"], listener, (str(HTTP_PORT),))
-        },
-        Kind.ROUTE: {routes_80.name: routes_80},
-    }, static)
+        filters = {k: v for k, v in route.get("typed_per_filter_config", {}).items() if k != FAULT}
+        narrowed = {k: v for k, v in route.items() if k != "typed_per_filter_config"} | {"match": match}
+        found.append(narrowed | ({"typed_per_filter_config": filters} if filters else {}))
+    host = authority.value if authority is not None and authority.kind is MatchKind.EXACT else "*"
+    return host, found, targets
+
+
+def secret_of(rules: Iterable[Config[IngressRule]]) -> str:
+    """The one secret for all hosts, `namespace/name`: the sidecars of 0.4 knew no SNI, the smaller name won."""
+    names = sorted(rule.spec.tls_secret for rule in rules if rule.spec.tls_secret)
+    if not names:
+        return ""
+    name, _, namespace = names[0].rpartition(".")
+    return f"{namespace}/{name}"
+
+
+def tls_problem(world: World, rule: Config[IngressRule]) -> str:
+    """Why an Ingress with TLS is not served, "" if it is (or has none)."""
+    if not rule.spec.tls_secret:
+        return ""
+    secret = secret_of(world.ingress_rules)
+    return "" if secret in world.secrets else f"there is no secret {secret} with tls.crt and tls.key"
 
 
 def backend_problem(world: World, rule: Config[IngressRule]) -> str:
@@ -86,31 +92,6 @@ def _port(world: World, rule: Config[IngressRule]) -> Port | None:
     return port if port is not None and port.protocol.is_http else None
 
 
-def _routes(
-    world: World, proxy: Proxy, rule: Config[IngressRule], port: Port
-) -> tuple[str, list[Fields], tuple[Target, ...]]:
-    """Host, routes and targets of one path: each route of the backend's, narrowed to this path."""
-    hostname = resolve_hostname(rule.meta, rule.spec.destination) if rule.spec.destination else ""
-    here = world.at(proxy.ip)
-    backend: list[Config[RouteRule]] = [
-        each for each in world.route_rules.get(hostname, ())
-        if each.spec.match is None or match_source(each.meta, each.spec.match.source, here)
-    ]
-    routes, targets = destination_routes(Target(hostname, port), backend, world.service)
-    headers = (rule.spec.match.headers if rule.spec.match else None) or {}
-    authority, path = headers.get("authority"), _path(rule)
-    found: list[Fields] = []
-    for route in routes:
-        match = combine(path, route["match"])
-        if match is None:
-            continue
-        filters = {k: v for k, v in route.get("typed_per_filter_config", {}).items() if k != FAULT}
-        narrowed = {k: v for k, v in route.items() if k != "typed_per_filter_config"} | {"match": match}
-        found.append(narrowed | ({"typed_per_filter_config": filters} if filters else {}))
-    host = authority.value if authority is not None and authority.kind is MatchKind.EXACT else "*"
-    return host, found, targets
-
-
 def _path(rule: Config[IngressRule]) -> Fields:
     headers = (rule.spec.match.headers if rule.spec.match else None) or {}
     uri = headers.get("uri")
@@ -126,11 +107,11 @@ def combine(path: Fields, match: Fields) -> Fields | None:
     >>> combine({"prefix": "/a"}, {"prefix": "/"}), combine({"path": "/a"}, {"prefix": "/b"})
     ({'prefix': '/a'}, None)
     """
-    rest = {k: v for k, v in match.items() if k == "headers"}
-    if "safe_regex" in match:
-        # Envoy matches one path condition: the rest of the regular expression's is on the pseudo header.
-        condition: Fields = {"name": ":path", "string_match": {"safe_regex": _with_query(match["safe_regex"])}}
-        return {**path, "headers": [*rest.get("headers", []), condition]}
+    rest = {k: v for k, v in match.items() if k in ("headers", "query_parameters")}
+    if expression := _expression(match):
+        # Envoy matches one path condition: the other becomes one on the pseudo header.
+        condition: Fields = {"name": ":path", "string_match": {"safe_regex": _with_query(expression)}}
+        return {**path, **rest, "headers": [*rest.get("headers", []), condition]}
     mine, its = path.get("path"), match.get("path")
     if mine is not None and its is not None:
         return {**path, **rest} if mine == its else None
@@ -144,11 +125,31 @@ def combine(path: Fields, match: Fields) -> Fields | None:
     return {**match} if second.startswith(first) else None
 
 
-def _with_query(expression: dict[str, Any]) -> dict[str, Any]:
-    return {"regex": f"(?:{expression['regex']})(?:\\?.*)?"}
+def _expression(match: Fields) -> str:
+    """A route's path condition as a regular expression, where it cannot be joined with another as text."""
+    if "safe_regex" in match:
+        return str(match["safe_regex"]["regex"])
+    ignored = "case_sensitive" in match
+    if "path_separated_prefix" in match:
+        text = _quoted(match["path_separated_prefix"]) + "(/.*)?"
+    elif ignored and "path" in match:
+        text = _quoted(match["path"])
+    elif ignored:
+        text = _quoted(match["prefix"]) + ".*"
+    else:
+        return ""
+    return f"(?i:{text})" if ignored else text
 
 
-def _by_path(route: Fields) -> tuple[int, int]:
+def _quoted(text: str) -> str:
+    return "".join(f"\\{char}" if char in ".*+?()[]{}|^$\\" else char for char in text)
+
+
+def _with_query(expression: str) -> dict[str, Any]:
+    return {"regex": f"(?:{expression})(?:\\?.*)?"}
+
+
+def by_path(route: Fields) -> tuple[int, int]:
     """Exact paths, then prefixes by length; equal ones stay in the order of their rules."""
     match = route["match"]
     return (0, -len(match["path"])) if "path" in match else (1, -len(match.get("prefix", "")))

@@ -1,7 +1,7 @@
 """Listeners: Istio's own tree.
 
-    virtual                     POD_IP:15001     (iptables: every address) takes every captured connection and hands it to the listener
-                                                 whose address it was going to; closes what has none
+    virtual                     POD_IP:15001     (iptables: every address) takes every captured connection and hands
+                                                 it to the listener whose address it was going to; closes what has none
     http_0.0.0.0_<port>         not bound        one per HTTP port number in the mesh, routed by Host
     tcp_<clusterIP>_<port>      not bound        one per other port of a service
     tcp_0.0.0.0_<port>          not bound        TCP egress rules, headless services
@@ -14,20 +14,21 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from meshlab.mesh.config.services import Protocol
 from meshlab.mesh.pilot.clusters import socket
 from meshlab.mesh.pilot.encode import Fields, duration, pack
 from meshlab.mesh.pilot.http import MIXER_CLUSTER, Direction, connection_manager, tcp_log
-from meshlab.mesh.pilot.names import Target, inbound
+from meshlab.mesh.pilot.names import PASSTHROUGH, Target, inbound
 from meshlab.mesh.pilot.policy import tcp_filters
 from meshlab.mesh.pilot.proxy import Capture, Proxy
 from meshlab.mesh.pilot.world import Mesh
 from meshlab.settings import bound_port
 
 __all__ = [
-    "ANY", "BLACK_HOLE_CLUSTER", "inbound_http", "inbound_tcp", "ingress_http", "outbound_http", "outbound_tcp",
-    "ranges", "virtual",
+    "ANY", "BLACK_HOLE_CLUSTER", "Chain", "gateway", "gateway_http", "gateway_tcp", "inbound_http", "inbound_tcp",
+    "outbound_http", "outbound_tcp", "ranges", "virtual",
 ]
 
 ANY = "0.0.0.0"  # noqa: S104 - in listeners that are not bound "whatever address the connection was going to"
@@ -39,15 +40,24 @@ BLACK_HOLE_CLUSTER = "BlackHoleCluster"
 MOST_READ, SILENCE_NS = 65_536, 1_000_000_000
 
 
-def virtual(proxy: Proxy, mesh: Mesh) -> Fields:
-    """Where captured connections arrive. Without a listener for their destination they are closed."""
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Where connections go: clusters (by target or name) with weights; for these networks or server names, () all."""
+
+    to: tuple[tuple[Target | str, int], ...]
+    networks: tuple[str, ...] = ()
+    sni: tuple[str, ...] = ()
+
+
+def virtual(proxy: Proxy, mesh: Mesh, *, passed: bool = False) -> Fields:
+    """Where captured connections arrive. Without a listener for their destination they are closed, or `passed` on."""
     found: Fields = {
         "name": "virtual",
         # REDIRECT leads what the pod's own programs send to 127.0.0.1, and what comes from outside to its address.
         "address": socket(proxy.ip if proxy.capture is Capture.SHIM else ANY, mesh.listen_port),
         "use_original_dst": {"value": True},
         "traffic_direction": "OUTBOUND",
-        "filter_chains": [_closing()],
+        "filter_chains": [_passing() if passed else _closing()],
         "enable_reuse_port": {"value": False},
     }
     if proxy.capture is Capture.SHIM:
@@ -79,24 +89,43 @@ def outbound_http(port: int, mesh: Mesh) -> Fields:
     ])
 
 
+def _passing() -> Fields:
+    """The filter chain of what the mesh does not know and lets through."""
+    return {"filters": _tcp_filters("tcp", [(PASSTHROUGH, 0)])}
+
+
 def outbound_tcp(
-    address: str, port: int, protocol: Protocol, routes: Sequence[tuple[Target | str, Sequence[str]]]
+    address: str, port: int, protocol: Protocol, chains: Sequence[Chain], *, passed: bool = False
 ) -> Fields:
-    """`routes`: target (or the name of its cluster) and the networks it takes, () for all."""
+    """What no chain takes is closed, or `passed` on."""
     kind = {Protocol.MONGO: "mongo", Protocol.REDIS: "redis"}.get(protocol, "tcp")
-    if kind == "redis" and len(routes) != 1:
+    if kind == "redis" and (len(chains) != 1 or len(chains[0].to) != 1):
         kind = "tcp"
-    chains: list[Fields] = []
-    for target, networks in routes:
-        cluster = target if isinstance(target, str) else target.cluster
-        chain: Fields = {"filters": _tcp_filters(kind, cluster)}
-        if networks:
-            chain["filter_chain_match"] = {"prefix_ranges": ranges(networks)}
-        chains.append(chain)
-    found = _unbound(f"{kind}_{address}_{port}", address, port, chains)
-    if all(networks for _, networks in routes):
-        found["default_filter_chain"] = _closing()
+    made: list[Fields] = []
+    for each in chains:
+        chain: Fields = {"filters": _tcp_filters(kind, _named(each.to))}
+        match: Fields = {}
+        if each.networks:
+            match["prefix_ranges"] = ranges(each.networks)
+        if each.sni:
+            match["server_names"] = list(each.sni)
+        if match:
+            chain["filter_chain_match"] = match
+        made.append(chain)
+    found = _unbound(f"{kind}_{address}_{port}", address, port, made)
+    if any(each.sni for each in chains):
+        found["listener_filters"] = [_tls_inspector()]
+    if all(each.networks or each.sni for each in chains):
+        found["default_filter_chain"] = _passing() if passed else _closing()
     return found
+
+
+def _named(to: Sequence[tuple[Target | str, int]]) -> list[tuple[str, int]]:
+    return [(each if isinstance(each, str) else each.cluster, weight) for each, weight in to]
+
+
+def _tls_inspector() -> Fields:
+    return {"name": "envoy.filters.listener.tls_inspector", "typed_config": pack("TlsInspector", {})}
 
 
 def _unbound(name: str, address: str, port: int, chains: list[Fields]) -> Fields:
@@ -121,7 +150,7 @@ def inbound_tcp(
     """`report`: tell Mixer of each connection (not of the node's probes of management ports); `check`: ask first."""
     kind = {Protocol.MONGO: "mongo", Protocol.REDIS: "redis"}.get(protocol, "tcp")
     filters = tcp_filters(MIXER_CLUSTER) if check else []
-    filters += _tcp_filters(kind, inbound(port), tcp_log(mesh) if report else [])
+    filters += _tcp_filters(kind, [(inbound(port), 0)], tcp_log(mesh) if report else [])
     return _inbound(f"{kind}_{proxy.ip}_{port}", proxy, port, mesh, filters)
 
 
@@ -137,30 +166,60 @@ def _inbound(name: str, proxy: Proxy, port: int, mesh: Mesh, filters: list[Field
     }
 
 
-def ingress_http(proxy: Proxy, port: int, mesh: Mesh, tls: Fields | None = None) -> Fields:
-    """A listener of the ingress proxy, which is bound on the pod's address whatever the capture."""
-    chain: Fields = {"filters": [connection_manager(str(port), Direction.OUTBOUND, mesh)]}
+def gateway(proxy: Proxy, port: int, name: str, chains: list[Fields], mesh: Mesh) -> Fields:
+    """A listener of a gateway, which is bound on the pod's address whatever the capture."""
+    found: Fields = {
+        "name": name,
+        "address": socket(proxy.ip, bound_port(port, mesh.low_port_start)),
+        "enable_reuse_port": {"value": False},
+        "traffic_direction": "OUTBOUND",
+        "filter_chains": chains,
+    }
+    if any("server_names" in each.get("filter_chain_match", {}) for each in chains):
+        found["listener_filters"] = [_tls_inspector()]
+    return found
+
+
+def gateway_http(route_name: str, mesh: Mesh, tls: Fields | None = None, sni: Sequence[str] = ()) -> Fields:
+    """A gateway's filter chain for HTTP, decrypted first if `tls` (a `DownstreamTlsContext`) says how."""
+    chain: Fields = {"filters": [connection_manager(route_name, Direction.OUTBOUND, mesh)]}
     if tls is not None:
         chain["transport_socket"] = {
             "name": "envoy.transport_sockets.tls", "typed_config": pack("DownstreamTlsContext", tls)
         }
-    return {
-        "name": f"http_{ANY}_{port}",
-        "address": socket(proxy.ip, bound_port(port, mesh.low_port_start)),
-        "enable_reuse_port": {"value": False},
-        "traffic_direction": "OUTBOUND",
-        "filter_chains": [chain],
-    }
+    return _for_names(chain, sni)
 
 
-def _tcp_filters(kind: str, cluster: str, logs: Sequence[Fields] = ()) -> list[Fields]:
+def gateway_tcp(to: Sequence[tuple[Target | str, int]], sni: Sequence[str] = (), tls: Fields | None = None) -> Fields:
+    """A gateway's filter chain for connections."""
+    chain: Fields = {"filters": _tcp_filters("tcp", _named(to))}
+    if tls is not None:
+        chain["transport_socket"] = {
+            "name": "envoy.transport_sockets.tls", "typed_config": pack("DownstreamTlsContext", tls)
+        }
+    return _for_names(chain, sni)
+
+
+def _for_names(chain: Fields, sni: Sequence[str]) -> Fields:
+    if sni:
+        chain["filter_chain_match"] = {"server_names": list(sni)}
+    return chain
+
+
+def _tcp_filters(kind: str, to: Sequence[tuple[str, int]], logs: Sequence[Fields] = ()) -> list[Fields]:
+    """`to`: clusters and their weights; of one alone the weight means nothing."""
     if kind == "redis":
         return [{"name": "envoy.filters.network.redis_proxy", "typed_config": pack("RedisProxy", {
             "stat_prefix": "redis",
             "settings": {"op_timeout": duration(REDIS_TIMEOUT_NS)},
-            "prefix_routes": {"catch_all_route": {"cluster": cluster}},
+            "prefix_routes": {"catch_all_route": {"cluster": to[0][0]}},
         })}]
-    tcp: Fields = {"stat_prefix": "tcp", "cluster": cluster, "idle_timeout": duration(0)}
+    tcp: Fields = {"stat_prefix": "tcp", "idle_timeout": duration(0)}
+    weighted = [(name, weight) for name, weight in to if weight > 0]
+    if len(to) > 1 and weighted:
+        tcp["weighted_clusters"] = {"clusters": [{"name": name, "weight": weight} for name, weight in weighted]}
+    else:
+        tcp["cluster"] = to[0][0] if to else BLACK_HOLE_CLUSTER
     if logs:
         tcp["access_log"] = list(logs)
     proxy: Fields = {"name": "envoy.filters.network.tcp_proxy", "typed_config": pack("TcpProxy", tcp)}

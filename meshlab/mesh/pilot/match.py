@@ -1,8 +1,4 @@
-"""A rule's conditions as an Envoy route match.
-
-`uri` is the path; the other special names are the request's pseudo headers. In 0.4.0 a `uri` regex became a
-condition on a header literally called `uri` and never matched: here it means the path, as documented.
-"""
+"""Conditions on a request as an Envoy route match, and regular expressions that Envoy would refuse."""
 
 from __future__ import annotations
 
@@ -14,13 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
-from meshlab.mesh.config.model import Match, MatchKind, StringMatch
+from meshlab.mesh.config.routing import Condition, Pattern, PatternKind, RequestMatch
 from meshlab.mesh.pilot.encode import Fields
 
-__all__ = ["catches_all", "regex_problem", "route_match"]
+__all__ = ["regex_problem", "route_match", "string_match"]
 
-PSEUDO_HEADERS = {"authority": ":authority", "method": ":method", "scheme": ":scheme"}
-CATCH_ALL: Fields = {"prefix": "/"}
 #: Elements of an expression that ECMAScript (0.4's Envoy) or Python know and RE2 (today's) does not.
 _NOT_RE2: Mapping[Any, str] = {
     _parser.ASSERT: "look-around",
@@ -39,44 +33,60 @@ _NOT_RE2_TEXT = re.compile(
 RE2_REPETITIONS = 1000
 
 
-def catches_all(match: Fields) -> bool:
-    """Nothing after such a route is ever reached."""
-    return match == CATCH_ALL
+def route_match(match: RequestMatch) -> Fields:
+    """A `RouteMatch`: path, headers and query parameters, all of which must hold."""
+    found = _path(match.path)
+    if match.headers:
+        found["headers"] = [_header(each) for each in match.headers]
+    if match.query:
+        found["query_parameters"] = [_parameter(each) for each in match.query]
+    return found
 
 
-def route_match(match: Match | None) -> Fields:
-    """A `RouteMatch`. Conditions are ANDed and ordered by header name."""
-    path: Fields = dict(CATCH_ALL)
-    conditions: list[Fields] = []
-    for name, wanted in sorted((match.headers or {}).items() if match else ()):
-        if wanted is None or wanted.kind is None:
-            continue
-        if name == "uri":
-            path = _path(wanted)
-        else:
-            conditions.append(_condition(PSEUDO_HEADERS.get(name, name), wanted))
-    return {**path, "headers": conditions} if conditions else path
-
-
-def _path(wanted: StringMatch) -> Fields:
-    if wanted.kind is MatchKind.EXACT:
-        return {"path": wanted.value}
-    if wanted.kind is MatchKind.PREFIX:
-        return {"prefix": wanted.value}
-    return {"safe_regex": {"regex": wanted.value}}
-
-
-def _condition(name: str, wanted: StringMatch) -> Fields:
-    # Envoy's first API took an empty value for "the header is there, whatever its value".
-    if not wanted.value:
-        return {"name": name, "present_match": True}
-    if wanted.kind is MatchKind.EXACT:
-        how: Fields = {"exact": wanted.value}
-    elif wanted.kind is MatchKind.PREFIX:
-        how = {"prefix": wanted.value}
+def _path(wanted: Pattern) -> Fields:
+    kind, value = wanted.kind, wanted.value
+    if kind is PatternKind.REGEX:
+        return {"safe_regex": {"regex": f"(?i:{value})" if wanted.ignore_case else value}}
+    if kind is PatternKind.EXACT:
+        found: Fields = {"path": value}
+    elif kind is PatternKind.SEGMENTS and value.rstrip("/"):
+        # Envoy takes /a here and not /a/, which means the same.
+        found = {"path_separated_prefix": value.rstrip("/")}
     else:
-        how = {"safe_regex": {"regex": wanted.value}}
-    return {"name": name, "string_match": how}
+        found = {"prefix": value if kind is PatternKind.PREFIX else "/"}
+    if wanted.ignore_case:
+        found["case_sensitive"] = {"value": False}
+    return found
+
+
+def string_match(wanted: Pattern) -> Fields:
+    """A `StringMatcher`; not for PRESENT, which compares nothing."""
+    if wanted.kind is PatternKind.REGEX:
+        return {"safe_regex": {"regex": f"(?i:{wanted.value})" if wanted.ignore_case else wanted.value}}
+    found: Fields = {"exact" if wanted.kind is PatternKind.EXACT else "prefix": wanted.value}
+    if wanted.ignore_case:
+        found["ignore_case"] = True
+    return found
+
+
+def _header(wanted: Condition) -> Fields:
+    found: Fields = {"name": wanted.name}
+    if wanted.pattern.kind is PatternKind.PRESENT:
+        found["present_match"] = True
+    else:
+        found["string_match"] = string_match(wanted.pattern)
+        if wanted.inverted:
+            # "not this value" holds for a request without the header, too.
+            found["treat_missing_header_as_empty"] = True
+    if wanted.inverted:
+        found["invert_match"] = True
+    return found
+
+
+def _parameter(wanted: Condition) -> Fields:
+    if wanted.pattern.kind is PatternKind.PRESENT:
+        return {"name": wanted.name, "present_match": True}
+    return {"name": wanted.name, "string_match": string_match(wanted.pattern)}
 
 
 def regex_problem(pattern: str) -> str:

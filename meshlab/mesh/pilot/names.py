@@ -9,12 +9,14 @@ from functools import cached_property
 from meshlab.mesh.config.labels import NO_LABELS, Labels
 from meshlab.mesh.config.services import Port, Service, service_key
 
-__all__ = ["ORIGINAL_DESTINATION", "Target", "domains", "inbound", "truncate"]
+__all__ = ["ORIGINAL_DESTINATION", "PASSTHROUGH", "Target", "domains", "inbound", "truncate"]
 
 #: Envoy of 0.4 was started with a limit of 189 bytes for object names; what is longer keeps 149 and a digest.
 LONGEST = 189
 #: For headless services: the address that the application itself chose.
 ORIGINAL_DESTINATION = "out.orig-dst-cluster-tcp"
+#: For destinations that the mesh does not know and lets through; istiod's name.
+PASSTHROUGH = "PassthroughCluster"
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,18 @@ class Target:
     hostname: str
     port: Port
     labels: Labels = NO_LABELS
-    #: Reached at the address that the application chose (egress rules, headless services).
+    #: Outside Kubernetes: of an egress rule or a service entry.
     external: bool = False
+    #: Tells versions with equal labels apart; set only where their policies differ, or where no version has the name.
+    subset: str = ""
+    #: No destination rule knows the subset: a cluster without endpoints.
+    missing: bool = False
 
     @cached_property
     def key(self) -> str:
         """What endpoints are discovered by."""
+        if self.subset:
+            return f"{self.hostname}|{self.port.name}|{self.labels}|{self.subset}"
         return service_key(self.hostname, [self.port.name], [self.labels] if self.labels else [])
 
     @cached_property

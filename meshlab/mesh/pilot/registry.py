@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
-from meshlab.errors import ManifestError, RuleError
+from meshlab.errors import ManifestError
 from meshlab.mesh.config.ingress import ingress_rules, is_ours
 from meshlab.mesh.config.labels import NO_LABELS, Labels
 from meshlab.mesh.config.meshconfig import MeshConfig, parse_mesh_config
 from meshlab.mesh.config.model import Config, IngressRule
+from meshlab.mesh.config.outside import Endpoint
 from meshlab.mesh.config.services import Instance, Service, service_from_kubernetes
-from meshlab.mesh.config.v1alpha2 import config_from_object
-from meshlab.mesh.config.validate import validate
-from meshlab.mesh.pilot.assemble import egress_in_force, policies_by_host, routes_by_host
 from meshlab.mesh.pilot.policy import CheckRule, check_rule
-from meshlab.mesh.pilot.world import Mesh, Problem, World
+from meshlab.mesh.pilot.rulebook import LEGACY, TODAY, Rulebook
+from meshlab.mesh.pilot.tls import key_pair
+from meshlab.mesh.pilot.world import KeyPair, Mesh, Problem, Workload, World
 
-__all__ = ["CONFIG_MAP", "KINDS", "Registry"]
+__all__ = ["BUILT_IN", "CONFIG_MAP", "KINDS", "SECRETS", "Registry"]
 
 Object = Mapping[str, Any]
 Key = tuple[str, str]
@@ -31,17 +31,25 @@ Key = tuple[str, str]
 CONFIG_MAP = ("istio-system", "istio", "mesh")
 #: Annotation of that ConfigMap with which 0.4.0's double report can be shown; Mixer reads it, too.
 DOUBLE_REPORT = "meshlab.io/double-report"
-RULES = {"routerules": "route-rule", "egressrules": "egress-rule", "destinationpolicies": "destination-policy"}
-#: Plural → apiVersion of everything that a registry takes.
-KINDS: Mapping[str, str] = {
+#: Which secrets are read: none of the many that are only service accounts' tokens.
+SECRETS = "type!=kubernetes.io/service-account-token"
+#: Kinds that every cluster has, and their apiVersion.
+BUILT_IN: Mapping[str, str] = {
     "services": "v1",
     "endpoints": "v1",
     "pods": "v1",
     "configmaps": "v1",
+    #: For gateways: those with a certificate and a key.
+    "secrets": "v1",
     "ingresses": "networking.k8s.io/v1",
-    **dict.fromkeys(RULES, "config.istio.io/v1alpha2"),
+}
+#: Plural → apiVersion of everything that a registry takes.
+KINDS: Mapping[str, str] = {
+    **BUILT_IN,
+    **dict.fromkeys(LEGACY, "config.istio.io/v1alpha2"),
     #: Mixer's: only whether there are any that refuse.
     "rules": "config.istio.io/v1alpha2",
+    **{plural: kind.api_version for plural, kind in TODAY.items()},
 }
 
 
@@ -83,10 +91,12 @@ class Registry:
         self._subsets: dict[Key, list[Any]] = {}
         self._pods: dict[Key, Pod] = {}
         self._by_ip: dict[str, Pod] = {}
-        self._rules: dict[str, dict[Key, Config[Any]]] = {plural: {} for plural in RULES}
+        self.rules = Rulebook(self._mesh.domain)
+        self._secrets: dict[str, KeyPair] = {}
         self._ingresses: dict[Key, Object] = {}
         self._checks: dict[Key, CheckRule] = {}
         self._invalid: dict[tuple[str, Key], Problem] = {}
+        self._left_out: tuple[Problem, ...] = ()
         self._instances: dict[str, tuple[Instance, ...]] = {}
         #: Pod address → host → instances there; host → pod addresses.
         self._local: dict[str, dict[str, tuple[Instance, ...]]] = {}
@@ -103,10 +113,13 @@ class Registry:
         meta = obj.get("metadata") or {}
         key = (str(meta.get("namespace") or ""), str(meta.get("name") or ""))
         gone = event == "DELETED"
-        if plural in RULES:
-            return self._rule(plural, key, None if gone else obj)
+        if plural in LEGACY or plural in TODAY:
+            changed = self.rules.apply(plural, key, None if gone else obj)
+            if changed:
+                self._dirty.add("rulebook")
+            return changed
         take = {
-            "services": self._service, "endpoints": self._endpoints, "pods": self._pod,
+            "services": self._service, "endpoints": self._endpoints, "pods": self._pod, "secrets": self._secret,
             "configmaps": self._config_map, "ingresses": self._ingress, "rules": self._check,
         }[plural]
         take(key, None if gone else obj)
@@ -175,27 +188,13 @@ class Registry:
                     if pod is not None and self._backing[each].selector.subset_of(pod.labels):
                         self._stale.add(each)
 
-    def _rule(self, plural: str, key: Key, obj: Object | None) -> bool:
-        kind, rules = RULES[plural], self._rules[plural]
-        known = self._invalid.pop((plural, key), None) is not None
-        known = rules.pop(key, None) is not None or known
-        if obj is not None:
-            known = True
-            revision = str(obj["metadata"].get("resourceVersion") or "")
-            name = f"{kind}/{key[0]}/{key[1]}"
-            try:
-                config = config_from_object(obj, self._mesh.domain)
-                reasons = validate(kind, config.spec)
-            except (RuleError, ValueError, TypeError, AttributeError) as error:
-                # Stored without istioctl, which would have refused it: whatever it is, Pilot must live with it.
-                reasons = [str(error) or type(error).__name__]
-            if reasons:
-                self._invalid[plural, key] = Problem(name, "invalid: " + "; ".join(reasons), revision)
-            else:
-                rules[key] = config
-        if known:
-            self._dirty.add(plural)
-        return known
+    def _secret(self, key: Key, obj: Object | None) -> None:
+        name = "/".join(key)
+        before, now = self._secrets.pop(name, None), key_pair(obj.get("data") or {}) if obj is not None else None
+        if now is not None:
+            self._secrets[name] = now
+        if now != before:
+            self._dirty.add("secrets")
 
     def _ingress(self, key: Key, obj: Object | None) -> None:
         if obj is None:
@@ -250,7 +249,15 @@ class Registry:
             pods = self._pods.values()
             changes["management"] = {pod.ip: pod.probes for pod in pods if pod.probes}
             changes["sidecars"] = {pod.ip: f"{pod.name}.{pod.namespace}" for pod in pods if pod.configured}
-        changes |= self._rule_changes()
+            changes["workloads"] = {
+                pod.ip: Workload(pod.namespace, pod.name, pod.labels, pod.service_account) for pod in pods
+            }
+        if "secrets" in self._dirty:
+            changes["secrets"] = dict(self._secrets)
+        changes |= self.rules.changes(self._endpoints_of_pods, everything="pods" in self._dirty and self.rules.selects)
+        if "problems" in changes or "mesh" in self._dirty:
+            self._left_out = changes.get("problems", self._left_out)
+            changes["problems"] = (*self._invalid.values(), *self._left_out)
         if self._dirty & {"rules", "mesh"}:
             on = not self.config.disable_policy_checks
             changes["checks"] = frozenset(self._checks.values()) if on else frozenset()
@@ -260,21 +267,9 @@ class Registry:
         self._world = replace(self._world, **changes)
         return self._world
 
-    def _rule_changes(self) -> dict[str, Any]:
-        changes: dict[str, Any] = {}
-        if not self._dirty & {*RULES, "mesh"}:
-            return changes
-        # Each index is made anew only when its own rules changed; the problems of all are cheap.
-        routes, problems = routes_by_host(self._rules["routerules"].values())
-        if "routerules" in self._dirty:
-            changes["route_rules"] = routes
-        egress, more = egress_in_force(self._rules["egressrules"].values())
-        if "egressrules" in self._dirty:
-            changes["egress_rules"] = egress
-        if "destinationpolicies" in self._dirty:
-            changes["policies"] = policies_by_host(self._rules["destinationpolicies"].values())
-        changes["problems"] = (*self._invalid.values(), *problems, *more)
-        return changes
+    def _endpoints_of_pods(self) -> Iterable[tuple[str, Endpoint]]:
+        """Pods as service entries with a selector choose them."""
+        return [(pod.namespace, Endpoint(pod.ip, labels=pod.labels)) for pod in self._pods.values()]
 
     def _settings(self) -> Mesh:
         config = self.config
@@ -287,6 +282,7 @@ class Registry:
             connect_timeout=config.connect_timeout,
             listen_port=config.proxy_listen_port,
             ingress_service=config.ingress_service,
+            outbound=config.outbound_traffic_policy,
         )
 
     def _ingress_rules(self) -> tuple[Config[IngressRule], ...]:

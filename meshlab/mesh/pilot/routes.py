@@ -1,38 +1,30 @@
-"""Route rules as Envoy routes and virtual hosts.
+"""The model's routes as Envoy routes and virtual hosts.
 
-Order, exactly as in 0.4.0: one route per rule by precedence, nothing after the first that catches all, else a
+Routes are in the order of their rules, nothing after the first that catches all; hosts of v1alpha2 fall through to a
 `default-route` to every version at the end. Each result names the clusters (`targets`) that it leads to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from meshlab.mesh.config.model import Config, RouteRule
-from meshlab.mesh.config.names import resolve_hostname
-from meshlab.mesh.config.order import sort_route_rules
+from meshlab.mesh.config.routing import Destination, HostRules, Route
 from meshlab.mesh.config.services import Port, Service
+from meshlab.mesh.config.traffic import Balancer
 from meshlab.mesh.pilot import actions
 from meshlab.mesh.pilot.encode import Fields, duration, encode
-from meshlab.mesh.pilot.match import catches_all, route_match
+from meshlab.mesh.pilot.match import route_match
 from meshlab.mesh.pilot.names import Target, domains, inbound
-from meshlab.mesh.pilot.world import World, like
 
 __all__ = [
-    "DEFAULT_ROUTE",
-    "Host",
-    "default_route",
-    "destination_routes",
-    "egress_host",
-    "inbound_host",
-    "outbound_host",
-    "rule_route",
+    "DEFAULT_ROUTE", "Host", "Led", "default_route", "destination_routes", "destinations_of", "encode_host",
+    "external_host", "inbound_host", "outbound_host", "rule_route",
 ]
 
 DEFAULT_ROUTE = "default-route"
-Rule = Config[RouteRule]
-Lookup = Callable[[str], Service | None]
+#: What Envoy answers where every destination has the weight 0, which it would refuse.
+NOBODY = 503
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,126 +37,166 @@ class Host:
     targets: tuple[Target, ...]
 
 
-def outbound_host(service: Service, port: Port, rules: Sequence[Rule], world: World, proxy_domain: str) -> Host:
+@dataclass(frozen=True, slots=True)
+class Led:
+    """Where a destination leads for one caller: its cluster, and by what its endpoints are chosen if by the request."""
+
+    target: Target
+    balancer: Balancer | None = None
+
+
+Leads = Mapping[Destination, Led]
+
+
+def destinations_of(routes: Iterable[Route]) -> Iterable[Destination]:
+    """All destinations of routes, mirrors included, in order."""
+    for route in routes:
+        for weighted in route.destinations:
+            yield weighted.destination
+        for mirror in route.mirrors:
+            yield mirror.destination
+
+
+def outbound_host(
+    service: Service, port: Port, routes: Sequence[Route], leads: Leads, default: Led | None, proxy_domain: str
+) -> Host:
     """The virtual host of one HTTP port of a service, as callers in `proxy_domain` address it."""
-    routes, targets = destination_routes(Target(service.hostname, port), rules, world.service)
-    return _host(service.key(port), domains(service, port.number, proxy_domain), routes, targets)
+    made, targets = destination_routes(routes, leads, default)
+    return encode_host(service.key(port), domains(service, port.number, proxy_domain), made, targets)
 
 
-def egress_host(target: Target, rules: Sequence[Rule], lookup: Lookup) -> Host:
-    """The virtual host of a destination outside the mesh. Versions and weights mean nothing there."""
-    routes, targets = destination_routes(target, rules, lookup)
-    name = f"{target.hostname}:{target.port.number}"
-    return _host(name, [target.hostname, name], routes, targets)
+def external_host(
+    target: Target, names: Sequence[str], routes: Sequence[Route], leads: Leads, default: Led | None
+) -> Host:
+    """The virtual host of a destination outside the mesh, which answers to `names` with and without its port."""
+    made, targets = destination_routes(routes, leads, default)
+    answers = [each for name in names for each in (name, f"{name}:{target.port.number}")]
+    return encode_host(f"{target.hostname}:{target.port.number}", answers, made, targets)
 
 
-def inbound_host(port: Port, number: int, rules: Sequence[Rule]) -> Host:
+def inbound_host(port: Port, number: int, rules: Iterable[HostRules]) -> Host:
     """Routes to the application on its port `number`: the same matches again, for websockets and decorators."""
     cluster = inbound(number)
     routes = []
-    for rule in sort_route_rules(rules) if port.protocol.value == "HTTP" else ():
-        match = route_match(rule.spec.match)
-        if rule.spec.rewrite is not None and rule.spec.rewrite.uri:
+    for route in (each for host in rules for each in host.routes) if port.protocol.value == "HTTP" else ():
+        match = route_match(route.match)
+        if route.rewrite is not None and (route.rewrite.path or route.rewrite.regex):
             # What the caller's sidecar rewrote arrives rewritten.
-            match = {k: v for k, v in match.items() if k == "headers"} | {"prefix": rule.spec.rewrite.uri}
+            match = {k: v for k, v in match.items() if k == "headers"} | {"prefix": route.rewrite.path or "/"}
         action: Fields = {"cluster": cluster, "timeout": duration(0)}
-        route: Fields = {"name": rule.meta.name, "match": match, "route": action}
-        if rule.spec.websocket_upgrade:
+        made: Fields = {"name": route.name, "match": match, "route": action}
+        if route.websocket:
             action["upgrade_configs"] = [{"upgrade_type": "websocket"}]
         else:
-            route["decorator"] = {"operation": rule.meta.name}
-        routes.append(route)
+            made["decorator"] = {"operation": route.name}
+        routes.append(made)
     routes.append(default_route(cluster))
-    return _host(f"inbound|{number}", ["*"], routes, ())
+    return encode_host(f"inbound|{number}", ["*"], routes, ())
 
 
 def destination_routes(
-    target: Target, rules: Sequence[Rule], lookup: Lookup
+    routes: Sequence[Route], leads: Leads, default: Led | None
 ) -> tuple[list[Fields], tuple[Target, ...]]:
-    """The routes of one destination port under `rules` (sorted; those for other callers already left out)."""
-    routes: list[Fields] = []
+    """Routes (those for other callers already left out), then the default route to `default` unless one catches all.
+
+    `default` None: what no route matches is answered with 404.
+    """
+    made: list[Fields] = []
     targets: dict[Target, None] = {}
-    for rule in rules:
-        route, led_to = rule_route(rule, target, lookup)
-        routes.append(route)
+    for route in routes:
+        fields, led_to = rule_route(route, leads)
+        made.append(fields)
         targets.update(dict.fromkeys(led_to))
-        if catches_all(route["match"]):
+        if route.match.catches_all:
             break
     else:
-        routes.append(default_route(target.cluster))
-        targets[target] = None
-    return routes, tuple(targets)
+        if default is not None:
+            made.append(default_route(default.target.cluster, default.balancer))
+            targets[default.target] = None
+    return made, tuple(targets)
 
 
-def default_route(cluster: str) -> Fields:
+def default_route(cluster: str, balancer: Balancer | None = None) -> Fields:
+    action: Fields = {"cluster": cluster, "timeout": duration(0)}
+    if balancer is not None and (policy := actions.hash_policy(balancer)):
+        action["hash_policy"] = [policy]
     return {
         "name": DEFAULT_ROUTE,
         "match": {"prefix": "/"},
-        "route": {"cluster": cluster, "timeout": duration(0)},
+        "route": action,
         "decorator": {"operation": DEFAULT_ROUTE},
     }
 
 
-def rule_route(rule: Rule, target: Target, lookup: Lookup) -> tuple[Fields, tuple[Target, ...]]:
-    """One rule as one route. `target` is what the rule's destination means on this port."""
-    spec = rule.spec
-    route: Fields = {"name": rule.meta.name, "match": route_match(spec.match)}
+def rule_route(route: Route, leads: Leads) -> tuple[Fields, tuple[Target, ...]]:
+    """One route. `leads` says for each of its destinations what that means here."""
+    made: Fields = {"name": route.name, "match": route_match(route.match)}
     targets: tuple[Target, ...] = ()
-    if (redirect := actions.redirect(rule.spec)) is not None:
-        route["redirect"] = redirect
+    request, response = route.request, route.response
+    if route.redirect is not None:
+        made["redirect"] = actions.redirect(route.redirect, route.match)
+    elif route.direct is not None:
+        made["direct_response"] = actions.direct(route.direct)
     else:
-        action, targets = _forward(rule, target, lookup)
-        route["route"] = action
-    if found := actions.filters(spec):
-        route["typed_per_filter_config"] = found
-    if headers := actions.append_headers(spec):
-        route["request_headers_to_add"] = headers
-    route["decorator"] = {"operation": rule.meta.name}
-    return route, targets
+        action, targets, extra = _forward(route, leads)
+        made |= extra or {"route": action}
+    if found := actions.filters(route):
+        made["typed_per_filter_config"] = found
+    changes = actions.header_changes(request, response)
+    if len(route.destinations) == 1:
+        # What is said of the only destination is said of the route.
+        only = route.destinations[0]
+        for name, value in actions.header_changes(only.request, only.response).items():
+            changes[name] = [*changes.get(name, ()), *value]
+    made |= changes
+    made["decorator"] = {"operation": route.name}
+    return made, targets
 
 
-def _forward(rule: Rule, target: Target, lookup: Lookup) -> tuple[Fields, tuple[Target, ...]]:
-    spec = rule.spec
-    action: Fields = {"timeout": actions.timeout(spec)}
-    versions = [] if target.external else [
-        (_version(rule, target, i), spec.route[i].weight) for i in range(len(spec.route))
-    ] if spec.route else []
-    targets = tuple(each for each, _ in versions) or (target,)
-    if len(versions) > 1:
-        action["weighted_clusters"] = {
-            "clusters": [{"name": each.cluster, "weight": {"value": weight}} for each, weight in versions]
-        }
-    else:
+def _forward(route: Route, leads: Leads) -> tuple[Fields, tuple[Target, ...], Fields]:
+    """A `RouteAction`, where it leads, and what takes the action's place if it can lead nowhere."""
+    action: Fields = {"timeout": actions.timeout(route.timeout)}
+    weighted = [(leads[each.destination], each) for each in route.destinations]
+    targets = tuple(led.target for led, _ in weighted)
+    alone = len(weighted) == 1 or (len(set(targets)) == 1 and targets[0].external)
+    if alone:
         action["cluster"] = targets[0].cluster
-    if spec.rewrite is not None:
-        if spec.rewrite.authority:
-            action["host_rewrite_literal"] = spec.rewrite.authority
-        if spec.rewrite.uri:
-            action["prefix_rewrite"] = spec.rewrite.uri
-    if (policy := actions.retries(spec)) is not None:
+        targets = targets[:1]
+    elif not sum(each.weight for _, each in weighted):
+        return {}, (), {"direct_response": {"status": NOBODY}}
+    else:
+        action["weighted_clusters"] = {"clusters": [
+            {
+                "name": led.target.cluster, "weight": {"value": each.weight},
+                **actions.header_changes(each.request, each.response),
+            }
+            for led, each in weighted
+        ]}
+    action |= actions.rewrite(route.rewrite, route.match, targets[0].hostname)
+    if (policy := actions.retries(route.retries)) is not None:
         action["retry_policy"] = policy
-    if spec.websocket_upgrade:
+    if route.websocket:
         action["upgrade_configs"] = [{"upgrade_type": "websocket"}]
-    if spec.mirror is not None:
-        shadow = _other(resolve_hostname(rule.meta, spec.mirror), target, lookup)
-        shadow = Target(shadow.hostname, shadow.port, spec.mirror.labels)
-        action["request_mirror_policies"] = [{"cluster": shadow.cluster}]
-        targets = (*targets, shadow)
-    return action, targets
+    hashes = [found for led, _ in weighted if led.balancer and (found := actions.hash_policy(led.balancer))]
+    if hashes:
+        action["hash_policy"] = [each for n, each in enumerate(hashes) if each not in hashes[:n]]
+    if route.mirrors:
+        shadows = [leads[each.destination].target for each in route.mirrors]
+        action["request_mirror_policies"] = [
+            _mirror(shadow.cluster, each.millionths) for shadow, each in zip(shadows, route.mirrors, strict=True)
+        ]
+        targets = (*targets, *shadows)
+    return action, targets, {}
 
 
-def _version(rule: Rule, target: Target, index: int) -> Target:
-    entry = (rule.spec.route or ())[index]
-    host = target.hostname if entry.destination is None else resolve_hostname(rule.meta, entry.destination)
-    return Target(host, target.port, entry.labels)
+def _mirror(cluster: str, millionths: int) -> Fields:
+    found: Fields = {"cluster": cluster}
+    if millionths < 1_000_000:
+        found["runtime_fraction"] = {"default_value": actions.share(millionths)}
+    return found
 
 
-def _other(host: str, target: Target, lookup: Lookup) -> Target:
-    """The port of another service that takes what came for `target`."""
-    service = lookup(host)
-    return Target(host, (like(target.port, service) if service else None) or target.port)
-
-
-def _host(name: str, answers: Sequence[str], routes: list[Fields], targets: tuple[Target, ...]) -> Host:
+def encode_host(name: str, answers: Sequence[str], routes: list[Fields], targets: Iterable[Target]) -> Host:
+    answers = tuple(dict.fromkeys(answers))
     data = encode("VirtualHost", {"name": name, "domains": answers, "routes": routes})
-    return Host(name, tuple(answers), data, targets)
+    return Host(name, answers, data, tuple(targets))

@@ -1,4 +1,4 @@
-"""What one proxy is to have: four kinds of resources, each versioned by its content, frozen.
+"""What one proxy is to have: five kinds of resources, each versioned by its content, frozen.
 
 A Snapshot is checked by `consistent()` before it is served: nothing in it may refer to what it does not hold,
 because Envoy answers a missing cluster with 503 and waits 15 s for a missing route table.
@@ -26,6 +26,8 @@ class Kind(Enum):
     ENDPOINTS = "ClusterLoadAssignment"
     LISTENER = "Listener"
     ROUTE = "RouteConfiguration"
+    #: The proxy's own certificate and key, and whom it believes.
+    SECRET = "Secret"  # noqa: S105 - the name of a message
 
     @property
     def type_url(self) -> str:
@@ -33,8 +35,8 @@ class Kind(Enum):
 
     @property
     def short(self) -> str:
-        """cds, eds, lds or rds."""
-        return {"Cluster": "cds", "ClusterLoadAssignment": "eds", "Listener": "lds"}.get(self.value, "rds")
+        """cds, eds, lds, rds or sds."""
+        return _SHORT[self]
 
 
 _TYPE_URLS: Mapping[Kind, str] = {
@@ -42,6 +44,10 @@ _TYPE_URLS: Mapping[Kind, str] = {
     Kind.ENDPOINTS: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
     Kind.LISTENER: "type.googleapis.com/envoy.config.listener.v3.Listener",
     Kind.ROUTE: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+    Kind.SECRET: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+}
+_SHORT: Mapping[Kind, str] = {
+    Kind.CLUSTER: "cds", Kind.ENDPOINTS: "eds", Kind.LISTENER: "lds", Kind.ROUTE: "rds", Kind.SECRET: "sds",
 }
 
 
@@ -58,6 +64,8 @@ class Resource:
     version: str
     needs: tuple[str, ...] = ()
     leads: tuple[str, ...] = ()
+    #: It has TLS with the proxy's own certificate.
+    secured: bool = False
 
 
 def digest(parts: Iterable[bytes]) -> str:
@@ -68,19 +76,25 @@ def digest(parts: Iterable[bytes]) -> str:
 
 
 def resource(
-    kind: Kind, name: str, fields: Mapping[str, Any], needs: tuple[str, ...] = (), *, leads: tuple[str, ...] = ()
+    kind: Kind, name: str, fields: Mapping[str, Any], needs: tuple[str, ...] = (), *, leads: tuple[str, ...] = (),
+    secured: bool = False,
 ) -> Resource:
     data = encode(kind.value, fields)
-    return Resource(name, data, digest((data,)), needs, leads)
+    return Resource(name, data, digest((data,)), needs, leads, secured)
 
 
 def table(
     name: str, headers: list[dict[str, Any]], hosts: Iterable[tuple[bytes, tuple[str, ...]]],
-    filters: Mapping[str, Any] | None = None,
+    filters: Mapping[str, Any] | None = None, *, any_port: bool = False,
 ) -> Resource:
-    """A route table from encoded virtual hosts, each with the clusters it leads to; `filters` for all its routes."""
+    """A route table from encoded virtual hosts, each with the clusters it leads to; `filters` for all its routes.
+
+    `any_port`: a Host means the same with whatever port.
+    """
     listed = list(hosts)
     fields: dict[str, Any] = {"name": name, "request_headers_to_add": headers}
+    if any_port:
+        fields["ignore_port_in_host_matching"] = True
     if filters:
         fields["typed_per_filter_config"] = filters
     head = encode("RouteConfiguration", fields)
@@ -110,6 +124,12 @@ class Snapshot:
             for name, each in sorted(self.of(kind).items())
         )
 
+    @cached_property
+    def wanted_secrets(self) -> frozenset[str]:
+        """Names of the secrets for which its Envoy asks, of those that it is to have."""
+        asks = any(each.secured for kind in (Kind.LISTENER, Kind.CLUSTER) for each in self.of(kind).values())
+        return frozenset(self.of(Kind.SECRET)) if asks else frozenset()
+
     def consistent(self) -> tuple[str, ...]:
         """What refers to something that is not there; () if nothing does."""
         missing: list[str] = []
@@ -131,11 +151,21 @@ class Snapshot:
         return tuple(missing)
 
     def json(self) -> dict[str, list[dict[str, Any]]]:
-        """For people: cds, eds, lds and rds as lists of Envoy's JSON."""
+        """For people: cds, eds, lds, rds and sds as lists of Envoy's JSON, without private keys."""
         return {
-            kind.short: [as_json(kind.value, each.data) for _, each in sorted(self.of(kind).items())]
+            kind.short: [_without_keys(as_json(kind.value, each.data)) for _, each in sorted(self.of(kind).items())]
             for kind in Kind
         }
+
+
+def _without_keys(found: Any) -> Any:
+    """The same, without what is secret."""
+    if isinstance(found, dict):
+        return {
+            name: {"inline_bytes": "[redacted]"} if name == "private_key" else _without_keys(value)
+            for name, value in found.items()
+        }
+    return [_without_keys(each) for each in found] if isinstance(found, list) else found
 
 
 _REFERENCES: Mapping[Kind, Kind] = {

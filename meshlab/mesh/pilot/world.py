@@ -7,15 +7,24 @@ derived from it (see `memo`) stays valid. Translation sees a World and a Proxy a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
+from meshlab.mesh.config.combine import Combined
 from meshlab.mesh.config.durations import Duration
-from meshlab.mesh.config.model import Config, DestinationPolicy, EgressRule, IngressRule, RouteRule
+from meshlab.mesh.config.labels import NO_LABELS, Labels
+from meshlab.mesh.config.model import Config, IngressRule
+from meshlab.mesh.config.outside import ExternalService, MeshGateway, OutboundPolicy, SidecarScope
+from meshlab.mesh.config.routing import Caller, HostRules, Source
 from meshlab.mesh.config.services import Instance, Port, Service
-from meshlab.mesh.pilot.proxy import Capture
+from meshlab.mesh.config.telemetry import Telemetry
 from meshlab.mesh.pilot.policy import CheckRule
+from meshlab.mesh.pilot.proxy import Capture
 
-__all__ = ["Mesh", "Problem", "World"]
+__all__ = ["KeyPair", "Mesh", "Problem", "Workload", "World"]
+
+#: Sidecar and Telemetry objects of this namespace are for the whole mesh.
+ROOT_NAMESPACE = "istio-system"
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,15 @@ class Mesh:
     low_port_start: int = 1024
     #: How connections come to the sidecars of this mesh.
     capture: Capture = Capture.SHIM
+    #: What sidecars do with destinations that the mesh does not know.
+    outbound: OutboundPolicy = OutboundPolicy.UNSET
+    #: File with the machine's authorities, by which servers outside are checked; "" = there is none.
+    authorities: str = ""
+    #: Percent of the requests that are traced.
+    sampling: float = 100.0
+    #: The same for what comes in, and whether that is logged; None: as for what goes out.
+    inbound_sampling: float | None = None
+    inbound_log: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,25 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.key}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A secret's certificate chain and key, and the authority of clients if it has one; PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+    authority: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What of a pod concerns rules: whose it is."""
+
+    namespace: str
+    name: str
+    labels: Labels = NO_LABELS
+    service_account: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +107,15 @@ class World:
     management: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     #: Pod address → `<pod>.<namespace>` of pods that are ready and have a sidecar.
     sidecars: Mapping[str, str] = field(default_factory=dict)
-    #: In order of precedence, the rules for each destination host.
-    route_rules: Mapping[str, tuple[Config[RouteRule], ...]] = field(default_factory=dict)
-    #: Those left after conflicts, in order of key.
-    egress_rules: tuple[Config[EgressRule], ...] = ()
-    #: In order of key, the policies for each destination host.
-    policies: Mapping[str, tuple[Config[DestinationPolicy], ...]] = field(default_factory=dict)
+    #: Pod address → the pod.
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    #: Routing, traffic policies and external services, of both generations.
+    rules: Combined = field(default_factory=Combined)
+    scopes: tuple[SidecarScope, ...] = ()
+    gateways: tuple[MeshGateway, ...] = ()
+    telemetry: tuple[Telemetry, ...] = ()
+    #: `namespace/name` → the certificate and key of a secret; for gateways.
+    secrets: Mapping[str, KeyPair] = field(default_factory=dict)
     ingress_rules: tuple[Config[IngressRule], ...] = ()
     #: Mixer's rules that can refuse; none while the mesh has policy checks switched off.
     checks: frozenset[CheckRule] = frozenset()
@@ -96,6 +136,69 @@ class World:
 
     def at(self, address: str) -> tuple[Instance, ...]:
         return self.local.get(address, ())
+
+    def caller(self, address: str, namespace: str) -> Caller:
+        """A pod as rules with sources see it."""
+        pod = self.workloads.get(address)
+        services = tuple(dict.fromkeys((each.service.hostname, each.labels) for each in self.at(address)))
+        return Caller(namespace, pod.labels if pod is not None else NO_LABELS, services)
+
+    def rules_for(self, host: str, caller: Caller) -> HostRules | None:
+        """What this caller's sidecar does with requests for a host; of wildcards the most specific."""
+        found = self._seen(host, caller)
+        if found is None and self._wild:
+            for name in self._wild:
+                if host.endswith(name[1:]) and host != name and (found := self._seen(name, caller)) is not None:
+                    break
+        return found
+
+    def _seen(self, name: str, caller: Caller) -> HostRules | None:
+        for each in self.rules.hosts.get(name, ()):
+            if not each.visible_in or caller.namespace in each.visible_in:
+                return each
+        return None
+
+    @cached_property
+    def _wild(self) -> tuple[str, ...]:
+        return tuple(sorted((each for each in self.rules.hosts if each.startswith("*")), key=len, reverse=True))
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """Every kind of caller that some rule is only for."""
+        found: dict[Source, None] = {}
+        for listed in self.rules.hosts.values():
+            for rules in listed:
+                for route in rules.routes:
+                    if route.match.source is not None:
+                        found[route.match.source] = None
+                for tcp in rules.tcp:
+                    found.update((match.source, None) for match in tcp.matches if match.source is not None)
+        for traffic in self.rules.traffic.hosts.values():
+            for each in traffic:
+                sources = (each.source, *(policy.source for policy in each.policies))
+                found.update((source, None) for source in sources if source is not None)
+        return tuple(found)
+
+    @cached_property
+    def outside(self) -> tuple[ExternalService, ...]:
+        """External services with one host each, as each is resolved by itself; the first keeps the addresses."""
+        found: list[ExternalService] = []
+        for each in self.rules.external:
+            if len(each.hosts) < 2:
+                found.append(each)
+                continue
+            for number, host in enumerate(each.hosts):
+                found.append(replace(each, hosts=(host,), addresses=() if number else each.addresses))
+        return tuple(found)
+
+    @cached_property
+    def outside_by_name(self) -> Mapping[str, ExternalService]:
+        """External services by host, address and the names by which rules speak of them."""
+        found: dict[str, ExternalService] = {}
+        for each in self.outside:
+            for name in (*each.hosts, *each.addresses):
+                found.setdefault(name, each)
+        return found
 
 
 def index(instances: Iterable[Instance]) -> dict[str, tuple[Instance, ...]]:

@@ -92,7 +92,8 @@ def test_redirect_and_rewrite(cluster: Cluster) -> None:
 def test_a_delay_delays_and_an_abort_answers_and_neither_touches_other_routes(cluster: Cluster) -> None:
     match = {"request": {"headers": {"x-fault": {"exact": "1"}}}}
     cluster.rule({**SVCB, "match": match, "httpFault": {"delay": {"percent": 100, "fixedDelay": "0.2s"}}})
-    assert cluster.get("svca-1", "http://svcb/", {"x-fault": "1"}).seconds >= 0.2
+    # Envoy's clock is that of its last turn: a timer may end a few milliseconds early.
+    assert cluster.get("svca-1", "http://svcb/", {"x-fault": "1"}).seconds >= 0.19
     assert cluster.get("svca-1", "http://svcb/").seconds < 0.15
     cluster.rule({**SVCB, "match": match, "httpFault": {"abort": {"percent": 100, "httpStatus": 418}}})
     assert cluster.get("svca-1", "http://svcb/", {"x-fault": "1"}).status == 418

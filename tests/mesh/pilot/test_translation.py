@@ -173,7 +173,7 @@ def test_rules_are_ordered_by_precedence_up_to_the_first_that_catches_all(
     ({"authority": {"exact": "a"}},
      {"prefix": "/", "headers": [{"name": ":authority", "string_match": {"exact": "a"}}]}),
     ({"method": {"exact": "GET"}, "cookie": {"prefix": "u="}}, {"prefix": "/", "headers": [
-        {"name": "cookie", "string_match": {"prefix": "u="}}, {"name": ":method", "string_match": {"exact": "GET"}},
+        {"name": ":method", "string_match": {"exact": "GET"}}, {"name": "cookie", "string_match": {"prefix": "u="}},
     ]}),
     ({"x-a": {"exact": ""}}, {"prefix": "/", "headers": [{"name": "x-a", "present_match": True}]}),
     ({"x-a": {"regex": "a|b"}, "uri": {"exact": "/p"}},
@@ -349,9 +349,9 @@ def test_of_conflicting_egress_rules_the_smaller_key_stays_and_the_other_is_a_pr
     rule(target, EXTERNAL, "b", "EgressRule")
     rule(target, {**EXTERNAL, "ports": [{"port": 9998, "protocol": "http"}]}, "a", "EgressRule")
     world = target.world()
-    assert [each.meta.name for each in world.egress_rules] == ["a"]
+    assert [each.origin.key for each in world.rules.external if each.origin] == ["egress-rule/default/a"]
     assert [each.key for each in world.problems] == ["egress-rule/default/b"]
-    assert egress_in_force([]) == ((), [])
+    assert egress_in_force([]) == ({}, [])
 
 
 @pytest.mark.parametrize(("spec", "field", "expected"), [

@@ -1,0 +1,93 @@
+"""What a pod's own sidecar takes in: listeners, clusters and route tables of the services that run there.
+
+Each listener is made by `_listener`, its filters by `listeners.inbound_http` and `inbound_tcp`: what a port takes
+(mutual TLS, permissive or not) is decided there, per workload, and what is asked before a request is let in by the
+HTTP filters of `http.connection_manager`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from meshlab.mesh.config.outside import SidecarScope
+from meshlab.mesh.config.routing import HostRules
+from meshlab.mesh.config.services import Instance, Port, Protocol
+from meshlab.mesh.config.today.outside_rules import PROTOCOLS
+from meshlab.mesh.pilot import listeners
+from meshlab.mesh.pilot.clusters import inbound_cluster
+from meshlab.mesh.pilot.encode import Fields
+from meshlab.mesh.pilot.policy import asking, checked
+from meshlab.mesh.pilot.proxy import Proxy
+from meshlab.mesh.pilot.routes import inbound_host
+from meshlab.mesh.pilot.snapshot import Kind, Resource, resource, table
+from meshlab.mesh.pilot.world import Mesh, World
+
+__all__ = ["Inbound", "inbound"]
+
+
+@dataclass(frozen=True)
+class Inbound:
+    """Listeners by place (`address:port`), clusters and route tables by name."""
+
+    listeners: dict[str, Resource] = field(default_factory=dict)
+    clusters: dict[str, Resource] = field(default_factory=dict)
+    routes: dict[str, Resource] = field(default_factory=dict)
+
+
+def inbound(
+    world: World, proxy: Proxy, here: tuple[Instance, ...], mesh: Mesh, scope: SidecarScope | None = None
+) -> Inbound:
+    """The pod's own services (the first wins a port), or what a Sidecar object says instead; then probed ports."""
+    found = Inbound()
+    rules = tuple(
+        rules
+        for host in dict.fromkeys(each.service.hostname for each in here)
+        for rules in world.rules.hosts.get(host, ())[:1]
+    )
+    if scope is not None and scope.ingress is not None:
+        for number, protocol, name, endpoint in scope.ingress:
+            port = Port(name, number, PROTOCOLS.get(protocol.upper(), Protocol.TCP))
+            behind = endpoint.rpartition(":")[2]
+            _listener(world, proxy, mesh, found, port, number, rules, int(behind) if behind.isdigit() else 0)
+    else:
+        for each in here:
+            _listener(world, proxy, mesh, found, each.service_port, each.port, rules)
+    for number in world.management.get(proxy.ip, ()):
+        place = f"{proxy.ip}:{number}"
+        if place in found.listeners:
+            continue
+        # Only the node's probes use it: through, without report.
+        cluster = _cluster(found, number, Protocol.TCP, proxy, mesh)
+        listener = listeners.inbound_tcp(proxy, number, Protocol.TCP, mesh, report=False)
+        found.listeners[place] = resource(Kind.LISTENER, listener["name"], listener, leads=(cluster,))
+    return found
+
+
+def _listener(
+    world: World, proxy: Proxy, mesh: Mesh, found: Inbound, port: Port, number: int, rules: tuple[HostRules, ...],
+    behind: int = 0,
+) -> None:
+    place, protocol = f"{proxy.ip}:{number}", port.protocol
+    if place in found.listeners or protocol in (Protocol.UDP, Protocol.UNSUPPORTED):
+        return
+    cluster = _cluster(found, number, protocol, proxy, mesh, behind)
+    if protocol.is_http:
+        host = inbound_host(port, number, rules)
+        asks = checked(world.checks, proxy.namespace)
+        found.routes[host.name] = table(host.name, [], [(host.data, (cluster,))], asking() if asks else None)
+        listener: Fields = listeners.inbound_http(proxy, number, host.name, mesh)
+        needs: tuple[str, ...] = (host.name,)
+    else:
+        asks = checked(world.checks, proxy.namespace, tcp=True)
+        listener = listeners.inbound_tcp(proxy, number, protocol, mesh, report=True, check=asks)
+        needs = ()
+    found.listeners[place] = resource(
+        Kind.LISTENER, listener["name"], listener, needs, leads=() if needs else (cluster,)
+    )
+
+
+def _cluster(found: Inbound, number: int, protocol: Protocol, proxy: Proxy, mesh: Mesh, behind: int = 0) -> str:
+    fields = inbound_cluster(number, protocol, proxy.local_ip, mesh, behind=behind)
+    name = str(fields["name"])
+    found.clusters.setdefault(name, resource(Kind.CLUSTER, name, fields))
+    return name
