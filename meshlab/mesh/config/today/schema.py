@@ -274,7 +274,8 @@ def _range(schema: Schema) -> str:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern.replace("$", r"\Z") if pattern.endswith("$") else pattern)
+    # Go's $ is the end of the text, Python's also comes before a last line break.
+    return re.compile(pattern[:-1] + r"\Z" if pattern.endswith("$") else pattern)
 
 
 def _fits(kind: str, value: Any) -> bool:
