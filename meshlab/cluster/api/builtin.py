@@ -67,6 +67,9 @@ TABLE: dict[str, str] = {
         v1 MutatingWebhookConfiguration mutatingwebhookconfigurations - api-extensions cluster generation
         v1 ValidatingWebhookConfiguration validatingwebhookconfigurations - api-extensions cluster generation
     """,
+    "apiregistration.k8s.io": """
+        v1 APIService apiservices - api-extensions cluster generation /status
+    """,
     "certificates.k8s.io": """
         v1 CertificateSigningRequest certificatesigningrequests csr cluster /status /approval
     """,

@@ -76,8 +76,8 @@ class ContainerConsole:
                 if task.done():
                     task.result()
         finally:
-            for task in (*pumps, feeding, ended):
-                task.cancel()
+            for waiting_for in (*pumps, feeding, ended):
+                waiting_for.cancel()
             await asyncio.gather(*pumps, feeding, ended, return_exceptions=True)
         code = child.returncode
         assert code is not None  # noqa: S101 (it has ended)
@@ -99,9 +99,9 @@ class ContainerConsole:
         terminal = await _Terminal.open() if client.tty else None
         if terminal is not None:
             argv = ["/bin/sh", "-c", ON_TERMINAL, "sh", terminal.name, *argv]
-            files = (terminal.slave,) * 3
+            files = [terminal.slave] * 3
         else:
-            files = tuple(PIPE if wanted else DEVNULL for wanted in (client.stdin, client.stdout, client.stderr))
+            files = [PIPE if wanted else DEVNULL for wanted in (client.stdin, client.stdout, client.stderr)]
         try:
             child = await asyncio.create_subprocess_exec(
                 *argv, env=environ, cwd=target.cwd, start_new_session=True, limit=PIECE,

@@ -127,10 +127,10 @@ def command_line(container: Mapping[str, Any], image: Image, *, python: str, ser
     def local(values: Sequence[str] | None) -> list[str]:
         return [rewrite(expand(str(value), known), root, mounts) for value in values or []]
 
-    if image.command is Command.REPLACED:
-        program = [part.format(python=python, services=services) for part in image.program]
-        return program + local(container.get("args"))
     command, args = local(container.get("command")), local(container.get("args"))
+    program = [part.format(python=python, services=services) for part in image.program]
+    if image.command is Command.REPLACED or (program and command[:1] in ([], [image.name])):
+        return program + args
     line = command + args if command or args else ["python3" if image.name == "python" else "sh"]
     return interpreted(line, python)
 

@@ -20,7 +20,7 @@ class Command(Enum):
 
     #: The program is ours: `command` is left out and only `args` are passed on.
     REPLACED = "replaced"
-    #: `command` is run as it stands, `python` being this interpreter.
+    #: `command` is run as it stands, `python` being this interpreter; without one, the image's program if it has any.
     HONOURED = "honoured"
 
 
@@ -117,6 +117,8 @@ CATALOGUE: tuple[Image, ...] = (
     Image("docker.io/bigwhite/istio-demo-msgd", r"bigwhite/istio-demo-msgd", _service("msgd"), shim=True,
           ready=_app(9997)),
     Image("docker.io/meshlab/client", r"meshlab/client", _service("client"), shim=True, ready=_app(8080)),
+    # What examples for clusters begin with; its arguments are for a program that is not here.
+    Image("nginx", r"nginx", _service("nginx"), shim=True, command=Command.HONOURED, ready=_DECLARED),
     Image("python", r"python", shim=True, command=Command.HONOURED, ready=_DECLARED),
     # Small images in whose place the machine's own shell and tools run, as this user and without isolation.
     Image("busybox", r"busybox", command=Command.HONOURED, ready=_DECLARED),

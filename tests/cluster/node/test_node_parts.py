@@ -31,7 +31,8 @@ from meshlab.cluster.node.volumes import File, Sources, contents, mount, write
     ("docker.io/bigwhite/istio-demo-svcb:v0.3", None),
     ("gcr.io/istio/pilot:0.4.0", None),
     ("pythonista:1", None),
-    ("nginx", None),
+    ("nginx:1.27-alpine", "nginx"),
+    ("redis", None),
 ])
 def test_an_image_is_found_by_its_name(image, name):
     found = Catalogue().find(image)

@@ -151,7 +151,7 @@ def test_a_killed_process_is_started_again_with_its_children_gone(tmp_path: Path
 def test_an_unknown_image_is_told_with_the_known_ones_and_can_be_corrected(tmp_path: Path):
     async def story() -> None:
         async with node_lab(tmp_path) as lab:
-            lab.run("p", {"name": "c", "image": "nginx:1.27", "command": ["python", "-c", FOREVER]})
+            lab.run("p", {"name": "c", "image": "redis:7", "command": ["python", "-c", FOREVER]})
             await lab.until(lambda: lab.state("p") == "ErrImagePull")
             assert "istio/pilot" in lab.container("p")["state"]["waiting"]["message"]
             await lab.until(lambda: lab.state("p") == "ImagePullBackOff")

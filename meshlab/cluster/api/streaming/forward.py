@@ -12,6 +12,7 @@ import struct
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 from aiohttp import WSMsgType, web
 
@@ -187,24 +188,21 @@ async def _over_channels(request: web.BaseRequest, pod: str, dial: Dial) -> web.
     channels = Channels(request, CHANNELS)
     await channels.open()
     queues: Queues = {2 * place: asyncio.Queue(WAITING) for place in range(len(ports))}
-    lines: asyncio.Task[list[None]] | None = None
+    tasks: list[asyncio.Future[Any]] = []
     try:
         for place, port in enumerate(ports):
             for channel in (2 * place, 2 * place + 1):
                 await channels.send(channel, struct.pack("<H", port))
         work = [_line(channels, 2 * place, queues, pod, port, dial) for place, port in enumerate(ports)]
-        lines = asyncio.ensure_future(asyncio.gather(*work))
-        reading = asyncio.create_task(_distribute(channels, queues))
+        tasks = [asyncio.gather(*work), asyncio.create_task(_distribute(channels, queues))]
         # Until every program has closed its connection, or the client goes.
-        await asyncio.wait({lines, reading}, return_when=asyncio.FIRST_COMPLETED)
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     except ConnectionError:
         pass
     finally:
-        if lines is not None:
-            lines.cancel()
-            await asyncio.gather(lines, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await channels.close()
     return channels.response
 
