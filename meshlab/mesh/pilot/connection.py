@@ -52,9 +52,19 @@ class Subscription:
     sent: dict[str, str] = field(default_factory=dict)
     version: str = ""
     nonce: str = ""
+    #: Nonces of messages that are not answered yet, oldest first.
+    open: list[str] = field(default_factory=list)
     acked: str = ""
     #: Envoy's reason, while what was sent last is refused.
     refused: str = ""
+
+    def answered(self, nonce: str) -> list[str]:
+        """The messages that an answer settles: Envoy answers several of one kind by the newest, if it is slow."""
+        if nonce not in self.open:
+            return []
+        place = self.open.index(nonce) + 1
+        settled, self.open = self.open[:place], self.open[place:]
+        return settled
 
 
 @dataclass(eq=False)
@@ -104,14 +114,16 @@ class Connection:
             known = self.subscriptions[request.kind] = Subscription(names=request.names)
             self._answer(request.kind, known, None)
             return
+        for nonce in known.answered(request.nonce):
+            # Also of something older than the newest message: whoever waits for that waits for no other.
+            wrong = request.error if nonce == request.nonce else ""
+            self._settle(nonce, f"{request.kind.short}: {wrong}" if wrong else "")
         if request.nonce != known.nonce:
-            return  # an answer to something older; the one to the newest message is on its way
+            return  # the answer to the newest message is on its way
         if request.error:
             known.refused = request.error
-            self._settle(request.nonce, f"{request.kind.short}: {request.error}")
         else:
             known.acked, known.refused = known.version, ""
-            self._settle(request.nonce)
         fresh, gone = request.names - known.names, known.names - request.names
         known.names = request.names
         for name in gone:
@@ -235,6 +247,7 @@ class Connection:
         content = digest(f"{name} {version}\n".encode() for name, version in sorted(known.sent.items()))
         # A new version even for the same content: endpoints that are sent again must not look old.
         known.version, known.nonce = f"{content}/{nonce}", nonce
+        known.open.append(nonce)
         url = kind.type_url.encode()
         anys = (embed(1, (url,)) + embed(2, (each.data,)) for each in listed)
         self._send(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from envoy.service.discovery.v3 import discovery_pb2
 from test_translation import registry, rule
 
@@ -145,3 +146,16 @@ def test_what_is_asked_for_and_not_there_is_answered_empty_at_once() -> None:
     known = envoy.connection.subscriptions[Kind.ENDPOINTS]
     envoy.ask(Kind.ENDPOINTS, *known.names, "gone", nonce=known.nonce)
     assert len(envoy.messages[0].resources) == 1
+
+
+@pytest.mark.parametrize("answered", ["each message", "the newest message only"])
+def test_a_change_is_in_force_although_the_next_one_was_sent_before_its_answer_came(answered: str) -> None:
+    envoy = Envoy(registry())
+    pushes = []
+    for value in ("1", "2"):
+        rule(envoy.target, {**SVCB, "appendHeaders": {"x-a": value}})
+        pushes.append(envoy.push())
+    if answered == "the newest message only":
+        envoy.messages = envoy.messages[-1:]
+    envoy.acknowledge()
+    assert [push is not None and push.done for push in pushes] == [envoy.now, envoy.now]
