@@ -126,6 +126,7 @@ def bootstrap(options: argparse.Namespace, env: Mapping[str, str]) -> dict[str, 
         domain=options.domain,
         metadata={"CAPTURE": capture},
         mark=PROXY_MARK if capture == "iptables" else 0,
+        token=_token(env.get("KUBECONFIG", "")),
     )
     uid = str(pod.get("uid") or folder.name.rpartition("_")[2])
     admin = f"{env['MESHLAB_SOCKETS']}/{uid[:8]}.sock"
@@ -177,6 +178,17 @@ def _service_network(pod_ip: str) -> str:
     if first != "127":
         return Network(capture=Capture.IPTABLES).services
     return Network((int(second) - 40) // 2).services
+
+
+def _token(kubeconfig: str) -> str:
+    """The token of the pod's service account, by which Pilot knows whose proxy this is; "" without one."""
+    if not kubeconfig:
+        return ""
+    try:
+        users = _json(Path(kubeconfig)).get("users") or [{}]
+        return str((users[0].get("user") or {}).get("token") or "")
+    except ValueError:
+        return ""  # not the node's file, which is JSON
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -55,6 +55,8 @@ class Identity:
     metadata: dict[str, str] = field(default_factory=dict)
     #: Set on the sockets of the proxy's own connections, 0 = none.
     mark: int = 0
+    #: Of the pod's service account: proves to Pilot whose proxy this is. Not part of the node, which others see too.
+    token: str = field(default="", repr=False)
 
     @property
     def node(self) -> Json:
@@ -85,10 +87,13 @@ def managed(
             "api_type": "GRPC",
             "transport_api_version": "V3",
             "set_node_on_first_message_only": True,
-            "grpc_services": [{"envoy_grpc": {
-                "cluster_name": "pilot",
-                "retry_policy": {"retry_back_off": {"base_interval": first, "max_interval": longest}},
-            }}],
+            "grpc_services": [{
+                "envoy_grpc": {
+                    "cluster_name": "pilot",
+                    "retry_policy": {"retry_back_off": {"base_interval": first, "max_interval": longest}},
+                },
+                **_proof(identity.token),
+            }],
         },
         # 0 s: without Pilot the proxy waits for it, and is not ready, instead of starting with nothing.
         "lds_config": dict(ads),
@@ -118,6 +123,10 @@ def managed(
             "stats_matcher": {"exclusion_list": {"patterns": [{"suffix": name} for name in HISTOGRAMS]}}
         }
     return found
+
+
+def _proof(token: str) -> Json:
+    return {"initial_metadata": [{"key": "authorization", "value": f"Bearer {token}"}]} if token else {}
 
 
 def forwarding(identity: Identity, admin: str, listen: Endpoint, to: Endpoint) -> Json:

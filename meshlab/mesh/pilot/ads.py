@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import grpc.aio
 from envoy.service.discovery.v3 import discovery_pb2
 
+from meshlab.errors import LabError
 from meshlab.mesh.pilot.connection import Connection, Request
 from meshlab.mesh.pilot.control import Control
 from meshlab.mesh.pilot.proxy import InvalidNode, Proxy
 from meshlab.mesh.pilot.snapshot import Kind
+from meshlab.mesh.pilot.tokens import InvalidToken, Reviewer
 
 __all__ = ["AdsServer"]
 
@@ -33,10 +36,13 @@ BACKLOG = 256
 
 
 class AdsServer:
-    """Serves one Control's connections on `address` (`host:port`; port 0: any, see `port`)."""
+    """Serves one Control's connections on `address` (`host:port`; port 0: any, see `port`).
 
-    def __init__(self, control: Control, address: str) -> None:
-        self._control, self.address, self.port = control, address, 0
+    `reviewer` judges the tokens of streams; without one nobody is served a certificate.
+    """
+
+    def __init__(self, control: Control, address: str, reviewer: Reviewer | None = None) -> None:
+        self._control, self.address, self.port, self._reviewer = control, address, 0, reviewer
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -92,6 +98,7 @@ class AdsServer:
         except InvalidNode as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             raise
+        proxy = replace(proxy, account=await self._account(proxy, context))
         stream = asyncio.current_task()
 
         def send(data: bytes) -> None:
@@ -105,6 +112,28 @@ class AdsServer:
         connection = Connection(proxy, send)
         self._control.opened(connection)
         return connection
+
+    async def _account(self, proxy: Proxy, context: grpc.aio.ServicerContext[Any, Any]) -> str:
+        """The service account that the stream's token proves, "" without a token. A bad token ends the stream."""
+        said = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+        scheme, _, token = said.get("authorization", "").partition(" ")
+        if self._reviewer is None or not token:
+            return ""
+        try:
+            if scheme.lower() != "bearer":
+                raise InvalidToken(f"authorization {scheme!r} is not Bearer")
+            account = await self._reviewer.account(token)
+            if account.partition("/")[0] != proxy.namespace:
+                raise InvalidToken(f"a token of {account} is not one of namespace {proxy.namespace}")
+        except InvalidToken as error:
+            log.warning("%s: %s", proxy.id, error)
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            raise
+        except LabError as error:
+            log.warning("the token of %s cannot be judged: %s", proxy.id, error)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+            raise
+        return account
 
 
 async def _write(messages: asyncio.Queue[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> None:

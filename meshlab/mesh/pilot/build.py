@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from meshlab.mesh.config.labels import NO_LABELS
 from meshlab.mesh.config.outside import OutboundPolicy, SidecarScope
+from meshlab.mesh.config.services import Instance
 from meshlab.mesh.config.telemetry import effective
-from meshlab.mesh.config.traffic import NO_TRAFFIC, Policy
+from meshlab.mesh.config.traffic import NO_TRAFFIC, ClientTls, Policy
 from meshlab.mesh.pilot import listeners
 from meshlab.mesh.pilot.clusters import original_destination, outbound_cluster, passthrough
 from meshlab.mesh.pilot.endpoints import load_assignment
@@ -19,10 +20,13 @@ from meshlab.mesh.pilot.gateways import gateway_snapshot
 from meshlab.mesh.pilot.http import MIXER_CLUSTER, STANDARD_OUTPUT, TRACING_CLUSTER, added_headers
 from meshlab.mesh.pilot.inbound import inbound
 from meshlab.mesh.pilot.memo import Memo
+from meshlab.mesh.pilot.mutual import server_name
 from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, PASSTHROUGH, Target
 from meshlab.mesh.pilot.outbound import OutboundBuilder, View
 from meshlab.mesh.pilot.proxy import Proxy, Role
 from meshlab.mesh.pilot.resolve import Resolver
+from meshlab.mesh.pilot.secrets import secrets
+from meshlab.mesh.pilot.security import PLAIN_CALLING, Calling, How, Security
 from meshlab.mesh.pilot.snapshot import Kind, Resource, Snapshot, resource, table
 from meshlab.mesh.pilot.world import ROOT_NAMESPACE, Mesh, World
 
@@ -37,14 +41,28 @@ class Builder:
 
     def __init__(self) -> None:
         self.memo = Memo()
+        #: Addresses of pods that are about to take mutual TLS and have not said yet that they do: until then callers
+        #: come in plain text, and they take it.
+        self.moving: frozenset[str] = frozenset()
 
     def snapshot(self, world: World, proxy: Proxy) -> Snapshot:
         """What `proxy` should have in `world`."""
+        found = self._routing(world, proxy)
+        certificate = world.security.certificates.get(proxy.account)
+        if certificate is None:
+            return found
+        own = self.memo.get("secrets", (certificate,), None, lambda: {
+            name: resource(Kind.SECRET, name, fields) for name, fields in secrets(certificate).items()
+        })
+        return replace(found, resources={**found.resources, Kind.SECRET: own})
+
+    def _routing(self, world: World, proxy: Proxy) -> Snapshot:
+        """Everything but secrets."""
         resolver = Resolver(world, world.caller(proxy.ip, proxy.namespace))
         mesh = self._mesh(world, proxy)
         if proxy.role is Role.INGRESS:
             return gateway_snapshot(
-                world, proxy, mesh, resolver, lambda targets: self.clusters(resolver, targets), STATIC
+                world, proxy, mesh, resolver, lambda targets: self.clusters(resolver, targets, proxy.account), STATIC
             )
         here = world.at(proxy.ip)
         view = self._view(world, proxy, resolver)
@@ -52,8 +70,8 @@ class Builder:
             "outbound", (mesh, world.services, world.rules), view,
             lambda: OutboundBuilder(self.memo, resolver, view, mesh).build(),
         )
-        clusters, endpoints = self.clusters(resolver, shared.targets)
-        own = inbound(world, proxy, here, mesh, view.scope)
+        clusters, endpoints = self.clusters(resolver, shared.targets, proxy.account)
+        own = inbound(world, proxy, here, mesh, view.scope, gently=proxy.ip in self.moving)
         clusters |= own.clusters
         found = dict(own.listeners)
         for address, each in shared.listeners:
@@ -98,8 +116,26 @@ class Builder:
             inbound_log=bool(base.access_log) if server is None else server,
         ))
 
-    def clusters(self, resolver: Resolver, targets: Iterable[Target]) -> tuple[Named, Named]:
-        """Clusters of these targets and their endpoints."""
+    def _calling(
+        self, security: Security, target: Target, instances: tuple[Instance, ...], account: str, tls: ClientTls | None
+    ) -> Calling:
+        """How the sidecars of `account` connect to a target inside the mesh."""
+        sni = server_name(target.hostname, target.port.number)
+        return self.memo.get(
+            "calling", (security, instances), (target, account, tls),
+            lambda: security.calling(account, target.hostname, target.port, instances, tls, sni),
+        )
+
+    def _marked(self, world: World, instances: tuple[Instance, ...]) -> frozenset[tuple[str, int]]:
+        if not world.security.automatic:
+            return frozenset()
+        return self.memo.get(
+            "marked", (world.security, instances, world.sidecars), self.moving,
+            lambda: world.security.marked(instances, world.sidecars.keys() - self.moving),
+        )
+
+    def clusters(self, resolver: Resolver, targets: Iterable[Target], account: str = "") -> tuple[Named, Named]:
+        """Clusters of these targets and their endpoints, for the sidecars of a service account."""
         clusters: Named = {}
         endpoints: Named = {}
         world = resolver.world
@@ -109,22 +145,27 @@ class Builder:
             policy = resolver.policy(target)
             outside = world.outside_by_name.get(target.hostname) if target.external else None
             name = external.get(target.hostname, "")
+            instances = () if target.missing else world.instances.get(target.hostname, ())
+            calling = PLAIN_CALLING
+            if not (target.external or name) and world.security.in_use:
+                tls = policy.traffic.tls if policy is not None else None
+                calling = self._calling(world.security, target, instances, account, tls)
             made = self.memo.get(
-                "cluster", (target, world.mesh, policy, outside), name,
-                lambda t=target, p=policy, o=outside or name: resource(  # type: ignore[misc]
+                "cluster", (target, world.mesh, policy, outside), (name, calling),
+                lambda t=target, p=policy, o=outside or name, c=calling: resource(  # type: ignore[misc]
                     Kind.CLUSTER, t.cluster,
-                    outbound_cluster(t, world.mesh, p.traffic if p is not None else NO_TRAFFIC, o),
-                    () if o or _chosen_by_caller(p) else (t.key,),
+                    outbound_cluster(t, world.mesh, p.traffic if p is not None else NO_TRAFFIC, o, c),
+                    () if o or _chosen_by_caller(p) else (t.key,), secured=c.how is not How.PLAIN,
                 ),
             )
             if made.name in clusters:
                 continue
             clusters[made.name] = made
             if made.needs:
-                instances = () if target.missing else world.instances.get(target.hostname, ())
-                found = self.memo.get("endpoints", (target, instances, world.mesh), None,
-                                      lambda t=target, i=instances: resource(  # type: ignore[misc]
-                    Kind.ENDPOINTS, t.key, load_assignment(t, i, world.mesh.low_port_start)
+                marked = self._marked(world, instances)
+                found = self.memo.get("endpoints", (target, instances, world.mesh), marked,
+                                      lambda t=target, i=instances, m=marked: resource(  # type: ignore[misc]
+                    Kind.ENDPOINTS, t.key, load_assignment(t, i, world.mesh.low_port_start, m)
                 ))
                 endpoints[found.name] = found
         if headless:

@@ -7,8 +7,10 @@ from meshlab.mesh.config.outside import Endpoint, ExternalService, Resolution
 from meshlab.mesh.config.services import Protocol
 from meshlab.mesh.config.traffic import NO_TRAFFIC, Balancer, Outlier, Traffic
 from meshlab.mesh.pilot.encode import Fields, duration, pack
+from meshlab.mesh.pilot.mutual import matches, peer_socket
 from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, PASSTHROUGH, Target, inbound
 from meshlab.mesh.pilot.proxy import Capture
+from meshlab.mesh.pilot.security import PLAIN_CALLING, Calling, How
 from meshlab.mesh.pilot.tls import upstream_tls
 from meshlab.mesh.pilot.world import Mesh
 from meshlab.settings import bound_port
@@ -84,11 +86,13 @@ def _outside(name: str, mesh: Mesh) -> Fields:
 
 
 def outbound_cluster(
-    target: Target, mesh: Mesh, traffic: Traffic = NO_TRAFFIC, external: ExternalService | str = ""
+    target: Target, mesh: Mesh, traffic: Traffic = NO_TRAFFIC, external: ExternalService | str = "",
+    calling: Calling = PLAIN_CALLING,
 ) -> Fields:
     """The cluster of a target under the policy that applies to it.
 
-    `external`: the service entry that it belongs to, or the DNS name of a Service of type ExternalName.
+    `external`: the service entry that it belongs to, or the DNS name of a Service of type ExternalName. `calling`:
+    whether by mutual TLS with the sidecars there.
     """
     if isinstance(external, ExternalService):
         found = _external(target, mesh, external)
@@ -116,6 +120,14 @@ def outbound_cluster(
     http2 = target.port.protocol in (Protocol.HTTP2, Protocol.GRPC)
     if target.port.protocol.is_http and traffic.http2_upgrade:
         http2 = True
+    if calling.how is not How.PLAIN:
+        secured = peer_socket(
+            mesh.domain, calling.identities, calling.sni, http2=http2, http=target.port.protocol.is_http
+        )
+        if calling.how is How.ALWAYS:
+            found["transport_socket"] = secured
+        else:
+            found["transport_socket_matches"] = matches(secured)
     _http_options(found, http2, traffic)
     return found
 

@@ -74,7 +74,7 @@ class Push:
     generation: int
     started: float
     waiting: set[str] = field(default_factory=set)
-    #: Route tables of new listeners, which Envoy has yet to ask for.
+    #: Route tables and certificates of new listeners, which Envoy has yet to ask for.
     expected: set[str] = field(default_factory=set)
     #: Seconds after `started` before which it cannot be in force, whatever is acknowledged.
     drain: float = 0.0
@@ -141,9 +141,10 @@ class Connection:
             wanted = known.names if names is None else names
             nonce = self._some(kind, wanted)
             for push in self.pushes:
-                if kind is Kind.ROUTE and not push.settled and push.expected & set(wanted):
+                if kind in (Kind.ROUTE, Kind.SECRET) and not push.settled and push.expected & set(wanted):
                     push.expected -= set(wanted)
                     push.waiting.add(nonce)
+                    push.waiting.discard("")
 
     def _settle(self, nonce: str, refused: str = "") -> None:
         for push in self.pushes:
@@ -176,9 +177,12 @@ class Connection:
             known = self.subscriptions.get(Kind.ROUTE, Subscription())
             push.expected = needed - known.names
         self._partly(Kind.ROUTE, snapshot, push.expected, push)
+        self._partly(Kind.SECRET, snapshot, set(), push)
+        secrets = self.subscriptions.get(Kind.SECRET, Subscription())
+        push.expected |= snapshot.wanted_secrets - secrets.names
         push.waiting.discard("")
         if not push.waiting:
-            return None
+            return None  # whatever is expected then was expected by an earlier push, too
         self.pushes.append(push)
         return push
 
@@ -236,9 +240,14 @@ class Connection:
         known, there = self.subscriptions[kind], self.snapshot.of(kind) if self.snapshot else {}
         found: list[Resource] = []
         for name in sorted(names):
-            each = there.get(name) or _empty(kind, name)
+            each = there.get(name)
+            if each is None and kind is Kind.SECRET:
+                continue  # Envoy would refuse an empty one; it waits as long as it takes
+            each = each or _empty(kind, name)
             known.sent[name] = each.version
             found.append(each)
+        if not found:
+            return ""
         return self._emit(kind, known, found)
 
     def _emit(self, kind: Kind, known: Subscription, resources: Iterable[Resource]) -> str:

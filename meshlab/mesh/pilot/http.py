@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+from collections.abc import Sequence
 from enum import Enum
 
 from meshlab.mesh.pilot.actions import CORS, FAULT
@@ -41,10 +42,13 @@ class Direction(Enum):
     OUTBOUND = "outbound"
 
 
-def connection_manager(route_name: str, direction: Direction, mesh: Mesh) -> Fields:
+def connection_manager(
+    route_name: str, direction: Direction, mesh: Mesh, first: Sequence[Fields] = (), *, normalize: bool = False
+) -> Fields:
     """A network filter that takes its routes `route_name` by RDS.
 
-    The filters are always the same and every rule acts in the routes: a rule never replaces a listener.
+    The filters are always the same and every rule acts in the routes: a rule never replaces a listener. `first` come
+    before them; `normalize`: paths are brought into their shortest form first of all.
     """
     manager: Fields = {
         "stat_prefix": "http",
@@ -53,6 +57,7 @@ def connection_manager(route_name: str, direction: Direction, mesh: Mesh) -> Fie
             "config_source": {"ads": {}, "resource_api_version": "V3"},
         },
         "http_filters": [
+            *first,
             *([http_filter(MIXER_CLUSTER)] if direction is Direction.INBOUND and mesh.mixer else ()),
             {"name": CORS, "typed_config": pack("Cors", {})},
             {"name": FAULT, "typed_config": pack("HTTPFault", {})},
@@ -62,6 +67,8 @@ def connection_manager(route_name: str, direction: Direction, mesh: Mesh) -> Fie
         # Envoy of 2017 had no limit on a quiet stream; today's five minutes would cut what no rule limits.
         "stream_idle_timeout": duration(0),
     }
+    if normalize:
+        manager["normalize_path"] = {"value": True}
     if logs := _logs(direction, mesh, "http_grpc", "HttpGrpcAccessLogConfig"):
         manager["access_log"] = logs
     if mesh.tracing:

@@ -16,6 +16,7 @@ from meshlab.mesh.config.today.outside_rules import PROTOCOLS
 from meshlab.mesh.pilot import listeners
 from meshlab.mesh.pilot.clusters import inbound_cluster
 from meshlab.mesh.pilot.encode import Fields
+from meshlab.mesh.pilot.guard import guard
 from meshlab.mesh.pilot.policy import asking, checked
 from meshlab.mesh.pilot.proxy import Proxy
 from meshlab.mesh.pilot.routes import inbound_host
@@ -32,13 +33,16 @@ class Inbound:
     listeners: dict[str, Resource] = field(default_factory=dict)
     clusters: dict[str, Resource] = field(default_factory=dict)
     routes: dict[str, Resource] = field(default_factory=dict)
+    #: See `guard`.
+    gently: bool = False
 
 
 def inbound(
-    world: World, proxy: Proxy, here: tuple[Instance, ...], mesh: Mesh, scope: SidecarScope | None = None
+    world: World, proxy: Proxy, here: tuple[Instance, ...], mesh: Mesh, scope: SidecarScope | None = None, *,
+    gently: bool = False,
 ) -> Inbound:
     """The pod's own services (the first wins a port), or what a Sidecar object says instead; then probed ports."""
-    found = Inbound()
+    found = Inbound(gently=gently)
     rules = tuple(
         rules
         for host in dict.fromkeys(each.service.hostname for each in here)
@@ -71,18 +75,23 @@ def _listener(
     if place in found.listeners or protocol in (Protocol.UDP, Protocol.UNSUPPORTED):
         return
     cluster = _cluster(found, number, protocol, proxy, mesh, behind)
+    before = guard(world, proxy, number, port, gently=found.gently, log=mesh.access_log)
+    for name, fields in before.clusters.items():
+        found.clusters.setdefault(name, resource(Kind.CLUSTER, name, fields))
     if protocol.is_http:
         host = inbound_host(port, number, rules)
         asks = checked(world.checks, proxy.namespace)
-        found.routes[host.name] = table(host.name, [], [(host.data, (cluster,))], asking() if asks else None)
-        listener: Fields = listeners.inbound_http(proxy, number, host.name, mesh)
+        filters = {**before.routes, **(asking() if asks else {})}
+        found.routes[host.name] = table(host.name, [], [(host.data, (cluster,))], filters)
+        listener: Fields = listeners.inbound_http(proxy, number, host.name, mesh, before)
         needs: tuple[str, ...] = (host.name,)
     else:
         asks = checked(world.checks, proxy.namespace, tcp=True)
-        listener = listeners.inbound_tcp(proxy, number, protocol, mesh, report=True, check=asks)
+        listener = listeners.inbound_tcp(proxy, number, protocol, mesh, before, report=True, check=asks)
         needs = ()
     found.listeners[place] = resource(
-        Kind.LISTENER, listener["name"], listener, needs, leads=() if needs else (cluster,)
+        Kind.LISTENER, listener["name"], listener, needs, leads=(*before.clusters, *(() if needs else (cluster,))),
+        secured=before.secured,
     )
 
 

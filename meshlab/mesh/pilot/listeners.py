@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from meshlab.mesh.config.services import Protocol
 from meshlab.mesh.pilot.clusters import socket
 from meshlab.mesh.pilot.encode import Fields, duration, pack
+from meshlab.mesh.pilot.guard import OPEN, Guard
 from meshlab.mesh.pilot.http import MIXER_CLUSTER, Direction, connection_manager, tcp_log
 from meshlab.mesh.pilot.names import PASSTHROUGH, Target, inbound
 from meshlab.mesh.pilot.policy import tcp_filters
@@ -138,23 +139,27 @@ def _unbound(name: str, address: str, port: int, chains: list[Fields]) -> Fields
     }
 
 
-def inbound_http(proxy: Proxy, port: int, route_name: str, mesh: Mesh) -> Fields:
-    return _inbound(f"http_{proxy.ip}_{port}", proxy, port, mesh, [
-        connection_manager(route_name, Direction.INBOUND, mesh)
-    ])
+def inbound_http(proxy: Proxy, port: int, route_name: str, mesh: Mesh, guard: Guard = OPEN) -> Fields:
+    manager = connection_manager(
+        route_name, Direction.INBOUND, mesh, guard.http_filters, normalize=guard.normalize
+    )
+    return guard.apply(_inbound(f"http_{proxy.ip}_{port}", proxy, port, mesh), [manager], _closing(), http=True)
 
 
 def inbound_tcp(
-    proxy: Proxy, port: int, protocol: Protocol, mesh: Mesh, *, report: bool, check: bool = False
+    proxy: Proxy, port: int, protocol: Protocol, mesh: Mesh, guard: Guard = OPEN, *, report: bool, check: bool = False
 ) -> Fields:
     """`report`: tell Mixer of each connection (not of the node's probes of management ports); `check`: ask first."""
     kind = {Protocol.MONGO: "mongo", Protocol.REDIS: "redis"}.get(protocol, "tcp")
-    filters = tcp_filters(MIXER_CLUSTER) if check else []
+    filters = [*guard.tcp_filters, *(tcp_filters(MIXER_CLUSTER) if check else ())]
     filters += _tcp_filters(kind, [(inbound(port), 0)], tcp_log(mesh) if report else [])
-    return _inbound(f"{kind}_{proxy.ip}_{port}", proxy, port, mesh, filters)
+    return guard.apply(
+        _inbound(f"{kind}_{proxy.ip}_{port}", proxy, port, mesh), filters, _closing(), http=False
+    )
 
 
-def _inbound(name: str, proxy: Proxy, port: int, mesh: Mesh, filters: list[Fields]) -> Fields:
+def _inbound(name: str, proxy: Proxy, port: int, mesh: Mesh) -> Fields:
+    """A listener without its filter chains."""
     bound = proxy.capture is Capture.SHIM
     return {
         "name": name,
@@ -162,7 +167,6 @@ def _inbound(name: str, proxy: Proxy, port: int, mesh: Mesh, filters: list[Field
         "bind_to_port": {"value": bound},
         "enable_reuse_port": {"value": False},
         "traffic_direction": "INBOUND",
-        "filter_chains": [{"filters": filters}],
     }
 
 

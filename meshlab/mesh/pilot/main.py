@@ -58,18 +58,18 @@ async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int
     from meshlab.mesh.pilot.debug import DebugServer
     from meshlab.mesh.pilot.proxy import Capture
     from meshlab.mesh.pilot.registry import Registry
+    from meshlab.mesh.pilot.tokens import TokenReviewer
     from meshlab.mesh.pilot.watch import KubernetesSource
     from meshlab.mesh.pilot.world import Mesh
     from meshlab.settings import unprivileged_port_start
 
     mesh = Mesh(domain=options.domain, low_port_start=unprivileged_port_start(),
                 capture=Capture(environ.get("MESHLAB_CAPTURE") or Capture.SHIM.value))
-    source = KubernetesSource(
-        Kube.from_kubeconfig(options.kubeconfig), Registry(mesh), options.appNamespace
-    )
+    kube = Kube.from_kubeconfig(options.kubeconfig)
+    source = KubernetesSource(kube, Registry(mesh), options.appNamespace)
     control = Control(source)
     debug = DebugServer(control, environ.get("POD_IP", "127.0.0.1"), options.monitoringPort)
-    ads = AdsServer(control, f"{environ.get('LOCAL_IP', '127.0.0.1')}:{options.port}")
+    ads = AdsServer(control, f"{environ.get('LOCAL_IP', '127.0.0.1')}:{options.port}", TokenReviewer(kube))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -45,6 +45,8 @@ class Proxy:
     #: "127.0.0.1 as seen from inside the pod": where the application is reached.
     local_ip: str = "127.0.0.1"
     capture: Capture = Capture.SHIM
+    #: Its service account, `namespace/name`, as its token proved it; "" where none did.
+    account: str = ""
 
     @property
     def node(self) -> str:

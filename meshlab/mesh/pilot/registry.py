@@ -17,8 +17,10 @@ from meshlab.mesh.config.labels import NO_LABELS, Labels
 from meshlab.mesh.config.meshconfig import MeshConfig, parse_mesh_config
 from meshlab.mesh.config.model import Config, IngressRule
 from meshlab.mesh.config.outside import Endpoint
-from meshlab.mesh.config.services import Instance, Service, service_from_kubernetes
+from meshlab.mesh.config.services import Authentication, Instance, Service, service_from_kubernetes
 from meshlab.mesh.pilot.policy import CheckRule, check_rule
+from meshlab.mesh.pilot.protection import KINDS as SECURITY
+from meshlab.mesh.pilot.protection import Protection
 from meshlab.mesh.pilot.rulebook import LEGACY, TODAY, Rulebook
 from meshlab.mesh.pilot.tls import key_pair
 from meshlab.mesh.pilot.world import KeyPair, Mesh, Problem, Workload, World
@@ -47,6 +49,7 @@ BUILT_IN: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {
     **BUILT_IN,
     **dict.fromkeys(LEGACY, "config.istio.io/v1alpha2"),
+    **SECURITY,
     #: Mixer's: only whether there are any that refuse.
     "rules": "config.istio.io/v1alpha2",
     **{plural: kind.api_version for plural, kind in TODAY.items()},
@@ -92,6 +95,7 @@ class Registry:
         self._pods: dict[Key, Pod] = {}
         self._by_ip: dict[str, Pod] = {}
         self.rules = Rulebook(self._mesh.domain)
+        self.protection = Protection(self._mesh.domain)
         self._secrets: dict[str, KeyPair] = {}
         self._ingresses: dict[Key, Object] = {}
         self._checks: dict[Key, CheckRule] = {}
@@ -117,6 +121,10 @@ class Registry:
             changed = self.rules.apply(plural, key, None if gone else obj)
             if changed:
                 self._dirty.add("rulebook")
+            return changed
+        if plural in SECURITY:
+            if changed := self.protection.apply(plural, key, None if gone else obj):
+                self._dirty.add("security")
             return changed
         take = {
             "services": self._service, "endpoints": self._endpoints, "pods": self._pod, "secrets": self._secret,
@@ -195,6 +203,8 @@ class Registry:
             self._secrets[name] = now
         if now != before:
             self._dirty.add("secrets")
+        if self.protection.secret(key, obj):
+            self._dirty.add("security")
 
     def _ingress(self, key: Key, obj: Object | None) -> None:
         if obj is None:
@@ -255,9 +265,11 @@ class Registry:
         if "secrets" in self._dirty:
             changes["secrets"] = dict(self._secrets)
         changes |= self.rules.changes(self._endpoints_of_pods, everything="pods" in self._dirty and self.rules.selects)
-        if "problems" in changes or "mesh" in self._dirty:
+        if "problems" in changes or self._dirty & {"mesh", "security"}:
             self._left_out = changes.get("problems", self._left_out)
-            changes["problems"] = (*self._invalid.values(), *self._left_out)
+            changes["problems"] = (*self._invalid.values(), *self._left_out, *self.protection.problems())
+        if self._dirty & {"security", "mesh", "services"}:
+            changes |= self._security()
         if self._dirty & {"rules", "mesh"}:
             on = not self.config.disable_policy_checks
             changes["checks"] = frozenset(self._checks.values()) if on else frozenset()
@@ -270,6 +282,13 @@ class Registry:
     def _endpoints_of_pods(self) -> Iterable[tuple[str, Endpoint]]:
         """Pods as service entries with a selector choose them."""
         return [(pod.namespace, Endpoint(pod.ip, labels=pod.labels)) for pod in self._pods.values()]
+
+    def _security(self) -> dict[str, Any]:
+        inherit = Authentication.INHERIT
+        annotated = any(p.authentication is not inherit for s in self._services.values() for p in s.ports)
+        if not self._dirty & {"security", "mesh"} and annotated == self._world.security.annotated:
+            return {}
+        return {"security": self.protection.security(self.config, annotated=annotated)}
 
     def _settings(self) -> Mesh:
         config = self.config

@@ -20,6 +20,7 @@ from meshlab.mesh.config.services import Instance, Port, Service
 from meshlab.mesh.config.telemetry import Telemetry
 from meshlab.mesh.pilot.policy import CheckRule
 from meshlab.mesh.pilot.proxy import Capture
+from meshlab.mesh.pilot.security import Security
 
 __all__ = ["KeyPair", "Mesh", "Problem", "Workload", "World"]
 
@@ -119,6 +120,8 @@ class World:
     ingress_rules: tuple[Config[IngressRule], ...] = ()
     #: Mixer's rules that can refuse; none while the mesh has policy checks switched off.
     checks: frozenset[CheckRule] = frozenset()
+    #: Identities, and who must prove one.
+    security: Security = field(default_factory=Security)
     problems: tuple[Problem, ...] = ()
 
     def service(self, hostname: str) -> Service | None:
