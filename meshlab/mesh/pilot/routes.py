@@ -84,12 +84,10 @@ def inbound_host(port: Port, number: int, rules: Iterable[HostRules]) -> Host:
             # What the caller's sidecar rewrote arrives rewritten.
             match = {k: v for k, v in match.items() if k == "headers"} | {"prefix": route.rewrite.path or "/"}
         action: Fields = {"cluster": cluster, "timeout": duration(0)}
-        made: Fields = {"name": route.name, "match": match, "route": action}
         if route.websocket:
             action["upgrade_configs"] = [{"upgrade_type": "websocket"}]
-        else:
-            made["decorator"] = {"operation": route.name}
-        routes.append(made)
+        decorator: Fields = {"operation": route.name}
+        routes.append({"name": route.name, "match": match, "route": action, "decorator": decorator})
     routes.append(default_route(cluster))
     return encode_host(f"inbound|{number}", ["*"], routes, ())
 
