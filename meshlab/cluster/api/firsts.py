@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshlab.cluster.api.api import Api
+from meshlab.cluster.api.rbac.bootstrap import ensure_roles
 
 __all__ = ["ensure_firsts"]
 
@@ -21,6 +22,7 @@ def ensure_firsts(api: Api, host: str, port: int) -> None:
             api.create(namespaces, None, {
                 "kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}
             })
+    ensure_roles(api)
     labels = {"component": "apiserver", "provider": "kubernetes"}
     _ensure(api, {
         "kind": "Service", "apiVersion": "v1",

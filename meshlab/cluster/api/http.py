@@ -22,6 +22,7 @@ from meshlab.cluster.api.auth import Auth, User
 from meshlab.cluster.api.codec import accepted, dump
 from meshlab.cluster.api.discovery import AGGREGATED, Discovery, version_info
 from meshlab.cluster.api.proxy import Proxy
+from meshlab.cluster.api.rbac import Access, Guard
 from meshlab.cluster.api.request import NoSuchPath, target_of
 from meshlab.cluster.api.status import ApiError, InternalError, Unauthorized
 from meshlab.cluster.api.streams import Kubelet
@@ -56,7 +57,8 @@ class Server:
         self.host, self.port = listener.getsockname()[:2]
         self.discovery = Discovery(api.registry, f"{self.host}:{self.port}")
         self.proxy = Proxy(api, kubelet)
-        self.verbs = Verbs(api, auth, self.proxy, kubelet)
+        self.guard = Guard(Access(api.store))
+        self.verbs = Verbs(api, auth, self.proxy, kubelet, self.guard)
         self.webhooks = api.webhooks = Webhooks(api, self.proxy.endpoint)
         self._runner: web.ServerRunner | None = None
 
@@ -122,10 +124,15 @@ class Server:
             return self._public(path.rstrip("/"), request)
         if user is None:
             raise Unauthorized
+        user = self.guard.caller(request, user)
         if path.startswith(("/api/", "/apis/")) and (document := self._discovery(path, request)):
+            self.guard.path(request, path, user)
             return document
         if path.startswith(("/api/", "/apis/")):
-            return await self.verbs.handle(request, target_of(path, self.api.registry), user)
+            target = target_of(path, self.api.registry)
+            self.guard.resource(request, target, user)
+            return await self.verbs.handle(request, target, user)
+        self.guard.path(request, path, user)
         return self._elsewhere(path, request, user)
 
     def _public(self, path: str, request: web.BaseRequest) -> web.Response:

@@ -1,6 +1,6 @@
 """What is created but not kept: reviews of access and tokens, and the verbs that are subresources.
 
-Access is always granted: whoever has a token of the lab may do everything, and the answers say so.
+Reviews of access say what roles and bindings decide, as they do for requests.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from meshlab.cluster.api.admission import Reason
 from meshlab.cluster.api.auth import LIFETIME, Auth, User
 from meshlab.cluster.api.kinds import check_kind
 from meshlab.cluster.api.metadata import timestamp
+from meshlab.cluster.api.rbac import Access, Attributes
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.request import Target
 from meshlab.cluster.api.status import Invalid
@@ -30,11 +31,11 @@ SUBRESOURCES = {
     "eviction": ("policy/v1", "Eviction"),
     "token": ("authentication.k8s.io/v1", "TokenRequest"),
 }
-EVERYTHING = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
 
 
 def create(
-    api: Api, auth: Auth, resource: Resource, namespace: str | None, body: Object, user: User, dry_run: bool
+    api: Api, auth: Auth, access: Access, resource: Resource, namespace: str | None, body: Object, user: User,
+    dry_run: bool,
 ) -> Object:
     """The answer to a POST of one of these kinds."""
     check_kind(resource, body)
@@ -52,16 +53,38 @@ def create(
             else:
                 status = {"authenticated": True, "user": known.info(), "audiences": spec.get("audiences") or []}
         case "SelfSubjectRulesReview":
+            rules = access.rules_of(user, spec.get("namespace", ""))
             status = {
-                "resourceRules": [EVERYTHING], "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+                "resourceRules": [r for r in rules if r.get("resources")],
+                "nonResourceRules": [r for r in rules if r.get("nonResourceURLs")],
                 "incomplete": False,
             }
         case _:
-            status = {"allowed": True, "reason": "every token of this lab may do everything"}
+            status = _access(access, resource, spec, namespace, user)
     return {
         "kind": resource.kind, "apiVersion": resource.api_version,
         "metadata": {"creationTimestamp": None, **(body.get("metadata") or {})}, "spec": spec, "status": status,
     }
+
+
+def _access(access: Access, resource: Resource, spec: Object, namespace: str | None, user: User) -> Object:
+    if ("resourceAttributes" in spec) is ("nonResourceAttributes" in spec):
+        causes = [Reason("spec.resourceAttributes", "FieldValueInvalid",
+                         "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be "
+                         "specified")]  # fmt: skip
+        raise Invalid.kind(resource.kind, resource.group, "", causes)
+    if resource.kind != "SelfSubjectAccessReview":
+        if not spec.get("user") and not spec.get("groups"):
+            message = "Required value: at least one of user or group must be specified"
+            raise Invalid.kind(resource.kind, resource.group, "", [Reason("spec.user", "FieldValueRequired", message)])
+        user = User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""))
+    asked = Attributes.of_review(spec)
+    if namespace is not None and asked.namespace != namespace:
+        message = f'Invalid value: "{asked.namespace}": must match metadata.namespace'
+        cause = Reason("spec.resourceAttributes.namespace", "FieldValueInvalid", message)
+        raise Invalid.kind(resource.kind, resource.group, "", [cause])
+    decision = access.decide(user, asked)
+    return {"allowed": decision.allowed, **({"reason": decision.reason} if decision.reason else {})}
 
 
 def subresource(api: Api, auth: Auth, target: Target, body: Object, dry_run: bool) -> Object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -15,6 +14,7 @@ from meshlab.cluster.api.codec import Form, Renderer, accepted, decode_body, dum
 from meshlab.cluster.api.logs import Logs
 from meshlab.cluster.api.patching import TYPES
 from meshlab.cluster.api.proxy import Proxy
+from meshlab.cluster.api.rbac import Guard
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.request import Target, check_dry_run, flag, number, validation_mode
 from meshlab.cluster.api.status import BadRequest, MethodNotAllowed, NotFound, UnsupportedMediaType
@@ -29,8 +29,8 @@ OPTIONS = {"POST": "Create", "PUT": "Update", "PATCH": "Patch", "DELETE": "Delet
 
 
 class Verbs:
-    def __init__(self, api: Api, auth: Auth, proxy: Proxy, kubelet: Kubelet | None) -> None:
-        self.api, self.auth, self.proxy, self.kubelet = api, auth, proxy, kubelet
+    def __init__(self, api: Api, auth: Auth, proxy: Proxy, kubelet: Kubelet | None, guard: Guard) -> None:
+        self.api, self.auth, self.proxy, self.kubelet, self.guard = api, auth, proxy, kubelet, guard
         self.render = Renderer(api.types)
         self.watching = Watching(api, self.render)
 
@@ -112,12 +112,13 @@ class Verbs:
             made = reviews.subresource(self.api, self.auth, target, value, dry_run)
             return _answer(dump(made, form), form, 201)
         if "get" not in resource.verbs:
-            made = reviews.create(self.api, self.auth, resource, target.namespace, value, user, dry_run)
+            access = self.guard.access
+            made = reviews.create(self.api, self.auth, access, resource, target.namespace, value, user, dry_run)
             return _answer(dump(made, form), form, 201)
         warnings: list[str] = []
-        made = await self._admitted(request, user, warnings, lambda: self.api.create(
+        made = await self._admitted(request, target, user, warnings, dry_run, lambda dry: self.api.create(
             resource, target.namespace, value, user=user.name, field_manager=manager_of(request),
-            dry_run=dry_run, validation=validation, warn=warnings.append,
+            dry_run=dry, validation=validation, warn=warnings.append,
         ))
         return _answer(self._object(resource, target, made, form, dry_run), form, 201, warnings)
 
@@ -131,9 +132,9 @@ class Verbs:
         value = await self._received(request, resource)
         warnings: list[str] = []
         name = target.name
-        made = await self._admitted(request, user, warnings, lambda: self.api.update(
+        made = await self._admitted(request, target, user, warnings, dry_run, lambda dry: self.api.update(
             resource, target.namespace, name, value, subresource=target.subresource, user=user.name,
-            field_manager=manager_of(request), dry_run=dry_run, validation=validation, warn=warnings.append,
+            field_manager=manager_of(request), dry_run=dry, validation=validation, warn=warnings.append,
         ))
         return _answer(self._object(resource, target, made, form, dry_run), form, 200, warnings)
 
@@ -160,9 +161,9 @@ class Verbs:
         ) is None
         warnings: list[str] = []
         name = target.name
-        made = await self._admitted(request, user, warnings, lambda: self.api.patch(
+        made = await self._admitted(request, target, user, warnings, dry_run, lambda dry: self.api.patch(
             resource, target.namespace, name, patch, kind, subresource=target.subresource,
-            user=user.name, field_manager=manager_of(request), force=flag(query, "force"), dry_run=dry_run,
+            user=user.name, field_manager=manager_of(request), force=flag(query, "force"), dry_run=dry,
             validation=validation, warn=warnings.append,
         ))
         return _answer(self._object(resource, target, made, form, dry_run), form, 201 if new else 200, warnings)
@@ -184,32 +185,41 @@ class Verbs:
         conditions = options.get("preconditions") or {}
         warnings: list[str] = []
         if (name := target.name) is not None:
-            made = await self._admitted(request, user, warnings, lambda: self.api.delete(
+            made = await self._admitted(request, target, user, warnings, dry_run, lambda dry: self.api.delete(
                 resource, target.namespace, name, propagation=propagation, uid=conditions.get("uid"),
-                revision=conditions.get("resourceVersion"), grace=grace, dry_run=dry_run,
+                revision=conditions.get("resourceVersion"), grace=grace, dry_run=dry,
             ))
             return _answer(self.render.object(resource, made, form), form, 200, warnings)
         page = self.api.reader.page(
             resource, target.namespace, query.get("labelSelector", ""), query.get("fieldSelector", "")
         )
         for entry in page.entries:
+            def remove(dry: bool, meta: Object = entry.obj["metadata"]) -> Object:
+                return self.api.delete(
+                    resource, meta.get("namespace"), meta["name"], propagation=propagation, grace=grace, dry_run=dry
+                )
+
             try:
-                await self._admitted(request, user, warnings, partial(
-                    self.api.delete, resource, entry.obj["metadata"].get("namespace"), entry.obj["metadata"]["name"],
-                    propagation=propagation, grace=grace, dry_run=dry_run,
-                ))
+                await self._admitted(request, target, user, warnings, dry_run, remove)
             except NotFound:
                 continue  # went with another of this collection
         return _answer(self.render.page(resource, page, form), form, 200, warnings)
 
     async def _admitted(
-        self, request: web.BaseRequest, user: User, warnings: list[str], write: Callable[[], Object]
+        self, request: web.BaseRequest, target: Target, user: User, warnings: list[str], dry_run: bool,
+        write: Callable[[bool], Object],
     ) -> Object:
-        """What a write answers, after the webhooks that want to see it."""
+        """What `write(dry_run)` answers, after the webhooks that want to see it."""
+
+        def run() -> Object:
+            if request.method != "DELETE" and self.guard.concerns(target.resource, user):
+                self.guard.grants(target.resource, target.namespace or "", write(True), user)
+            return write(dry_run)
+
         if self.api.webhooks is None or not self.api.webhooks.any():
-            return write()
+            return run()
         options = {k: request.query[k] for k in ("fieldManager", "fieldValidation") if k in request.query}
-        return await admitted(self.api, write, user=user.info(), options=options, warn=warnings.append)
+        return await admitted(self.api, run, user=user.info(), options=options, warn=warnings.append)
 
     async def _received(self, request: web.BaseRequest, resource: Resource) -> Object:
         """The object in a request's body."""
