@@ -138,9 +138,13 @@ def start(args: argparse.Namespace) -> int:
 
 def test(args: argparse.Namespace) -> int:
     """run all the tests; words after it go to pytest"""
-    from .doctor import fetch_prometheus
+    from .doctor import fetch_iptables, fetch_prometheus
 
     fetch_prometheus(Settings.load())
+    try:
+        fetch_iptables(Settings.load())
+    except MeshlabError as error:
+        say(f"{error}\ntests of capture by iptables will be skipped")
     os.chdir(ROOT)
     words = [sys.executable, "-m", "pytest", *args.pytest]
     sys.stdout.flush()
