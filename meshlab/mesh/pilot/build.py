@@ -28,6 +28,7 @@ from meshlab.mesh.pilot.resolve import Resolver
 from meshlab.mesh.pilot.secrets import secrets
 from meshlab.mesh.pilot.security import PLAIN_CALLING, Calling, How, Security
 from meshlab.mesh.pilot.snapshot import Kind, Resource, Snapshot, resource, table
+from meshlab.mesh.pilot.stats import described, page
 from meshlab.mesh.pilot.world import ROOT_NAMESPACE, Mesh, World
 
 __all__ = ["Builder", "scope_of"]
@@ -80,6 +81,9 @@ class Builder:
         if passed:
             clusters[PASSTHROUGH] = resource(Kind.CLUSTER, PASSTHROUGH, passthrough(mesh))
         found[""] = resource(Kind.LISTENER, "virtual", listeners.virtual(proxy, mesh, passed=passed))
+        if mesh.metrics:
+            shown = page(proxy.ip)
+            found["stats"] = resource(Kind.LISTENER, shown["name"], shown)
         headers = added_headers(proxy, mesh)
         routes = own.routes
         for port, hosts in shared.hosts.items():
@@ -105,13 +109,13 @@ class Builder:
         pod = world.workloads.get(proxy.ip)
         said = effective(world.telemetry, proxy.namespace, pod.labels if pod is not None else NO_LABELS, ROOT_NAMESPACE)
         told = (said.logs("CLIENT"), said.logs("SERVER"), said.sampling("CLIENT"), said.sampling("SERVER"))
-        if all(each is None for each in told):
+        if said.metrics is None and all(each is None for each in told):
             return world.mesh
         client, server, out, into = told
         base = world.mesh
         log = base.access_log if client is None else (base.access_log or STANDARD_OUTPUT) if client else ""
-        return self.memo.get("mesh", (base,), told, lambda: replace(
-            base, access_log=log, sampling=base.sampling if out is None else out,
+        return self.memo.get("mesh", (base,), (said.metrics is not None, *told), lambda: replace(
+            base, metrics=said.metrics is not None, access_log=log, sampling=base.sampling if out is None else out,
             inbound_sampling=base.sampling if into is None else into,
             inbound_log=bool(base.access_log) if server is None else server,
         ))
@@ -141,6 +145,7 @@ class Builder:
         world = resolver.world
         external = {s.hostname: s.external_name for s in world.services if s.external_name}
         headless = any(s.headless for s in world.services)
+        counted = any(each.metrics is not None for each in world.telemetry)
         for target in {id(t): t for t in targets}.values():
             policy = resolver.policy(target)
             outside = world.outside_by_name.get(target.hostname) if target.external else None
@@ -163,9 +168,12 @@ class Builder:
             clusters[made.name] = made
             if made.needs:
                 marked = self._marked(world, instances)
-                found = self.memo.get("endpoints", (target, instances, world.mesh), marked,
+                found = self.memo.get("endpoints", (target, instances, world.mesh), (marked, counted),
                                       lambda t=target, i=instances, m=marked: resource(  # type: ignore[misc]
-                    Kind.ENDPOINTS, t.key, load_assignment(t, i, world.mesh.low_port_start, m)
+                    Kind.ENDPOINTS, t.key, described(
+                        load_assignment(t, i, world.mesh.low_port_start, m), i if counted else (),
+                        world.mesh.low_port_start,
+                    )
                 ))
                 endpoints[found.name] = found
         if headless:

@@ -96,7 +96,8 @@ def _passing() -> Fields:
 
 
 def outbound_tcp(
-    address: str, port: int, protocol: Protocol, chains: Sequence[Chain], *, passed: bool = False
+    address: str, port: int, protocol: Protocol, chains: Sequence[Chain], *, passed: bool = False,
+    logs: Sequence[Fields] = (),
 ) -> Fields:
     """What no chain takes is closed, or `passed` on."""
     kind = {Protocol.MONGO: "mongo", Protocol.REDIS: "redis"}.get(protocol, "tcp")
@@ -104,7 +105,7 @@ def outbound_tcp(
         kind = "tcp"
     made: list[Fields] = []
     for each in chains:
-        chain: Fields = {"filters": _tcp_filters(kind, _named(each.to))}
+        chain: Fields = {"filters": _tcp_filters(kind, _named(each.to), logs)}
         match: Fields = {}
         if each.networks:
             match["prefix_ranges"] = ranges(each.networks)

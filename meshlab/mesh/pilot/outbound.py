@@ -19,6 +19,7 @@ from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, PASSTHROUGH, Target
 from meshlab.mesh.pilot.resolve import Resolver, external_target
 from meshlab.mesh.pilot.routes import Host, external_host, outbound_host
 from meshlab.mesh.pilot.snapshot import Kind, Resource, resource
+from meshlab.mesh.pilot.stats import tcp_stats
 from meshlab.mesh.pilot.world import Mesh
 
 __all__ = ["Outbound", "OutboundBuilder", "View", "distinct"]
@@ -153,7 +154,10 @@ class OutboundBuilder:
         rules = None if service.headless else self._world.rules_for(service.hostname, self._caller)
         wanted = tuple(self._connections(rules, port.number)) if rules is not None else ()
         if not wanted:
-            target, made = self._memo.get("tcp", (service, port), None, lambda: _tcp_listener(service, port))
+            target, made = self._memo.get(
+                "tcp", (service, port), self._mesh.metrics,
+                lambda: _tcp_listener(service, port, metrics=self._mesh.metrics),
+            )
             if not service.headless:
                 self._targets.append(target)
             self._found[place] = made
@@ -166,8 +170,8 @@ class OutboundBuilder:
     def _listen(self, address: str, number: int, protocol: Protocol, chains: list[Chain], place: str) -> None:
         passed = self._view.outbound is OutboundPolicy.ALLOW_ANY
         made = self._memo.get(
-            "chains", (), (address, number, protocol, tuple(chains), passed),
-            lambda: _chained(address, number, protocol, chains, passed),
+            "chains", (), (address, number, protocol, tuple(chains), passed, self._mesh.metrics),
+            lambda: _chained(address, number, protocol, chains, passed, metrics=self._mesh.metrics),
         )
         if self._found.setdefault(place, made) is made:
             self._targets += [t for chain in chains for t, _ in chain.to if isinstance(t, Target)]
@@ -278,14 +282,17 @@ def _unknown(policy: OutboundPolicy) -> Host | None:
     return Host(name, ("*",), data, ())
 
 
-def _tcp_listener(service: Service, port: Port) -> tuple[Target, Resource]:
+def _tcp_listener(service: Service, port: Port, *, metrics: bool) -> tuple[Target, Resource]:
     target = Target(service.hostname, port)
     to = ORIGINAL_DESTINATION if service.headless else target
     address = listeners.ANY if service.headless else service.address
-    return target, _chained(address, port.number, port.protocol, [Chain(((to, 0),))], False)
+    return target, _chained(address, port.number, port.protocol, [Chain(((to, 0),))], False, metrics=metrics)
 
 
-def _chained(address: str, number: int, protocol: Protocol, chains: list[Chain], passed: bool) -> Resource:
-    fields = listeners.outbound_tcp(address, number, protocol, chains, passed=passed)
+def _chained(
+    address: str, number: int, protocol: Protocol, chains: list[Chain], passed: bool, *, metrics: bool
+) -> Resource:
+    logs = [tcp_stats(inbound=False)] if metrics else []
+    fields = listeners.outbound_tcp(address, number, protocol, chains, passed=passed, logs=logs)
     leads = tuple(t.cluster if isinstance(t, Target) else t for chain in chains for t, _ in chain.to)
     return resource(Kind.LISTENER, fields["name"], fields, leads=leads)

@@ -9,12 +9,18 @@ cluster here: Prometheus takes it apart (`manifests/istio-today/addons/prometheu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from meshlab.mesh.config.services import Instance
 from meshlab.mesh.peer import HEADER, STATS_PORT, metadata
 from meshlab.mesh.pilot.encode import Fields, pack
+from meshlab.settings import bound_port
 
-__all__ = ["ENDPOINT", "STATS_CLUSTER", "endpoint_metadata", "http_stats", "page", "peer_filter", "peer_header",
-           "tcp_stats"]
+__all__ = [
+    "ENDPOINT", "STATS_CLUSTER", "described", "endpoint_metadata", "http_stats", "page", "peer_filter", "peer_header",
+    "tcp_stats",
+]
 
 #: A cluster of the bootstrap: Envoy's admin interface.
 STATS_CLUSTER = "prometheus_stats"
@@ -111,6 +117,23 @@ def endpoint_metadata(instance: Instance) -> Fields:
     found = metadata(instance.pod, instance.namespace, instance.labels)
     values = {key: {"string_value": value} for key, value in found.items()}
     return {"filter_metadata": {ENDPOINT: {"fields": values}}}
+
+
+def described(assignment: Fields, instances: Iterable[Instance], low_port_start: int) -> Fields:
+    """A `ClusterLoadAssignment` with whose pods its endpoints are."""
+    by_address: dict[tuple[Any, Any], Instance] = {
+        (each.address, bound_port(each.port, low_port_start)): each for each in instances
+    }
+    if not by_address:
+        return assignment
+    for locality in assignment.get("endpoints") or ():
+        for each in locality["lb_endpoints"]:
+            socket = each["endpoint"]["address"].get("socket_address") or {}
+            found = by_address.get((socket.get("address"), socket.get("port_value")))
+            if found is not None and (told := endpoint_metadata(found)):
+                known = each.get("metadata", {}).get("filter_metadata", {})
+                each["metadata"] = {"filter_metadata": {**known, **told["filter_metadata"]}}
+    return assignment
 
 
 def page(ip: str) -> Fields:

@@ -33,6 +33,8 @@ class Mesh:
     """The settings of the mesh that translation needs."""
 
     domain: str = "cluster.local"
+    #: Sidecars count requests under today's names (see `stats`); where a Telemetry object asks for it.
+    metrics: bool = False
     #: Sidecars report to Mixer, and ask it where a rule needs it (their bootstrap has the cluster `mixer_server`).
     mixer: bool = True
     #: Callers report, too, as 0.4.0's did by mistake: Mixer then counts every HTTP call a second time.
