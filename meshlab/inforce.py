@@ -18,14 +18,19 @@ from .errors import ManifestError, NotInForce, Rejected, RuleError
 __all__ = ["MESH_GROUP", "MIXER_PLURALS", "InForce", "Writer"]
 
 MESH_GROUP = "config.istio.io"
-#: Kinds of objects whose change Pilot turns into new configuration for sidecars.
-_PLURALS = {
-    "RouteRule": "routerules",
-    "EgressRule": "egressrules",
-    "DestinationPolicy": "destinationpolicies",
-    "Service": "services",
-    "rule": "rules",
+#: Kinds of objects whose change Pilot turns into new configuration for proxies, by group and kind, as it calls them.
+_WATCHED = {
+    (MESH_GROUP, "RouteRule"): "routerules",
+    (MESH_GROUP, "EgressRule"): "egressrules",
+    (MESH_GROUP, "DestinationPolicy"): "destinationpolicies",
+    (MESH_GROUP, "rule"): "rules",
+    ("", "Service"): "services",
+    ("", "Secret"): "secrets",
+    ("networking.k8s.io", "Ingress"): "ingresses",
+    ("extensions", "Ingress"): "ingresses",
 }
+#: Groups of today's API: Pilot calls their kinds by their plurals.
+_TODAY = ("networking.istio.io", "security.istio.io", "telemetry.istio.io", "gateway.networking.k8s.io")
 #: Kinds that Mixer puts in force; of rules Pilot has to know as well, as sidecars ask only when one can refuse.
 MIXER_PLURALS = {
     "rule": "rules", "denier": "deniers", "listchecker": "listcheckers", "memquota": "memquotas",
@@ -59,6 +64,17 @@ class InForce:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
+@dataclass(frozen=True)
+class Written:
+    """An object that was stored or removed; `plural` is what Pilot calls its kind, "" if it does not care."""
+
+    kind: str
+    #: `namespace/name`
+    name: str
+    revision: int
+    plural: str
+
+
 class Writer:
     """Creates, replaces and deletes objects, and waits until they are in force."""
 
@@ -75,19 +91,18 @@ class Writer:
 
     def settled(self, *, timeout: float = 10.0) -> InForce:
         """Waits until every sidecar acknowledged all that is stored by now, whoever wrote it (kubectl, istioctl)."""
-        newest: list[tuple[str, str, int]] = []
-        for kind in _PLURALS:
-            version = "v1" if kind == "Service" else f"{MESH_GROUP}/v1alpha2"
+        newest: list[Written] = []
+        for (group, kind), plural in _everything().items():
             try:
-                path = self._access.path(version, kind, "default")
+                path = self._access.path(_version(group), kind, "default")
             except ManifestError:
-                continue  # the kind comes with the control plane
+                continue  # the kind comes with the control plane, or with its definition
             path = path.replace("/namespaces/default/", "/", 1)
             listed = self._access.request("GET", path, query={"limit": 1}).json()
-            newest.append((kind, "*", int(listed["metadata"]["resourceVersion"])))
+            newest.append(Written(kind, "*", int(listed["metadata"]["resourceVersion"]), plural))
         return self._settle(newest, timeout)
 
-    def _write(self, document: dict[str, Any]) -> tuple[str, str, int]:
+    def _write(self, document: dict[str, Any]) -> Written:
         kind, version, name, namespace = _identity(document)
         path = self._access.path(version, kind, namespace, name)
         if version.startswith(MESH_GROUP + "/"):
@@ -103,9 +118,11 @@ class Writer:
             headers = {"Content-Type": "application/apply-patch+yaml"}
             query = {"fieldManager": MANAGER, "force": "true"}
             stored = self._access.request("PATCH", path, query=query, body=document, headers=headers).json()
-        return kind, f"{namespace}/{name}", int(stored["metadata"]["resourceVersion"])
+        return Written(
+            kind, f"{namespace}/{name}", int(stored["metadata"]["resourceVersion"]), _plural(version, kind)
+        )
 
-    def _remove(self, document: dict[str, Any]) -> tuple[str, str, int]:
+    def _remove(self, document: dict[str, Any]) -> Written:
         kind, version, name, namespace = _identity(document)
         path = self._access.path(version, kind, namespace, name)
         try:
@@ -114,49 +131,48 @@ class Writer:
             if error.code != 404:
                 raise
         listed = self._access.request("GET", path.rpartition("/")[0], query={"limit": 1}).json()
-        return kind, f"{namespace}/{name}", int(listed["metadata"]["resourceVersion"])
+        return Written(
+            kind, f"{namespace}/{name}", int(listed["metadata"]["resourceVersion"]), _plural(version, kind)
+        )
 
-    def _settle(self, written: list[tuple[str, str, int]], timeout: float) -> InForce:
-        objects = tuple(f"{kind} {name}" for kind, name, _ in written)
+    def _settle(self, written: list[Written], timeout: float) -> InForce:
+        objects = tuple(f"{each.kind} {each.name}" for each in written)
         newest: dict[str, int] = {}
-        for kind, _, revision in written:
-            if kind in _PLURALS:
-                newest[_PLURALS[kind]] = max(revision, newest.get(_PLURALS[kind], 0))
+        for each in written:
+            if each.plural:
+                newest[each.plural] = max(each.revision, newest.get(each.plural, 0))
         end = time.monotonic() + timeout
         self._mixer(written, end)
-        pilot = self._ready("pilot") if newest else None
+        pilot = self._await("pilot", end) if newest else None
         if pilot is None:
             return InForce(objects)
-        ms, proxies = 0.0, dict[str, float]()
-        for plural, revision in newest.items():
-            left = max(0.1, end - time.monotonic())
-            query = {"kind": plural, "resourceVersion": revision, "timeout": f"{left:.1f}"}
-            answer = self._access.pod(
-                "istio-system", pilot, 15014, "/debug/inforce", query=query, timeout=left + 5
-            ).json()
-            if answer.get("rejected"):
-                reasons = "; ".join(f"{proxy}: {reason}" for proxy, reason in answer["rejected"].items())
-                raise NotInForce(
-                    f"{', '.join(objects)}: a sidecar rejected it; what it had before stays in force",
-                    why=reasons,
-                    then="correct the rule and apply it again",
-                )
-            if not answer.get("inForce"):
-                raise NotInForce(
-                    f"{', '.join(objects)}: stored, but not acknowledged by every sidecar within {timeout:g} s",
-                    why=f"acknowledged so far: {sorted(answer.get('proxies') or {})}",
-                    then="kubectl get pods --all-namespaces",
-                )
-            ms = max(ms, float(answer.get("ms") or 0.0))
-            proxies.update(answer.get("proxies") or {})
-        return InForce(objects, ms, proxies)
+        left = max(0.1, end - time.monotonic())
+        changes = ",".join(f"{plural}@{revision}" for plural, revision in newest.items())
+        query = {"changes": changes, "timeout": f"{left:.1f}"}
+        answer = self._access.pod(
+            "istio-system", pilot, 15014, "/debug/inforce", query=query, timeout=left + 5
+        ).json()
+        if answer.get("rejected"):
+            reasons = "; ".join(f"{proxy}: {reason}" for proxy, reason in answer["rejected"].items())
+            raise NotInForce(
+                f"{', '.join(objects)}: a sidecar rejected it; what it had before stays in force",
+                why=reasons,
+                then="correct the rule and apply it again",
+            )
+        if not answer.get("inForce"):
+            raise NotInForce(
+                f"{', '.join(objects)}: stored, but not acknowledged by every sidecar within {timeout:g} s",
+                why=f"acknowledged so far: {sorted(answer.get('proxies') or {})}",
+                then="kubectl get pods --all-namespaces",
+            )
+        return InForce(objects, float(answer.get("ms") or 0.0), dict(answer.get("proxies") or {}))
 
-    def _mixer(self, written: list[tuple[str, str, int]], end: float) -> None:
+    def _mixer(self, written: list[Written], end: float) -> None:
         """Waits until Mixer works with what was written for it."""
         newest: dict[str, int] = {}
-        for kind, _, revision in written:
-            if kind in MIXER_PLURALS:
-                newest[MIXER_PLURALS[kind]] = max(revision, newest.get(MIXER_PLURALS[kind], 0))
+        for each in written:
+            if each.kind in MIXER_PLURALS:
+                newest[MIXER_PLURALS[each.kind]] = max(each.revision, newest.get(MIXER_PLURALS[each.kind], 0))
         mixer = self._ready("mixer") if newest else None
         for plural, revision in newest.items() if mixer is not None else ():
             left = max(0.1, end - time.monotonic())
@@ -166,18 +182,60 @@ class Writer:
             ).json()
             if not answer.get("inForce"):
                 raise NotInForce(
-                    f"{', '.join(f'{kind} {name}' for kind, name, _ in written)}: stored, but Mixer has not taken it",
+                    f"{', '.join(f'{each.kind} {each.name}' for each in written)}: stored, but Mixer has not taken it",
                     why=f"{plural} of revision {revision} did not reach it in time",
                     then="kubectl -n istio-system logs deployment/istio-mixer -c mixer",
                 )
 
+    def _await(self, part: str, end: float) -> str | None:
+        """Its ready pod; one that is installed and not ready just now is waited for. None where none is installed."""
+        while (pod := self._ready(part)) is None and (left := end - time.monotonic()) > 0:
+            found = self._access.find("apps/v1", "Deployment", "istio-system", f"istio-{part}")
+            if found is None or found["spec"].get("replicas") == 0:
+                return None
+            path = self._access.path("v1", "Pod", "istio-system")
+            listed = self._access.request("GET", path, query={"labelSelector": f"istio={part}"}).json()
+            if any(_is_ready(each) for each in listed["items"]):
+                continue
+            for _ in self._access.watch(path, listed["metadata"]["resourceVersion"], timeout=left):
+                if self._ready(part) is not None or time.monotonic() > end:
+                    break
+        return pod
+
     def _ready(self, part: str) -> str | None:
-        """The running pod of `pilot` or `mixer`, None where no control plane of ours is installed."""
+        """The running pod of `pilot` or `mixer`, None where there is none of ours."""
         for pod in self._access.items("v1", "Pod", "istio-system", labelSelector=f"istio={part}"):
-            ready = {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", [])}
-            if ready.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]:
+            if _is_ready(pod):
                 return str(pod["metadata"]["name"])
         return None
+
+
+def _is_ready(pod: Mapping[str, Any]) -> bool:
+    ready = {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", [])}
+    return ready.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
+
+
+def _plural(version: str, kind: str) -> str:
+    """What Pilot calls a kind, "" for one that it does not watch."""
+    group = version.rpartition("/")[0]
+    return _everything().get((group, kind), "") if group in _TODAY else _WATCHED.get((group, kind), "")
+
+
+def _everything() -> dict[tuple[str, str], str]:
+    from .mesh.config.today.kinds import GATEWAY_API, kinds
+
+    found = {key: each for key, each in _WATCHED.items() if key[0] != "extensions"}
+    for (group, kind), each in kinds().items():
+        # Istio and Kubernetes have a Gateway each.
+        found[group, kind] = f"{each.plural}.{group}" if (group, kind) == (GATEWAY_API, "Gateway") else each.plural
+    return found
+
+
+def _version(group: str) -> str:
+    from .mesh.config.today.kinds import kinds
+
+    known = {"": "v1", MESH_GROUP: f"{MESH_GROUP}/v1alpha2", "networking.k8s.io": "networking.k8s.io/v1"}
+    return known.get(group) or next(each.api_version for (where, _), each in kinds().items() if where == group)
 
 
 def _identity(document: Mapping[str, Any]) -> tuple[str, str, str, str]:

@@ -19,7 +19,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from meshlab.mesh.pilot.control import Control
-from meshlab.mesh.pilot.ingress import backend_problem
+from meshlab.mesh.pilot.gateways import server_problem
+from meshlab.mesh.pilot.ingress import backend_problem, tls_problem
+from meshlab.mesh.pilot.registry import KINDS
 
 __all__ = ["DebugServer"]
 
@@ -96,9 +98,14 @@ class DebugServer:
         if world is None:
             return {}
         found = {problem.key: problem.reason for problem in world.problems}
-        return found | {
-            rule.meta.key: reason for rule in world.ingress_rules if (reason := backend_problem(world, rule))
-        }
+        for rule in world.ingress_rules:
+            if reason := backend_problem(world, rule) or tls_problem(world, rule):
+                found[rule.meta.key] = reason
+        for gateway in world.gateways:
+            for server in gateway.servers:
+                if (reason := server_problem(world, server)) and gateway.origin is not None:
+                    found[f"{gateway.origin.key}/{server.name or server.port}"] = reason
+        return found
 
     def _status(self) -> dict[str, Any]:
         control = self._control
@@ -122,14 +129,27 @@ class DebugServer:
 
     async def _in_force(self, query: Mapping[str, str]) -> dict[str, Any]:
         try:
-            revision = int(query["resourceVersion"])
             timeout = min(LONGEST, float(query.get("timeout", DEFAULT_TIMEOUT)))
-            kind = query["kind"]
+            if "changes" in query:
+                pairs = [each.rpartition("@") for each in query["changes"].split(",")]
+                wanted = [(kind, int(revision)) for kind, _, revision in pairs]
+            else:
+                wanted = [(query["kind"], int(query["resourceVersion"]))]
         except (KeyError, ValueError) as error:
             raise BadRequest(
-                f"inforce needs ?kind=<plural>&resourceVersion=<number>[&timeout=<seconds>]: {error}"
+                "inforce needs ?kind=<plural>&resourceVersion=<number> or ?changes=<plural>@<number>,…"
+                f" [&timeout=<seconds>]: {error}"
             ) from error
-        found = await self._control.in_force(kind, revision, timeout)
+        # What Pilot does not look at, no proxy waits for.
+        known = [each for each in wanted if each[0] in KINDS]
+        found = await asyncio.gather(*(self._control.in_force(kind, number, timeout) for kind, number in known))
+        proxies: dict[str, float] = {}
+        rejected: dict[str, str] = {}
+        for each in found:
+            rejected |= each.rejected
+            for proxy, ms in each.proxies.items():
+                proxies[proxy] = max(ms, proxies.get(proxy, 0.0))
         return {
-            "inForce": found.in_force, "ms": found.ms, "proxies": found.proxies, "rejected": found.rejected,
+            "inForce": all(each.in_force for each in found), "ms": max((each.ms for each in found), default=0.0),
+            "proxies": proxies, "rejected": rejected,
         }
