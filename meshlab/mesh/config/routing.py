@@ -332,13 +332,15 @@ class HostRules:
     origin: Origin | None = field(default=None, compare=False)
 
     def routes_for(self, caller: Caller, port: int, gateway: str = MESH) -> tuple[Route, ...]:
-        """The routes that concern this caller on this port, up to the first that catches all."""
+        """The routes that concern this caller on this port, up to the first that catches all.
+
+        As in istiod, a match that names gateways is not asked about callers; at a gateway the caller is the gateway.
+        """
         found: list[Route] = []
         for route in self.routes:
             match = route.match
-            if match.gateways and gateway not in match.gateways:
-                continue
-            if match.port not in (0, port) or not (gateway != MESH or caller.is_one_of(match.source)):
+            chosen = gateway in match.gateways if match.gateways else caller.is_one_of(match.source)
+            if not chosen or match.port not in (0, port):
                 continue
             found.append(route)
             if match.catches_all:
