@@ -69,7 +69,7 @@ class Subject:
 
     def place_of(self, problem: str) -> str:
         """The place that a problem's text begins with: `spec.http[0].route`, `http[0]: match[1]: …`."""
-        head = re.match(r"(?:[A-Za-z_][-\w.]*(?:\[[^\]]*\])*(?:\.[A-Za-z_]\w*)*(?:: )?)+", problem)
+        head = re.match(r"[A-Za-z_][^\s:]*(?:: [A-Za-z_][^\s:]*)*", problem)
         path: list[str | int] = []
         for name, index in _STEP.findall((head.group() if head else "").replace(": ", ".")):
             step: str | int = name or (int(index) if index.isdigit() else index)
