@@ -23,6 +23,7 @@ from meshlab.cluster.api.admission import SERVICES, Admission, Reason
 from meshlab.cluster.api.builtin import built_in_resources
 from meshlab.cluster.api.deletion import Deletion
 from meshlab.cluster.api.kinds import Kinds, check_kind, no_strategic
+from meshlab.cluster.api.limits import Limits
 from meshlab.cluster.api.listing import Page, Reader
 from meshlab.cluster.api.metadata import (
     changed,
@@ -81,6 +82,7 @@ class Api:
         self.types = Kinds(self.definitions)
         self.hub = Hub(store)
         self.admission = Admission(store, self.network)
+        self.limits = Limits(store)
         self.reader = Reader(self)
         #: Who else is asked about the write under way; see `webhooks.admitted`.
         self.review: Review = Unreviewed()
@@ -285,8 +287,8 @@ class Api:
             meta.pop(key, None)
         if resource.namespaced:
             self.admission.namespace(resource, self.kinds("Namespace"), namespace or "", meta.get("name", ""))
-        if not isinstance(self.review, Unreviewed):
-            new = self.types.defaults(resource, new)
+        if self.limits.concern(resource) or not isinstance(self.review, Unreviewed):
+            new = self.limits.filled(resource, namespace or "", self.types.defaults(resource, new))
             new = self.mutated(resource, "CREATE", new, None, dry_run=dry_run) or new
             meta = new["metadata"]
         if (prefix := meta.get("generateName", "")) and not meta.get("name"):
@@ -308,6 +310,7 @@ class Api:
         if self.store.get(resource.collection, key) is not None:
             raise AlreadyExists.of(resource, name)
         self.allowed(resource, "CREATE", new, None, dry_run=dry_run)
+        self.limits.check(resource, namespace or "", new, None)
         if managed is None:
             meta["managedFields"] = self.types.track(resource, None, new, manager, None)
         else:
@@ -342,6 +345,8 @@ class Api:
             self.admission.service(resource, new, old)
         self.types.validate(resource, new, old, subresource)
         self.allowed(resource, "UPDATE", new, old, subresource=subresource, dry_run=dry_run)
+        if subresource is None:
+            self.limits.check(resource, old["metadata"].get("namespace", ""), new, old)
         if managed is None:
             given = new["metadata"].get("managedFields")
             live = old

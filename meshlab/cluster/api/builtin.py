@@ -18,6 +18,7 @@ TABLE: dict[str, str] = {
         v1 ConfigMap configmaps cm
         v1 Endpoints endpoints ep
         v1 Event events ev
+        v1 LimitRange limitranges limits
         v1 Namespace namespaces ns cluster /status /finalize
         v1 Node nodes no cluster /status /proxy
         v1 PersistentVolumeClaim persistentvolumeclaims pvc returned /status
@@ -25,6 +26,7 @@ TABLE: dict[str, str] = {
         v1 Pod pods po all generation returned /status /log /proxy /binding /eviction /exec /attach /portforward
         v1 PodTemplate podtemplates - returned
         v1 ReplicationController replicationcontrollers rc all generation /status /scale
+        v1 ResourceQuota resourcequotas quota returned /status
         v1 Secret secrets -
         v1 ServiceAccount serviceaccounts sa returned /token
         v1 Service services svc all returned /status /proxy

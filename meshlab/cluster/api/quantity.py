@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-__all__ = ["QuantityError", "canonical", "parse"]
+__all__ = ["QuantityError", "canonical", "parse", "written"]
 
 SHAPE = re.compile(r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$")
 DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -50,7 +50,11 @@ def canonical(text: str | int | float) -> str:
     >>> [canonical(q) for q in ("1000m", 0.5, "1024Mi", "1.5Gi", "1e3", "0.1Ki", "2000")]
     ['1', '500m', '1Gi', '1536Mi', '1e3', '102400m', '2k']
     """
-    value, form = parse(text)
+    return written(*parse(text))
+
+
+def written(value: Fraction, form: str) -> str:
+    """A value in the one way that its form is written. What is below a nano must have been rounded."""
     if value == 0:
         return "0"
     sign, value = ("-", -value) if value < 0 else ("", value)

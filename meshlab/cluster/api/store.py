@@ -239,9 +239,10 @@ class Store:
     def set_meta(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def listen(self, listener: Callable[[Change], None]) -> None:
-        """`listener` is called after each write, in order, before `put` or `remove` returns."""
+    def listen(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """`listener` is called after each write, in order, before `put` or `remove` returns; until the answer is."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def compact(self, now: float | None = None, *, history: float = HISTORY) -> int:
         """Forgets what is older than `history` seconds, or beyond HISTORY_ROWS; the number of rows removed.

@@ -15,6 +15,7 @@ from meshlab.cluster.controllers.job import JobController
 from meshlab.cluster.controllers.namespace import NamespaceController
 from meshlab.cluster.controllers.objects import Obj
 from meshlab.cluster.controllers.queue import Controller, WorkQueue
+from meshlab.cluster.controllers.quota import QuotaController
 from meshlab.cluster.controllers.replicaset import ReplicaSetController
 from meshlab.cluster.controllers.scheduler import Scheduler
 from meshlab.cluster.controllers.serviceaccount import ServiceAccountController
@@ -45,6 +46,7 @@ async def run_controllers(api: Api, settings: Settings) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(run(api, controllers_of(api, settings)), name="controllers")
         group.create_task(GarbageCollector(api).run(), name="garbage collector")
+        group.create_task(QuotaController(api).run(), name="quotas")
 
 
 async def run(api: Api, controllers: Sequence[Controller]) -> None:

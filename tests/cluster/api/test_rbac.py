@@ -24,25 +24,38 @@ PODS = {"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "
 @pytest.fixture
 def account(cluster: Cluster, kube: Kube, namespace: str) -> Kube:
     """A client with the token of the service account `robot` of this test's namespace."""
-    kube.create(("v1", "ServiceAccount", namespace), {
-        "kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "robot"}})
-    token = kube.create(("v1", "serviceaccounts", namespace, "robot", "token"), {
-        "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": {}})["status"]["token"]
+    kube.create(
+        ("v1", "ServiceAccount", namespace),
+        {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "robot"}},
+    )
+    token = kube.create(
+        ("v1", "serviceaccounts", namespace, "robot", "token"),
+        {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": {}},
+    )["status"]["token"]
     config = yaml.safe_load(cluster.kubeconfig.read_text())
     ca = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"])
     return Kube(kube.server, token=token, ca=ca)
 
 
 def role(kube: Kube, namespace: str, *rules: Object, name: str = "reader") -> None:
-    kube.create((RBAC, "Role", namespace), {
-        "kind": "Role", "apiVersion": RBAC, "metadata": {"name": name}, "rules": list(rules)})
+    kube.create(
+        (RBAC, "Role", namespace),
+        {"kind": "Role", "apiVersion": RBAC, "metadata": {"name": name}, "rules": list(rules)},
+    )
 
 
 def binding(kube: Kube, namespace: str, role: str = "reader", kind: str = "Role", **subject: str) -> None:
     subject = subject or {"kind": "ServiceAccount", "name": "robot", "namespace": namespace}
-    kube.create((RBAC, "RoleBinding", namespace), {
-        "kind": "RoleBinding", "apiVersion": RBAC, "metadata": {"name": f"{role}-binding"}, "subjects": [subject],
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role}})
+    kube.create(
+        (RBAC, "RoleBinding", namespace),
+        {
+            "kind": "RoleBinding",
+            "apiVersion": RBAC,
+            "metadata": {"name": f"{role}-binding"},
+            "subjects": [subject],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+        },
+    )
 
 
 def refused(call: Callable[..., Any], *args: Any) -> Object:
@@ -90,25 +103,32 @@ def test_names_limit_a_rule_to_objects(account: Kube, kube: Kube, namespace: str
                            "resourceNames": ["mine"]})  # fmt: skip
     binding(kube, namespace)
     for name in ("mine", "yours"):
-        kube.create(("v1", "ConfigMap", namespace), {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}})
+        kube.create(
+            ("v1", "ConfigMap", namespace), {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name}}
+        )
     assert account.get(("v1", "ConfigMap", namespace, "mine"))["metadata"]["name"] == "mine"
     refused(account.get, ("v1", "ConfigMap", namespace, "yours"))
     refused(account.list, ("v1", "ConfigMap", namespace))
     assert len(account.list(("v1", "ConfigMap", namespace), fieldSelector="metadata.name=mine")["items"]) == 1
 
 
-def test_cluster_roles_are_bound_in_a_namespace_and_gather_others(
-    account: Kube, kube: Kube, namespace: str
-) -> None:
+def test_cluster_roles_are_bound_in_a_namespace_and_gather_others(account: Kube, kube: Kube, namespace: str) -> None:
     binding(kube, namespace, "view", "ClusterRole")
     assert account.list(("v1", "services", namespace))["items"] == []
     refused(account.list, ("v1", "secrets", namespace))
     refused(account.list, ("coordination.k8s.io/v1", "leases", namespace))
-    kube.create((RBAC, "ClusterRole"), {
-        "kind": "ClusterRole", "apiVersion": RBAC,
-        "metadata": {"name": f"more-{namespace}", "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
-        "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["list"]}],
-    })
+    kube.create(
+        (RBAC, "ClusterRole"),
+        {
+            "kind": "ClusterRole",
+            "apiVersion": RBAC,
+            "metadata": {
+                "name": f"more-{namespace}",
+                "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"},
+            },
+            "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["list"]}],
+        },
+    )
     assert account.list(("coordination.k8s.io/v1", "leases", namespace))["items"] == []
     kube.delete((RBAC, "ClusterRole", None, f"more-{namespace}"))
 
@@ -129,8 +149,8 @@ def test_nobody_grants_what_he_does_not_have(account: Kube, kube: Kube, namespac
         role(account, namespace, secrets, name="more")
     assert error.value.status["message"] == (
         f'roles.rbac.authorization.k8s.io "more" is forbidden: user "system:serviceaccount:{namespace}:robot" '
-        f'(groups=["system:serviceaccounts" "system:serviceaccounts:{namespace}" "system:authenticated"]) is attempting '
-        'to grant RBAC permissions not currently held:\n{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}'
+        f'(groups=["system:serviceaccounts" "system:serviceaccounts:{namespace}" "system:authenticated"]) is '
+        'attempting to grant RBAC permissions not currently held:\n{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}'
     )
     with pytest.raises(Rejected, match="not currently held"):
         account.patch((RBAC, "Role", namespace, "same"), {"rules": [secrets]}, "merge")
@@ -157,7 +177,7 @@ def test_kubectl_asks_who_and_what(kubectl: Kubectl, kube: Kube, account: Kube, 
     assert review == {
         "allowed": True,
         "reason": f'RBAC: allowed by RoleBinding "reader-binding/{namespace}" of Role "reader" to ServiceAccount '
-                  f'"robot/{namespace}"',
+        f'"robot/{namespace}"',
     }
 
 
@@ -173,6 +193,13 @@ def test_kubectl_makes_roles_and_bindings(kubectl: Kubectl, namespace: str) -> N
     kubectl("create", "clusterrole", f"c-{namespace}", "--verb=get", "--resource=nodes")
     assert "nodes" in kubectl("describe", "clusterrole", f"c-{namespace}").stdout
     assert "cluster-admin" in kubectl("get", "clusterroles").stdout
-    kubectl("auth", "reconcile", "-f", "-", input=json.dumps({
-        "kind": "ClusterRole", "apiVersion": RBAC, "metadata": {"name": f"c-{namespace}"}, "rules": [PODS]}))
+    kubectl(
+        "auth",
+        "reconcile",
+        "-f",
+        "-",
+        input=json.dumps(
+            {"kind": "ClusterRole", "apiVersion": RBAC, "metadata": {"name": f"c-{namespace}"}, "rules": [PODS]}
+        ),
+    )
     kubectl("delete", "clusterrole", f"c-{namespace}")
