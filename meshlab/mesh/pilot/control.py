@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 from meshlab.mesh.pilot.build import Builder
 from meshlab.mesh.pilot.connection import LINGER, Connection, Push
 from meshlab.mesh.pilot.snapshot import Snapshot
+from meshlab.mesh.pilot.transition import Transition
 from meshlab.mesh.pilot.world import Problem, World
 
 __all__ = ["LONGEST", "QUIET", "Change", "Control", "InForce", "Source"]
@@ -28,6 +29,8 @@ log = logging.getLogger("meshlab.pilot")
 QUIET = 0.002
 #: Seconds, so that an endless stream of changes cannot hold everything up.
 LONGEST = 0.05
+#: Seconds for which a step of a change to mutual TLS waits for proxies that do not answer.
+STEP = 2.0
 #: Changes remembered per kind of object.
 HISTORY = 4096
 
@@ -40,6 +43,10 @@ class Source(Protocol):
     async def current(self, kind: str, revision: int) -> bool:
         """Whether everything up to `revision` of this kind of object is in `world()` although nothing newer was
         seen; asked when no event of that revision came."""
+        ...
+
+    def errors(self) -> dict[str, str]:
+        """The connection's troubles, by kind of object."""
         ...
 
 
@@ -68,6 +75,9 @@ class Control:
     def __init__(self, source: Source, *, quiet: float = QUIET, longest: float = LONGEST) -> None:
         self._source, self._quiet, self._longest = source, quiet, longest
         self._builder = Builder()
+        self.transition = Transition()
+        #: The generation of the last step of a transition.
+        self._last_step = -1
         self.world: World | None = None
         self.generation = 0
         self.connections: dict[int, Connection] = {}
@@ -111,11 +121,30 @@ class Control:
         self.generation += 1
         world = self._source.world()
         if world is not self.world:
-            self.world = world
-            for connection in list(self.connections.values()):
-                self._serve(connection)
-            self._builder.memo.sweep()
+            before, self.world = self.world, world
+            if before is not None and before.security is not world.security:
+                self.transition.begin(before, world, (c.proxy.ip for c in self.connections.values()))
+            self._serve_all()
         self._notify()
+
+    def _serve_all(self) -> None:
+        self._builder.moving, self._builder.unmarked = self.transition.moving, self.transition.unmarked
+        if self.transition.step:
+            self._last_step = self.generation
+            asyncio.get_running_loop().call_later(STEP, self._advance, self.generation)
+        for connection in list(self.connections.values()):
+            self._serve(connection)
+        self._builder.memo.sweep()
+
+    def _advance(self, overdue: int = 0) -> None:
+        """The next step of a change to mutual TLS, once everybody has answered to the last one, or it is `overdue`."""
+        if not self.transition.step:
+            return
+        if overdue == self._last_step or all(each.answered for each in self.connections.values()):
+            self.transition.advance()
+            self.generation += 1
+            self._serve_all()
+            self._notify()
 
     def _serve(self, connection: Connection) -> Push | None:
         snapshot = self._snapshot(connection)
@@ -155,10 +184,16 @@ class Control:
 
     def closed(self, connection: Connection) -> None:
         self.connections.pop(id(connection), None)
+        self._advance()
         self._notify()
+
+    def trouble(self) -> dict[str, str]:
+        """Kinds of objects whose news do not come, and why."""
+        return self._source.errors()
 
     def heard(self) -> None:
         """A proxy acknowledged or refused something."""
+        self._advance()
         self._notify()
 
     async def _expire(self) -> None:
@@ -187,7 +222,8 @@ class Control:
                 lambda: self._change(kind, revision), min(end, time.monotonic() + 0.1)
             )
         if change is None:
-            return InForce(False, timeout * 1000, rejected={"pilot": f"has not seen {kind} {revision}"})
+            reason = self.trouble().get(kind) or f"has not seen {kind} {revision}"
+            return InForce(False, timeout * 1000, rejected={"pilot": reason})
         found = change
         await self._until(lambda: self._settled(found) or None, end)
         return self._answer(found, kind, revision)
@@ -197,9 +233,14 @@ class Control:
         return next((c for c in self._changes.get(kind, ()) if c.revision >= revision), None)
 
     def _settled(self, change: Change) -> bool:
-        return self.generation >= change.generation and not self._behind(change) and all(
-            push.settled for c in self.connections.values() for push in c.since(change.generation)[:1]
+        return self.generation >= change.generation and not self._behind(change) and not self.transition.step and all(
+            push.settled for c in self.connections.values() for push in self._pushes(c, change)
         )
+
+    def _pushes(self, connection: Connection, change: Change) -> list[Push]:
+        """The push with which a change came, and those of the steps that had to follow."""
+        found = connection.since(change.generation)
+        return found[:1] + [push for push in found[1:] if push.generation <= self._last_step]
 
     def _behind(self, change: Change) -> list[str]:
         """Sidecars that run with a configuration of before the change, as Pilot has not reached them since.
@@ -219,7 +260,7 @@ class Control:
         rejected: dict[str, str] = dict(self.broken)
         for connection in self.connections.values():
             node = connection.proxy.id
-            for push in connection.since(change.generation)[:1]:
+            for push in self._pushes(connection, change):
                 if push.refused:
                     rejected[node] = push.refused
                 elif push.done is None:

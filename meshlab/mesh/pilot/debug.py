@@ -112,7 +112,7 @@ class DebugServer:
         found: dict[str, Any] = {c.proxy.node: c.status() for c in control.connections.values()}
         for node, reason in control.broken.items():
             found.setdefault(node, {})["broken"] = reason
-        return {"generation": control.generation, "proxies": found}
+        return {"generation": control.generation, "proxies": found, "sources": control.trouble()}
 
     def _dump(self, query: Mapping[str, str]) -> tuple[HTTPStatus, Any]:
         wanted = query.get("proxy")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -103,7 +104,7 @@ class KubernetesSource:
             for kind in waiting:
                 waited.add(kind)
                 if (informer := self._informers.get(kind)) is not None:
-                    await asyncio.to_thread(informer.synced.wait, max(0.0, end - loop.time()))
+                    await asyncio.to_thread(_listed, informer, max(0.0, end - loop.time()))
         for kind, informer in self._informers.items():
             if informer.synced.is_set() and kind != DEFINITIONS:
                 self._note(kind, informer.revision)
@@ -149,6 +150,14 @@ class KubernetesSource:
         ours = {_identity(each) for each in list(informer.objects.values())}
         await asyncio.sleep(0)
         return theirs == ours
+
+
+def _listed(informer: Informer, timeout: float) -> None:
+    """Waits for the first list; not for one that the server refuses."""
+    end = time.monotonic() + timeout
+    while not informer.synced.wait(min(0.05, max(0.0, end - time.monotonic()))):
+        if time.monotonic() >= end or isinstance(informer.error, Rejected):
+            return
 
 
 def _on(loop: asyncio.AbstractEventLoop, take: Callable[..., None], *arguments: object) -> None:

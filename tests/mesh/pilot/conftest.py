@@ -23,6 +23,7 @@ from meshlab.mesh.pilot.ads import AdsServer
 from meshlab.mesh.pilot.control import Control, InForce
 from meshlab.mesh.pilot.debug import DebugServer
 from meshlab.mesh.pilot.registry import Registry
+from meshlab.mesh.pilot.tokens import InvalidToken
 from meshlab.mesh.pilot.world import Mesh, World
 from meshlab.settings import Network, unprivileged_port_start
 
@@ -43,6 +44,19 @@ class Memory:
 
     async def current(self, kind: str, revision: int) -> bool:
         return False
+
+    def errors(self) -> dict[str, str]:
+        return {}
+
+
+class Tokens:
+    """A Reviewer that takes `token of <namespace>/<account>`."""
+
+    async def account(self, token: str) -> str:
+        mark, _, account = token.partition("token-of-")
+        if mark or not account:
+            raise InvalidToken("invalid bearer token")
+        return account
 
 
 class Application(http.server.BaseHTTPRequestHandler):
@@ -113,11 +127,12 @@ class Cluster:
         self.applications: dict[str, Any] = {}
         self.pods: dict[str, tuple[str, dict[str, str]]] = {}
         self.services: dict[str, dict[str, Any]] = {}
+        self.accounts: dict[str, str] = {}
         self.mesh(mixerAddress="", accessLogFile="", enableTracing="false")
 
     async def _start(self) -> Control:
         control = Control(self.source)
-        self.ads = AdsServer(control, f"{self.network.node}:0")
+        self.ads = AdsServer(control, f"{self.network.node}:0", Tokens())
         self.debug = DebugServer(control, self.network.node, 0)
         await self.ads.start()
         await self.debug.start()
@@ -195,15 +210,28 @@ class Cluster:
         self._endpoints(name)
         return ip
 
-    def pod(self, name: str, app: str, version: str = "v0.1", *, serve: bool = True) -> str:
-        """A pod with an application on its private address; its own address."""
+    def pod(
+        self, name: str, app: str, version: str = "v0.1", *, serve: bool = True, account: str = "",
+    ) -> str:
+        """A pod with an application on its private address; its own address.
+
+        With an `account` it is ready and has a sidecar as far as Pilot can see, and the sidecar a token.
+        """
         ip = f"{self.network.pods}.{BLOCK}.{len(self.pods) + 1}"
         labels = {"app": app, "version": version}
         self.pods[name] = (ip, labels)
         self.put("pods", {
-            "metadata": {"name": name, "labels": labels}, "spec": {"containers": []},
-            "status": {"podIP": ip, "phase": "Running"},
+            "metadata": {"name": name, "labels": labels},
+            "spec": {
+                "containers": [{"args": ["proxy", "sidecar"]}], "serviceAccountName": account
+            } if account else {"containers": []},
+            "status": {
+                "podIP": ip, "phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True"}] if account else [],
+            },
         })
+        if account:
+            self.accounts[name] = account
         if serve:
             handler = type("Handler", (Application,), {"pod": name, "hits": [], "failures": []})
             server = http.server.ThreadingHTTPServer((self.network.local_of(ip), 8080), handler)
@@ -254,6 +282,12 @@ class Cluster:
             "LOCAL_IP": self.network.local_of(ip), "MESHLAB_POD_DIR": str(folder),
             "MESHLAB_NETWORK": str(network), "MESHLAB_SOCKETS": str(self.home / "run"),
         }
+        if pod in self.accounts:
+            kubeconfig = folder / "kubeconfig"
+            kubeconfig.write_text(json.dumps({
+                "users": [{"user": {"token": f"token-of-default/{self.accounts[pod]}"}}]
+            }))
+            environ["KUBECONFIG"] = str(kubeconfig)
         with (folder / "log").open("wb") as log:
             self._envoys[pod] = subprocess.Popen(
                 [sys.executable, "-m", "meshlab.mesh.agent", "proxy", "sidecar", "--serviceCluster",
