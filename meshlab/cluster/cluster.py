@@ -114,7 +114,11 @@ class Cluster:
             self._folder = tempfile.TemporaryDirectory(prefix="meshlab-cluster-")
         home = self._home or Path(self._folder.name if self._folder else "")
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.settings, listener = self._listen(Settings(home))
+        try:
+            self.settings, listener = self._listen(Settings(home))
+        except Taken:
+            self._clean()
+            raise
         self._thread = threading.Thread(
             target=self._run, args=(listener,), name="meshlab cluster", daemon=True
         )

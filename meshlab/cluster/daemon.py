@@ -225,6 +225,7 @@ def main(argv: list[str] | None = None) -> int:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     say = _Ready(options.ready)
+    os.umask(0o077)  # whatever is written in the lab's home may hold a secret
     try:
         settings = Settings.load()
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)

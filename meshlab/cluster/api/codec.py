@@ -226,7 +226,8 @@ class Renderer:
 
         columns = self.types.definitions.version(resource).columns if resource.custom else None
         made: Object = table(
-            resource, objects, include=include or "Metadata", now=datetime.now(UTC), crd_columns=columns
+            resource, objects, include=include or "Metadata", now=datetime.now(UTC), crd_columns=columns,
+            custom=resource.custom,
         )
         made["apiVersion"] = f"meta.k8s.io/{form.version or 'v1'}"
         return made

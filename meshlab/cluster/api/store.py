@@ -14,6 +14,7 @@ Objects are shared between the store, its readers and watchers: **nobody may cha
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from bisect import bisect_left, insort
@@ -138,6 +139,11 @@ class Store:
             ) from error
 
     def _open(self) -> sqlite3.Connection:
+        if self.path is not None:
+            # It holds Secrets. SQLite gives its other files the mode of this one.
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            os.fchmod(descriptor, 0o600)
+            os.close(descriptor)
         # One thread only; transactions are our own, one per write.
         db = sqlite3.connect(self.path or ":memory:", isolation_level=None, cached_statements=32)
         application = db.execute("PRAGMA application_id").fetchone()[0]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from meshlab.cluster.api.streams import Client, KubeletError, Output, Size
 from meshlab.cluster.node.logs import LogClock, LogOptions, read_log
+from meshlab.cluster.node.process import UMASK
 from meshlab.settings import Capture
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class ContainerConsole:
         try:
             child = await asyncio.create_subprocess_exec(
                 *argv, env=environ, cwd=target.cwd, start_new_session=True, limit=PIECE,
-                stdin=files[0], stdout=files[1], stderr=files[2],
+                stdin=files[0], stdout=files[1], stderr=files[2], umask=UMASK,
             )
         except OSError as error:
             if terminal is not None:

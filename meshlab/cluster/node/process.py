@@ -24,6 +24,7 @@ from typing import TypeVar
 
 __all__ = [
     "CONTAINER_MARK",
+    "UMASK",
     "Exit",
     "Process",
     "Record",
@@ -41,6 +42,8 @@ __all__ = [
 CONTAINER_MARK = "MESHLAB_CONTAINER"
 
 
+#: Of programs in pods, as container runtimes set it; the daemon's own is stricter.
+UMASK = 0o022
 #: From linux/pidfd.h: struct pidfd_info in its first size ends with exit_code; _IOWR(0xFF, 11, that struct).
 PIDFD_INFO_SIZE, PIDFD_INFO_EXIT = 64, 1 << 3
 PIDFD_GET_INFO = 3 << 30 | PIDFD_INFO_SIZE << 16 | 0xFF << 8 | 11
@@ -231,7 +234,7 @@ def spawn(argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path, log: Pa
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         popen = place(lambda: subprocess.Popen(argv, env=dict(environ), cwd=cwd, stdin=subprocess.DEVNULL, stdout=fd,
-                                               stderr=fd, start_new_session=True))
+                                               stderr=fd, start_new_session=True, umask=UMASK))
     finally:
         os.close(fd)
     pidfd = os.pidfd_open(popen.pid)

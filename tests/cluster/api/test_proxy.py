@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
+import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from meshlab.cluster import Cluster
 from meshlab.kube import Kube
 
 
@@ -108,3 +112,56 @@ def test_a_pod_is_reached_by_its_address(kube: Kube, namespace: str, port: int) 
     kube.patch(("v1", "pods", namespace, "p", "status"), {"status": {"podIP": "127.0.0.1"}})
     raw = kube.raw("GET", f"/api/v1/namespaces/{namespace}/pods/p:{port}/proxy/x")
     assert json.loads(raw.data)["path"] == "/x"
+
+
+class Upgrading(socketserver.StreamRequestHandler):
+    """Takes `Upgrade: echo`, then repeats what it gets; anything else is answered like a request."""
+
+    def handle(self) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.rfile.readline()
+        if b"upgrade: echo" in head.lower() and b"authorization" not in head.lower():
+            self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+            while data := self.request.recv(65536):
+                self.wfile.write(data)
+        else:
+            self.wfile.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nno")
+
+
+class Upgrader(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+
+@pytest.mark.parametrize(("protocol", "first", "echo"), [("echo", "101", b"to and fro"), ("other", "403", b"no")])
+def test_an_upgraded_connection_goes_through(
+    cluster: Cluster, kube: Kube, namespace: str, protocol: str, first: str, echo: bytes
+) -> None:
+    with Upgrader(("127.0.0.1", 0), Upgrading) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        port = server.server_address[1]
+        kube.create(("v1", "services", namespace), {
+            "kind": "Service", "apiVersion": "v1", "metadata": {"name": "up"}, "spec": {"ports": [{"port": 80}]},
+        })
+        kube.create(("v1", "endpoints", namespace), {
+            "kind": "Endpoints", "apiVersion": "v1", "metadata": {"name": "up"},
+            "subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": port}]}],
+        })
+        host, _, api_port = cluster.server.removeprefix("https://").partition(":")
+        context = ssl.create_default_context(cafile=str(cluster.settings.pki / "ca.pem"))
+        with socket.create_connection((host, int(api_port)), 10) as plain, \
+                context.wrap_socket(plain, server_hostname=host) as client:
+            path = f"/api/v1/namespaces/{namespace}/services/up/proxy/live?x=1"
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {cluster.token}\r\n"
+                           f"Connection: keep-alive, Upgrade\r\nUpgrade: {protocol}\r\n\r\n".encode())
+            answers = client.makefile("rb")
+            assert answers.readline().split()[1].decode() == first
+            while answers.readline() != b"\r\n":
+                continue
+            if first == "101":
+                client.sendall(echo)
+            assert answers.read(len(echo)) == echo
+            answers.close()
+        server.shutdown()
+        thread.join()
