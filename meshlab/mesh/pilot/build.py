@@ -42,9 +42,10 @@ class Builder:
 
     def __init__(self) -> None:
         self.memo = Memo()
-        #: Addresses of pods that are about to take mutual TLS and have not said yet that they do: until then callers
-        #: come in plain text, and they take it.
+        #: Pods on the way to mutual TLS (see `transition`): those that still take plain text, and those of them to
+        #: which callers still come in plain text.
         self.moving: frozenset[str] = frozenset()
+        self.unmarked: frozenset[str] = frozenset()
 
     def snapshot(self, world: World, proxy: Proxy) -> Snapshot:
         """What `proxy` should have in `world`."""
@@ -134,8 +135,8 @@ class Builder:
         if not world.security.automatic:
             return frozenset()
         return self.memo.get(
-            "marked", (world.security, instances, world.sidecars), self.moving,
-            lambda: world.security.marked(instances, world.sidecars.keys() - self.moving),
+            "marked", (world.security, instances, world.sidecars), self.unmarked,
+            lambda: world.security.marked(instances, world.sidecars.keys() - self.unmarked),
         )
 
     def clusters(self, resolver: Resolver, targets: Iterable[Target], account: str = "") -> tuple[Named, Named]:

@@ -128,6 +128,8 @@ def outbound_cluster(
             found["transport_socket"] = secured
         else:
             found["transport_socket_matches"] = matches(secured)
+            # An endpoint's mark counts at once, not when a second's updates are merged.
+            found.setdefault("common_lb_config", {})["update_merge_window"] = duration(0)
     _http_options(found, http2, traffic)
     return found
 

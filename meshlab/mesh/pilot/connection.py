@@ -277,6 +277,14 @@ class Connection:
             known.acked == known.version for known in self.subscriptions.values()
         )
 
+    @property
+    def answered(self) -> bool:
+        """It has taken or refused all that it was sent, and asked for the secrets that go with it."""
+        secrets = self.subscriptions.get(Kind.SECRET, Subscription())
+        if self.snapshot is not None and self.snapshot.wanted_secrets - secrets.names:
+            return False
+        return all(known.refused or known.acked == known.version for known in self.subscriptions.values())
+
     def status(self) -> dict[str, object]:
         """For /debug/syncz: per kind the version sent and acknowledged, and Envoy's reason for a refusal."""
         found: dict[str, object] = {

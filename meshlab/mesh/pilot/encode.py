@@ -48,6 +48,7 @@ _MESSAGES: Mapping[str, str] = {
     "TlsInspector": "envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2",
     "PreviousHostsPredicate": "envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2",
     "DownstreamTlsContext": "envoy.extensions.transport_sockets.tls.v3.tls_pb2",
+    "RawBuffer": "envoy.extensions.transport_sockets.raw_buffer.v3.raw_buffer_pb2",
     "Secret": "envoy.extensions.transport_sockets.tls.v3.secret_pb2",
     "RBAC": "envoy.extensions.filters.http.rbac.v3.rbac_pb2",
     "RBACPerRoute": "envoy.extensions.filters.http.rbac.v3.rbac_pb2",

@@ -25,13 +25,13 @@ __all__ = [
 ]
 
 TLS = "envoy.transport_sockets.tls"
-PLAIN: Fields = {"name": "envoy.transport_sockets.raw_buffer"}
 INSPECTOR = "envoy.filters.listener.tls_inspector"
 #: Offered in ALPN by sidecars only.
 SIDECAR = "istio"
-#: Where the metadata of an endpoint says that it takes mutual TLS, and how.
-ENDPOINT_MARK = "envoy.transport_socket_match"
-MARK: Fields = {"fields": {"tlsMode": {"string_value": SIDECAR}}}
+#: Where the metadata of an endpoint says that it takes mutual TLS, and how. In a map protobuf wants a Struct as the
+#: message that it is, elsewhere as plain JSON.
+ENDPOINT_MARK, WANTED = "envoy.transport_socket_match", {"tlsMode": SIDECAR}
+MARK: Fields = {"fields": {name: {"string_value": value} for name, value in WANTED.items()}}
 #: Envoy as a client stops at 1.2 unless told.
 VERSIONS = {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"}
 
@@ -89,8 +89,10 @@ def peer_socket(
 def matches(secured: Fields) -> list[Fields]:
     """`transport_socket_matches`: mutual TLS to endpoints that are marked, plain text to the others."""
     return [
-        {"name": "mutual-tls", "match": MARK, "transport_socket": secured},
-        {"name": "plain", "match": {}, "transport_socket": PLAIN},
+        {"name": "mutual-tls", "match": WANTED, "transport_socket": secured},
+        {"name": "plain", "match": {}, "transport_socket": {
+            "name": "envoy.transport_sockets.raw_buffer", "typed_config": pack("RawBuffer", {}),
+        }},
     ]
 
 
