@@ -9,6 +9,7 @@ node's forward proxy instead.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 
 from meshlab.errors import ManifestError, MeshlabError
 
-__all__ = ["Start", "main", "plan", "with_kubeconfig", "with_proxy"]
+__all__ = ["Start", "main", "plan", "with_files", "with_proxy"]
 
 #: Port of the node's forward proxy.
 PROXY_PORT = 3128
@@ -33,6 +34,8 @@ class Start:
     config_file: Path
     config: str
     folders: tuple[Path, ...] = field(default=())
+    #: File of targets to be kept current beside it; None where nothing is discovered.
+    discovered: Path | None = None
 
 
 def with_proxy(config: Mapping[str, Any], proxy: str) -> dict[str, Any]:
@@ -41,16 +44,21 @@ def with_proxy(config: Mapping[str, Any], proxy: str) -> dict[str, Any]:
     return {**config, "scrape_configs": jobs}
 
 
-def with_kubeconfig(config: Mapping[str, Any], kubeconfig: str) -> dict[str, Any]:
-    """The configuration in which discovery asks the API server of `kubeconfig`.
+def with_files(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The configuration with a file of targets in place of discovery in Kubernetes; see `discovery`.
 
-    In a real cluster it would find the server and its token where every pod has them.
+    Raises ManifestError for roles other than `pod`.
     """
     jobs = []
     for job in config.get("scrape_configs") or ():
         if found := job.get("kubernetes_sd_configs"):
-            own = [{**each} if "api_server" in each else {"kubeconfig_file": kubeconfig, **each} for each in found]
-            job = {**job, "kubernetes_sd_configs": own}
+            if other := [each.get("role") for each in found if each.get("role") != "pod"]:
+                raise ManifestError(
+                    f"job {job.get('job_name')!r} discovers {other[0]!r}",
+                    why="the lab's Prometheus discovers pods only",
+                )
+            rest = {key: value for key, value in job.items() if key != "kubernetes_sd_configs"}
+            job = {**rest, "file_sd_configs": [{"files": [str(file)], "refresh_interval": "1m"}]}
         jobs.append(job)
     return {**config, "scrape_configs": jobs}
 
@@ -58,7 +66,7 @@ def with_kubeconfig(config: Mapping[str, Any], kubeconfig: str) -> dict[str, Any
 def plan(arguments: Sequence[str], environ: Mapping[str, str], program: Path) -> Start:
     """How to start `program` for these arguments in this environment. Raises ManifestError.
 
-    POD_IP: where to listen; KUBECONFIG: of the API server that knows the pods; MESHLAB_NODE_IP: whose proxy to use
+    POD_IP: where to listen; MESHLAB_NODE_IP: whose proxy to use
     (none: direct); MESHLAB_POD_DIR: where data go; MESHLAB_EXTERNAL_URL: where a browser sees it, behind a hub
     (inside, paths stay as they are).
     """
@@ -73,11 +81,13 @@ def plan(arguments: Sequence[str], environ: Mapping[str, str], program: Path) ->
         raise ManifestError(f"Prometheus' configuration {source} cannot be read", why=str(error)) from error
     if not isinstance(config, dict):
         raise ManifestError(f"Prometheus' configuration {source} is no mapping")
-    if kubeconfig := environ.get("KUBECONFIG"):
-        config = with_kubeconfig(config, kubeconfig)
     if node := environ.get("MESHLAB_NODE_IP"):
         config = with_proxy(config, f"http://{node}:{PROXY_PORT}")
     home = Path(environ.get("MESHLAB_POD_DIR") or ".").absolute() / "prometheus"
+    discovers = any("kubernetes_sd_configs" in job for job in config.get("scrape_configs") or ())
+    discovered = home / "targets" / "pods.json" if discovers else None
+    if discovered is not None:
+        config = with_files(config, discovered)
     ready = [_modern(argument) for argument in kept]
     if not any(a.startswith("--storage.tsdb.path") for a in ready):
         ready.append(f"--storage.tsdb.path={home / 'data'}")
@@ -89,7 +99,8 @@ def plan(arguments: Sequence[str], environ: Mapping[str, str], program: Path) ->
     ready.append(f"--web.listen-address={environ.get('POD_IP', '127.0.0.1')}:{PORT}")
     config_file = home / "prometheus.yml"
     return Start(program, (f"--config.file={config_file}", *ready), config_file,
-                 yaml.safe_dump(config, sort_keys=False), (home, home / "data"))
+                 yaml.safe_dump(config, sort_keys=False),
+                 (home, home / "data", home / "targets"), discovered)
 
 
 def _modern(argument: str) -> str:
@@ -110,6 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for folder in start.folders:
             folder.mkdir(parents=True, exist_ok=True)
         start.config_file.write_text(start.config)
+        if start.discovered is not None:
+            subprocess.Popen([sys.executable, "-m", "meshlab.addons.discovery", str(start.discovered)])
         # The Go runtime takes a thread per processor and collects lazily; a lab wants it small.
         environment = {"GOMAXPROCS": "1", "GOGC": "50", **os.environ}
         os.execve(start.program, [str(start.program), *start.arguments], environment)

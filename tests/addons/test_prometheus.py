@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from meshlab.addons.prometheus import plan
+from meshlab.addons.discovery import targets
+from meshlab.addons.prometheus import plan, with_files
 from meshlab.errors import ManifestError
 
 CONFIG = {"global": {"scrape_interval": "15s"}, "scrape_configs": [
@@ -73,12 +74,30 @@ def test_the_program_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
     assert done.stderr.startswith("prometheus: Prometheus") and "Traceback" not in done.stderr
 
 
-def test_discovery_asks_the_api_server_of_the_kubeconfig() -> None:
-    from meshlab.addons.prometheus import with_kubeconfig
+def pod(name: str, ip: str, *containers: dict[str, object], **labels: str) -> dict[str, object]:
+    return {"metadata": {"name": name, "namespace": "default", "labels": labels},
+            "spec": {"containers": list(containers), "initContainers": [{"name": "istio-init"}]},
+            "status": {"podIP": ip, "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
 
-    jobs = [{"job_name": "a", "static_configs": []},
-            {"job_name": "b", "kubernetes_sd_configs": [{"role": "pod"}, {"role": "pod", "api_server": "https://x"}]}]
-    found = with_kubeconfig({"scrape_configs": jobs}, "/home/kubeconfig")["scrape_configs"]
+
+def test_pods_are_targets_with_the_labels_of_kubernetes_discovery() -> None:
+    found = targets([
+        pod("svcb", "127.40.0.9", {"name": "svcb", "ports": [{"containerPort": 8080, "name": "web"}]},
+            {"name": "istio-proxy"}, **{"app": "svcb", "a.b/c": "d"}),
+        {"metadata": {"name": "pending", "namespace": "default"}, "status": {}},
+    ])
+    assert [group["targets"] for group in found] == [["127.40.0.9"], ["127.40.0.9:8080"], ["127.40.0.9"]]
+    proxy = {name.removeprefix("__meta_kubernetes_"): value for name, value in found[2]["labels"].items()}
+    assert proxy["pod_container_name"] == "istio-proxy" and proxy["pod_container_init"] == "false"
+    assert proxy["pod_label_app"] == "svcb" and proxy["pod_label_a_b_c"] == "d" and proxy["pod_ready"] == "true"
+    assert found[1]["labels"]["__meta_kubernetes_pod_container_port_number"] == "8080"
+
+
+def test_discovery_becomes_a_file(tmp_path: Path) -> None:
+    jobs = [{"job_name": "a", "static_configs": []}, {"job_name": "b", "kubernetes_sd_configs": [{"role": "pod"}]}]
+    found = with_files({"scrape_configs": jobs}, tmp_path / "pods.json")["scrape_configs"]
     assert found[0] == jobs[0]
-    assert found[1]["kubernetes_sd_configs"] == [
-        {"role": "pod", "kubeconfig_file": "/home/kubeconfig"}, {"role": "pod", "api_server": "https://x"}]
+    assert found[1] == {"job_name": "b", "file_sd_configs": [
+        {"files": [str(tmp_path / "pods.json")], "refresh_interval": "1m"}]}
+    with pytest.raises(ManifestError, match="discovers 'node'"):
+        with_files({"scrape_configs": [{"job_name": "c", "kubernetes_sd_configs": [{"role": "node"}]}]}, tmp_path)
