@@ -273,6 +273,9 @@ class Lab:
     def restore(self, checkpoint: checkpoints.Checkpoint, *, timeout: float = 60.0) -> list[str]:
         """Puts them back and waits until the Deployments are; returns what it changed, a line each."""
         done = checkpoints.restore(self.access, checkpoint)
+        if any(" Service default/" in line for line in done):
+            # svca keeps its connection to svcb, and with it the listener of the protocol that the port had
+            self.kubectl("delete pods -l app=svca --ignore-not-found --wait=true")
         kept = [Deployment(space, name) for kind, space, name in checkpoint.objects if kind == "Deployment"]
         wait_ready(self.access, kept, timeout=timeout, report=lambda line: None)
         return done
