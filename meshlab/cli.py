@@ -82,7 +82,8 @@ def status(_: argparse.Namespace) -> int:
     if not found.running:
         print(f"down ({found.why})\n  next:    meshlab up")
         return 1
-    print(f"up: {found.server}, process {found.pid}")
+    how = settings.network.capture.value
+    print(f"up: {found.server}, process {found.pid}, capture by {how}")
     from .lab import environment
 
     env = {**os.environ, **environment(settings, os.environ)}

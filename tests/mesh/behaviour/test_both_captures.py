@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from behaviour_pods import Viewpoint, process_of, until
@@ -172,3 +175,29 @@ def test_any_program_is_captured_by_iptables_and_none_but_python_by_the_shim(cap
         assert name == service["spec"]["clusterIP"], "by the cluster's DNS"
     else:
         assert found == past_it == "404 404 page not found", "the services' own answer"
+
+
+def test_a_command_in_a_pod_sees_what_its_programs_see(lab: Lab, inside: Viewpoint) -> None:
+    name = inside.pod["metadata"]["name"]
+    code = "import socket; print(socket.gethostname(), socket.gethostbyname('svcb'))"
+    said = lab.kubectl(f'exec {name} -c inside -- python -c "{code}"')
+    service = lab.access.find("v1", "Service", "default", "svcb")
+    assert service is not None
+    assert said.split() == [name, service["spec"]["clusterIP"]]
+
+
+def test_a_forwarded_port_leads_to_the_program_behind_the_sidecar(lab: Lab, inside: Viewpoint) -> None:
+    with subprocess.Popen(
+        [lab.settings.bin / "kubectl", "port-forward", f"pod/{inside.pod['metadata']['name']}", ":8080"],
+        stdout=subprocess.PIPE, text=True,
+    ) as forward:
+        try:
+            assert forward.stdout is not None
+            found = re.match(r"Forwarding from (127\.0\.0\.1):(\d+)", forward.stdout.readline())
+            assert found is not None
+            with closing(http.client.HTTPConnection(found[1], int(found[2]), timeout=10)) as connection:
+                connection.request("GET", "/")
+                answer = json.loads(connection.getresponse().read())
+        finally:
+            forward.terminate()
+    assert answer["pod"] == inside.pod["metadata"]["name"]
