@@ -82,7 +82,7 @@ class Builder:
         if passed:
             clusters[PASSTHROUGH] = resource(Kind.CLUSTER, PASSTHROUGH, passthrough(mesh))
         found[""] = resource(Kind.LISTENER, "virtual", listeners.virtual(proxy, mesh, passed=passed))
-        if mesh.metrics:
+        if mesh.metrics is not None:
             shown = page(proxy.ip)
             found["stats"] = resource(Kind.LISTENER, shown["name"], shown)
         headers = added_headers(proxy, mesh)
@@ -115,8 +115,8 @@ class Builder:
         client, server, out, into = told
         base = world.mesh
         log = base.access_log if client is None else (base.access_log or STANDARD_OUTPUT) if client else ""
-        return self.memo.get("mesh", (base,), (said.metrics is not None, *told), lambda: replace(
-            base, metrics=said.metrics is not None, access_log=log, sampling=base.sampling if out is None else out,
+        return self.memo.get("mesh", (base,), (said.metrics, *told), lambda: replace(
+            base, metrics=said.metrics, access_log=log, sampling=base.sampling if out is None else out,
             inbound_sampling=base.sampling if into is None else into,
             inbound_log=bool(base.access_log) if server is None else server,
         ))

@@ -60,7 +60,7 @@ def connection_manager(
         "http_filters": [
             *first,
             *([http_filter(MIXER_CLUSTER)] if direction is Direction.INBOUND and mesh.mixer else ()),
-            *([peer_filter()] if direction is Direction.INBOUND and mesh.metrics else ()),
+            *([peer_filter()] if direction is Direction.INBOUND and mesh.metrics is not None else ()),
             {"name": CORS, "typed_config": pack("Cors", {})},
             {"name": FAULT, "typed_config": pack("HTTPFault", {})},
             {"name": "envoy.filters.http.router", "typed_config": pack("Router", {})},
@@ -111,9 +111,9 @@ def _logs(direction: Direction, mesh: Mesh, name: str, message: str) -> list[Fie
         if name == "http_grpc":
             config["additional_request_headers_to_log"] = [ATTRIBUTES_HEADER]
         logs.append({"name": f"envoy.access_loggers.{name}", "typed_config": pack(message, config)})
-    if mesh.metrics:
+    if mesh.metrics is not None:
         count = http_stats if name == "http_grpc" else tcp_stats
-        logs.append(count(inbound=direction is Direction.INBOUND))
+        logs += count(mesh.metrics, inbound=direction is Direction.INBOUND)
     return logs
 
 
@@ -144,7 +144,7 @@ def added_headers(proxy: Proxy, mesh: Mesh) -> list[Fields]:
         # `trace;span;parent`. Envoy of 2017 wrote it, today's does not. A request that begins a trace has the
         # trace's id as its span's; one that continues a trace carries the header already.
         headers.append(_header(SPAN_CONTEXT_HEADER, f"%TRACE_ID%;%TRACE_ID%;{'0' * 16}", "ADD_IF_ABSENT"))
-    if mesh.metrics:
+    if mesh.metrics is not None:
         headers.append(peer_header())
     return headers
 

@@ -19,7 +19,7 @@ from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, PASSTHROUGH, Target
 from meshlab.mesh.pilot.resolve import Resolver, external_target
 from meshlab.mesh.pilot.routes import Host, external_host, outbound_host
 from meshlab.mesh.pilot.snapshot import Kind, Resource, resource
-from meshlab.mesh.pilot.stats import tcp_stats
+from meshlab.mesh.pilot.stats import Metrics, tcp_stats
 from meshlab.mesh.pilot.world import Mesh
 
 __all__ = ["Outbound", "OutboundBuilder", "View", "distinct"]
@@ -282,7 +282,7 @@ def _unknown(policy: OutboundPolicy) -> Host | None:
     return Host(name, ("*",), data, ())
 
 
-def _tcp_listener(service: Service, port: Port, *, metrics: bool) -> tuple[Target, Resource]:
+def _tcp_listener(service: Service, port: Port, *, metrics: Metrics) -> tuple[Target, Resource]:
     target = Target(service.hostname, port)
     to = ORIGINAL_DESTINATION if service.headless else target
     address = listeners.ANY if service.headless else service.address
@@ -290,9 +290,9 @@ def _tcp_listener(service: Service, port: Port, *, metrics: bool) -> tuple[Targe
 
 
 def _chained(
-    address: str, number: int, protocol: Protocol, chains: list[Chain], passed: bool, *, metrics: bool
+    address: str, number: int, protocol: Protocol, chains: list[Chain], passed: bool, *, metrics: Metrics
 ) -> Resource:
-    logs = [tcp_stats(inbound=False)] if metrics else []
+    logs = tcp_stats(metrics, inbound=False) if metrics is not None else []
     fields = listeners.outbound_tcp(address, number, protocol, chains, passed=passed, logs=logs)
     leads = tuple(t.cluster if isinstance(t, Target) else t for chain in chains for t, _ in chain.to)
     return resource(Kind.LISTENER, fields["name"], fields, leads=leads)

@@ -13,13 +13,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from meshlab.mesh.config.services import Instance
+from meshlab.mesh.config.telemetry import MetricOverride
 from meshlab.mesh.peer import HEADER, STATS_PORT, metadata
 from meshlab.mesh.pilot.encode import Fields, pack
 from meshlab.settings import bound_port
 
 __all__ = [
-    "ENDPOINT", "STATS_CLUSTER", "described", "endpoint_metadata", "http_stats", "page", "peer_filter", "peer_header",
-    "tcp_stats",
+    "ENDPOINT", "STATS_CLUSTER", "Metrics", "described", "endpoint_metadata", "http_stats", "page", "peer_filter",
+    "peer_header", "tcp_stats",
 ]
 
 #: A cluster of the bootstrap: Envoy's admin interface.
@@ -29,28 +30,73 @@ ENDPOINT, PEER = "istio", "istio.peer"
 _KEYS = ("workload", "namespace", "app", "version")
 _LABELS = {"workload": "workload", "namespace": "workload_namespace", "app": "app", "version": "version"}
 PREFIX = "istio"
+#: Protocol → today's name of a metric in Telemetry, its name here, a histogram's unit, what is added ("": one).
+_METRICS = {
+    "http": (
+        ("REQUEST_COUNT", "requests_total", "", ""),
+        ("REQUEST_DURATION", "request_duration_milliseconds", "Milliseconds", "%DURATION%"),
+        ("REQUEST_SIZE", "request_bytes", "Bytes", "%BYTES_RECEIVED%"),
+        ("RESPONSE_SIZE", "response_bytes", "Bytes", "%BYTES_SENT%"),
+    ),
+    "tcp": (
+        ("TCP_CLOSED_CONNECTIONS", "tcp_connections_closed_total", "", ""),
+        ("TCP_SENT_BYTES", "tcp_sent_bytes_total", "", "%BYTES_SENT%"),
+        ("TCP_RECEIVED_BYTES", "tcp_received_bytes_total", "", "%BYTES_RECEIVED%"),
+    ),
+}
+_MODES = {True: "SERVER", False: "CLIENT"}
+#: Changes that Telemetry asks for; None: no metrics.
+Metrics = tuple[MetricOverride, ...] | None
 
 
-def http_stats(*, inbound: bool) -> Fields:
-    """An access log that counts requests. Durations in milliseconds, sizes in bytes."""
-    tags = _tags(inbound, "http")
-    return _log(tags, counters=(("requests_total", ""),), histograms=(
-        ("request_duration_milliseconds", "Milliseconds", "%DURATION%"),
-        ("request_bytes", "Bytes", "%BYTES_RECEIVED%"),
-        ("response_bytes", "Bytes", "%BYTES_SENT%"),
-    ))
+def http_stats(changes: tuple[MetricOverride, ...], *, inbound: bool) -> list[Fields]:
+    """Access logs that count requests, one at most. Durations in milliseconds, sizes in bytes."""
+    return _log("http", changes, inbound)
 
 
-def tcp_stats(*, inbound: bool) -> Fields:
-    """An access log that counts connections, when they close."""
-    return _log(_tags(inbound, "tcp"), counters=(
-        ("tcp_connections_closed_total", ""),
-        ("tcp_sent_bytes_total", "%BYTES_SENT%"),
-        ("tcp_received_bytes_total", "%BYTES_RECEIVED%"),
-    ))
+def tcp_stats(changes: tuple[MetricOverride, ...], *, inbound: bool) -> list[Fields]:
+    """Access logs that count connections when they close, one at most."""
+    return _log("tcp", changes, inbound)
 
 
-def _tags(inbound: bool, protocol: str) -> list[Fields]:
+def _log(protocol: str, changes: tuple[MetricOverride, ...], inbound: bool) -> list[Fields]:
+    tags = _tags(inbound, protocol)
+    config: Fields = {"stat_prefix": PREFIX, "counters": [], "histograms": []}
+    for metric, name, unit, value in _METRICS[protocol]:
+        kept = _kept(metric, tags, [each for each in changes if each.mode in ("CLIENT_AND_SERVER", _MODES[inbound])])
+        if kept is None:
+            continue
+        stat = {"name": name, "tags": [{"name": tag, "value_format": said} for tag, said in kept.items()]}
+        if unit:
+            config["histograms"].append({"stat": stat, "unit": unit, "value_format": value})
+        else:
+            config["counters"].append({"stat": stat, **({"value_format": value} if value else {
+                "value_fixed": {"value": 1}})})
+    if not config["counters"] and not config["histograms"]:
+        return []
+    return [{"name": "envoy.access_loggers.stats", "typed_config": pack("StatsAccessLog", config)}]
+
+
+def _kept(metric: str, tags: dict[str, str], changes: list[MetricOverride]) -> dict[str, str] | None:
+    """The tags of a metric; None where it is switched off. Later changes win over earlier ones.
+
+    A tag can be taken off or set to a constant text; what else today's expressions can say is left as it is.
+    """
+    disabled, kept = False, dict(tags)
+    for each in changes:
+        if each.metric not in ("", metric):
+            continue
+        if each.disabled is not None:
+            disabled = each.disabled
+        for tag, value in each.tags:
+            if not value:
+                kept.pop(tag, None)
+            elif len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+                kept[tag] = value[1:-1].replace("%", "%%")
+    return None if disabled else kept
+
+
+def _tags(inbound: bool, protocol: str) -> dict[str, str]:
     own, other = ("destination", "source") if inbound else ("source", "destination")
     said = f"%DYNAMIC_METADATA({PEER}:peer:{{}})%" if inbound else f"%UPSTREAM_METADATA({ENDPOINT}:{{}})%"
     tags = {"reporter": own}
@@ -69,24 +115,7 @@ def _tags(inbound: bool, protocol: str) -> list[Fields]:
     tags["connection_security_policy"] = "%DOWNSTREAM_TLS_VERSION%" if inbound else "unknown"
     tags["source_principal"] = "%DOWNSTREAM_PEER_URI_SAN%" if inbound else "%UPSTREAM_LOCAL_URI_SAN%"
     tags["destination_principal"] = "%DOWNSTREAM_LOCAL_URI_SAN%" if inbound else "%UPSTREAM_PEER_URI_SAN%"
-    return [{"name": name, "value_format": value} for name, value in tags.items()]
-
-
-def _log(
-    tags: list[Fields], counters: tuple[tuple[str, str], ...], histograms: tuple[tuple[str, str, str], ...] = ()
-) -> Fields:
-    return {"name": "envoy.access_loggers.stats", "typed_config": pack("StatsAccessLog", {
-        "stat_prefix": PREFIX,
-        "counters": [
-            {"stat": {"name": name, "tags": tags},
-             **({"value_format": value} if value else {"value_fixed": {"value": 1}})}
-            for name, value in counters
-        ],
-        "histograms": [
-            {"stat": {"name": name, "tags": tags}, "unit": unit, "value_format": value}
-            for name, unit, value in histograms
-        ],
-    })}
+    return tags
 
 
 def peer_filter() -> Fields:

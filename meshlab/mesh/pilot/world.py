@@ -17,7 +17,7 @@ from meshlab.mesh.config.model import Config, IngressRule
 from meshlab.mesh.config.outside import ExternalService, MeshGateway, OutboundPolicy, SidecarScope
 from meshlab.mesh.config.routing import Caller, HostRules, Source
 from meshlab.mesh.config.services import Instance, Port, Service
-from meshlab.mesh.config.telemetry import Telemetry
+from meshlab.mesh.config.telemetry import MetricOverride, Telemetry
 from meshlab.mesh.pilot.policy import CheckRule
 from meshlab.mesh.pilot.proxy import Capture
 from meshlab.mesh.pilot.security import Security
@@ -33,8 +33,9 @@ class Mesh:
     """The settings of the mesh that translation needs."""
 
     domain: str = "cluster.local"
-    #: Sidecars count requests under today's names (see `stats`); where a Telemetry object asks for it.
-    metrics: bool = False
+    #: Sidecars count requests under today's names (see `stats`); where a Telemetry object asks for it,
+    #: with these changes.
+    metrics: tuple[MetricOverride, ...] | None = None
     #: Sidecars report to Mixer, and ask it where a rule needs it (their bootstrap has the cluster `mixer_server`).
     mixer: bool = True
     #: Callers report, too, as 0.4.0's did by mistake: Mixer then counts every HTTP call a second time.

@@ -18,6 +18,7 @@ from google.protobuf.json_format import MessageToDict
 
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.services import Instance, Port, Protocol, Service
+from meshlab.mesh.config.telemetry import MetricOverride
 from meshlab.mesh.peer import environment, metadata, packed, workload_name
 from meshlab.mesh.pilot.encode import as_json, encode
 from meshlab.mesh.pilot.stats import (
@@ -91,13 +92,13 @@ def proxy(host: str, to: tuple[str, int], folder: Path, *, inbound: bool) -> dic
     header = {} if inbound else {"request_headers_to_add": [peer_header()]}
     hcm = {
         "@type": ext + "network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "http",
-        "access_log": [log_json(http_stats(inbound=inbound))],
+        "access_log": [log_json(http_stats((), inbound=inbound)[0])],
         "http_filters": [*([filter_json(peer_filter())] if inbound else []), router],
         "route_config": {**header, "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
             {"match": {"prefix": "/"}, "route": {"cluster": cluster}}]}]},
     }
     tcp = {"@type": ext + "network.tcp_proxy.v3.TcpProxy", "stat_prefix": "tcp", "cluster": cluster,
-           "access_log": [log_json(tcp_stats(inbound=inbound))]}
+           "access_log": [log_json(tcp_stats((), inbound=inbound)[0])]}
     endpoint: dict[str, Any] = {"endpoint": {"address": address(*to)}}
     if not inbound:
         endpoint["metadata"] = {"filter_metadata": {"istio": metadata("svcb-v0.2-def-12345", "default", SVCB)}}
@@ -116,6 +117,39 @@ def proxy(host: str, to: tuple[str, int], folder: Path, *, inbound: bool) -> dic
                     "pipe": {"path": admin}}}}))],
         },
     }
+
+
+def named(logs: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """Metric → its tags."""
+    if not logs:
+        return {}
+    config = log_json(logs[0])["typed_config"]
+    stats = [each["stat"] for each in [*config.get("counters", ()), *config.get("histograms", ())]]
+    return {stat["name"]: {tag["name"] for tag in stat["tags"]} for stat in stats}
+
+
+@pytest.mark.parametrize(("changes", "inbound", "gone"), [
+    ((), True, set()),
+    ((MetricOverride("REQUEST_SIZE", disabled=True),), True, {"request_bytes"}),
+    ((MetricOverride("REQUEST_SIZE", "CLIENT", disabled=True),), True, set()),
+    ((MetricOverride("REQUEST_SIZE", "CLIENT", disabled=True),), False, {"request_bytes"}),
+    ((MetricOverride(disabled=True), MetricOverride("REQUEST_COUNT", disabled=False)), True,
+     {"request_bytes", "response_bytes", "request_duration_milliseconds"}),
+    ((MetricOverride(disabled=True),), True,
+     {"requests_total", "request_bytes", "response_bytes", "request_duration_milliseconds"}),
+])
+def test_telemetry_switches_single_metrics_off(
+    changes: tuple[MetricOverride, ...], inbound: bool, gone: set[str]
+) -> None:
+    assert set(named(http_stats((), inbound=inbound))) - set(named(http_stats(changes, inbound=inbound))) == gone
+
+
+def test_telemetry_takes_tags_off_and_gives_them_constant_values() -> None:
+    off = MetricOverride("REQUEST_COUNT", tags=(("response_flags", ""), ("source_principal", "'x%'")))
+    found = named(http_stats((off,), inbound=True))
+    assert "response_flags" not in found["requests_total"] and "response_flags" in found["request_bytes"]
+    counters = log_json(http_stats((off,), inbound=True)[0])["typed_config"]["counters"]
+    assert {"name": "source_principal", "value_format": "x%%"} in counters[0]["stat"]["tags"]
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +219,7 @@ def test_both_ends_count_a_request_with_both_names(sidecars: list[dict[str, str]
     calling = until(lambda: series(CALLER, "istio_requests_total", **both, reporter="source"))
     assert calling["="] == "3" and calling["destination_service"] == CLUSTER
     for metric in ("request_duration_milliseconds", "request_bytes", "response_bytes"):
-        assert until(lambda m=metric: series(CALLEE, f"istio_{m}_count", **both))["="] == "3"  # type: ignore[misc]
+        assert until(lambda m=metric: series(CALLEE, f"istio_{m}_count", **both))["="] == "3"
     # Envoy knows a histogram's values by their buckets.
     total = series(CALLEE, "istio_response_bytes_sum", **both)
     assert total is not None and float(total["="]) == pytest.approx(15, 0.05)
