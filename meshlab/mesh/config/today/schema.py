@@ -234,6 +234,8 @@ def _check_object(schema: Schema, value: Mapping[str, Any], path: str, out: list
     if schema.items is not None:
         _check_size(schema, len(value), "entries", path, out)
         for name, item in value.items():
+            if item is None and schema.items.type:
+                out.append(f"{path}[{name}]: must not be null")
             _check(schema.items, item, f"{path}[{name}]", out)
         return
     there = {name for name, item in value.items() if item is not None}
