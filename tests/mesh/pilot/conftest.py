@@ -50,11 +50,11 @@ class Memory:
 
 
 class Tokens:
-    """A Reviewer that takes `token of <namespace>/<account>`."""
+    """A Reviewer that takes `token-of-<namespace>/<account>`."""
 
     async def account(self, token: str) -> str:
         mark, _, account = token.partition("token-of-")
-        if mark or not account:
+        if mark or not account or account.endswith("/"):
             raise InvalidToken("invalid bearer token")
         return account
 
@@ -269,7 +269,7 @@ class Cluster:
 
     # Processes
 
-    def sidecar(self, pod: str) -> None:
+    def sidecar(self, pod: str, patience: float = 10.0) -> None:
         """Starts the proxy of a pod by its agent, and waits until it is live."""
         ip, _ = self.pods[pod]
         folder = self.home / f"default_{pod}_{pod}"
@@ -294,7 +294,7 @@ class Cluster:
                  self.pods[pod][1]["app"], "--discoveryAddress", f"{self.network.node}:{self.ads.port}"],
                 env=environ, stdout=log, stderr=subprocess.STDOUT,
             )
-        self.eventually(lambda: self.admin(pod, "/ready").status == 200, f"{pod} is live")
+        self.eventually(lambda: self.admin(pod, "/ready").status == 200, f"{pod} is live", patience)
 
     def kill(self, pod: str) -> None:
         envoy = self._envoys.pop(pod)
