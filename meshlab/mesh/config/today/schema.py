@@ -219,8 +219,9 @@ def _check(schema: Schema, value: Any, path: str, out: list[str]) -> None:
         _check_object(schema, value, path, out)
     elif not (schema.low is None or value >= schema.low) or not (schema.high is None or value <= schema.high):
         out.append(f"{path}: {_shown(value)} {_range(schema)}")
-    if len(out) == before:
-        out += [f"{path}: {rule.message}" for rule in schema.rules if not rule.holds(value)]
+    if len(out) == before and schema.rules:
+        said = {k: v for k, v in value.items() if v is not None} if isinstance(value, Mapping) else value
+        out += [f"{path}: {rule.message}" for rule in schema.rules if not rule.holds(said)]
 
 
 def _check_text(schema: Schema, value: str, path: str, out: list[str]) -> None:
