@@ -110,6 +110,8 @@ def envoy_arguments(config: Path, verbosity: str = "0") -> list[str]:
         "--drain-time-s", "1", "--drain-strategy", "immediate", "-l", level,
         # What is deprecated is said at every change of a listener otherwise.
         "--component-log-level", "misc:error",
+        # By default the access log comes in heaps of ten seconds, or 64 KiB.
+        "--file-flush-interval-msec", "500",
     ]
 
 
