@@ -6,6 +6,7 @@ An answer is an object, a list, a Table or only metadata. Stored JSON is sent as
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -91,9 +92,42 @@ def decode_body(body: bytes, content_type: str, resource: Resource | None, schem
 def parse_json(body: bytes, kind: str) -> Any:
     """JSON; the errors are worded as Go words them."""
     try:
-        return json.loads(body)
-    except ValueError as error:
+        return loads(body)
+    except json.JSONDecodeError as error:
         raise BadRequest(_unrecognized(kind, _syntax(body, error), body)) from None
+    except ValueError as error:
+        raise BadRequest(_unrecognized(kind, str(error), body)) from None
+
+
+def loads(body: bytes) -> Any:
+    """The value of a JSON text. ValueError where it is none, or nests deeper than we follow."""
+    try:
+        value = _decoder.decode(body.decode("utf-8", "replace"))
+        # Half a pair of surrogates is no character, and could not be stored: Go reads it as U+FFFD.
+        return _whole(value) if b"\\u" in body else value
+    except RecursionError:
+        raise ValueError("exceeded max depth") from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value) or math.isnan(value):
+        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
+    return value
+
+
+#: Python's own takes NaN and Infinity, and makes infinity of 1e999; no other program could read them again.
+_decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return value
 
 
 def object_body(value: Any, resource: Resource, body: bytes) -> Object:
@@ -110,14 +144,14 @@ def object_body(value: Any, resource: Resource, body: bytes) -> Object:
 def _parse_yaml(body: bytes, kind: str) -> Any:
     if body.lstrip().startswith(b"{"):
         try:
-            return json.loads(body)
+            return loads(body)
         except ValueError:
             pass  # flow-style YAML looks like JSON
     import yaml
 
     try:
         value = yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-        return json.loads(json.dumps(value, default=_yaml_value))
+        return loads(json.dumps(value, default=_yaml_value).encode())
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise BadRequest(f"error converting YAML to JSON: {error}") from None
 

@@ -24,7 +24,7 @@ from meshlab.cluster.api.discovery import AGGREGATED, Discovery, version_info
 from meshlab.cluster.api.proxy import Proxy
 from meshlab.cluster.api.rbac import Access, Guard
 from meshlab.cluster.api.request import NoSuchPath, target_of
-from meshlab.cluster.api.status import ApiError, InternalError, Unauthorized
+from meshlab.cluster.api.status import ApiError, BadRequest, InternalError, Unauthorized
 from meshlab.cluster.api.streams import Kubelet
 from meshlab.cluster.api.verbs import Verbs
 from meshlab.cluster.api.webhooks import Webhooks
@@ -112,6 +112,8 @@ class Server:
             raise  # the client went away
         except web.HTTPRequestEntityTooLarge:
             return failure(TooLarge(f"limit is {LARGEST_BODY}", details={}))
+        except RecursionError:
+            return failure(BadRequest("the request nests too deep"))
         except Exception as error:
             log.exception("%s %s", request.method, request.path)
             return failure(InternalError.because(f"{type(error).__name__}: {error}"))

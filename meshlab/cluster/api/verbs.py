@@ -264,7 +264,9 @@ def _revision(query: Mapping[str, str]) -> tuple[int, int | None]:
 def _answer(body: bytes, form: Form, status: int = 200, warnings: list[str] | None = None) -> web.Response:
     response = web.Response(status=status, body=body, headers={"Content-Type": form.content_type})
     for warning in dict.fromkeys(warnings or ()):
-        text = warning.replace("\\", "\\\\").replace('"', '\\"')
+        # A field's name may hold anything; a header may not.
+        text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in warning)
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{text}"')
     return response
 
