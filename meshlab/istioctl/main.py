@@ -10,15 +10,20 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from meshlab.errors import MeshlabError
 from meshlab.istioctl.flags import Flag, Parsed, UsageError, parse, usage
+
+if TYPE_CHECKING:
+    from meshlab.istioctl.server import RuleServer
 
 __all__ = ["main"]
 
 FAILED = 255
 _FILE = Flag("file", "", "Input file with the content of the configuration objects (- for standard input)", "f")
+#: Ours: the original returned when a rule was stored.
+_WAIT = Flag("wait", False, "Return when every sidecar concerned has acknowledged the change", "w")
 _GLOBAL = (
     Flag("kubeconfig", "", "Kubernetes configuration file ($KUBECONFIG, else the lab's)", "c"),
     Flag("namespace", "", "Config namespace", "n"),
@@ -135,7 +140,7 @@ def _commands() -> dict[str, Command]:
                 inputs, Flag("output", "", "Output file (standard output)", "o"),
             ),
         ),
-        "create": Command("create -f FILE", "Create policies and rules", _create, (_FILE,)),
+        "create": Command("create -f FILE", "Create policies and rules", _create, (_FILE, _WAIT)),
         "delete": Command(
             "delete <type> <name> [<name2> ... <nameN>] | -f FILE", "Delete policies or rules", _delete, (_FILE,)
         ),
@@ -144,7 +149,7 @@ def _commands() -> dict[str, Command]:
             "kube-inject -f FILE", "Inject Envoy sidecar into Kubernetes pod resources", _kube_inject, FLAGS
         ),
         "mixer": Command("mixer", removed, _mixer, (_FILE,), hidden=True),
-        "replace": Command("replace -f FILE", "Replace existing policies and rules", _replace, (_FILE,)),
+        "replace": Command("replace -f FILE", "Replace existing policies and rules", _replace, (_FILE, _WAIT)),
         "validate": Command(
             "validate -f FILE [FILE ...]", "Say whether documents are valid; needs no lab", _validate, (several,)
         ),
@@ -166,9 +171,9 @@ def _create(flags: Parsed, streams: Streams) -> int:
 
     if flags.args:
         raise _ShowUsage("create takes no arguments")
-    text = _input(flags, streams)
-    rules.create(text, flags.text("namespace"), RuleServer(flags.text("kubeconfig")), streams.stdout)
-    return 0
+    text, server = _input(flags, streams), RuleServer(flags.text("kubeconfig"))
+    rules.create(text, flags.text("namespace"), server, streams.stdout)
+    return _waited(flags, server, streams)
 
 
 def _replace(flags: Parsed, streams: Streams) -> int:
@@ -177,8 +182,14 @@ def _replace(flags: Parsed, streams: Streams) -> int:
 
     if flags.args:
         raise _ShowUsage("replace takes no arguments")
-    text = _input(flags, streams)
-    rules.replace(text, flags.text("namespace"), RuleServer(flags.text("kubeconfig")), streams.stdout)
+    text, server = _input(flags, streams), RuleServer(flags.text("kubeconfig"))
+    rules.replace(text, flags.text("namespace"), server, streams.stdout)
+    return _waited(flags, server, streams)
+
+
+def _waited(flags: Parsed, server: RuleServer, streams: Streams) -> int:
+    if flags.on("wait"):
+        streams.stdout.write(server.in_force() + "\n")
     return 0
 
 

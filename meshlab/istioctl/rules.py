@@ -16,6 +16,7 @@ from meshlab.mesh.config.documents import Document, Stage, read
 from meshlab.mesh.config.goyaml import dump
 from meshlab.mesh.config.kinds import API_VERSION, PILOT_KINDS, Kind, camel
 from meshlab.mesh.config.protojson import DecodeError
+from meshlab.mesh.config.today.kinds import kind_of
 from meshlab.mesh.config.v1alpha2 import decode_spec, encode_spec
 from meshlab.mesh.config.validate import errors_text
 
@@ -233,7 +234,8 @@ def _each_other(
         obj["metadata"] = {**obj.get("metadata", {}), "namespace": namespace}
         plural = known.get(document.kind)
         if plural is None:
-            problems.append(f"kind {document.kind} is not known")
+            hint = "; it is one of today's kinds: kubectl apply -f" if kind_of(obj) is not None else ""
+            problems.append(f"kind {document.kind} is not known{hint}")
             continue
         try:
             _say(stdout, send(plural, namespace, obj))

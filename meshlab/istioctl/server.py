@@ -20,6 +20,8 @@ class RuleServer:
     def __init__(self, kubeconfig: str) -> None:
         """Nothing is read yet: what is wrong with a file of rules can be said without a cluster."""
         self._kubeconfig = kubeconfig
+        #: Newest resourceVersion of what was written, by plural.
+        self.written: dict[str, int] = {}
 
     @cached_property
     def kube(self) -> Kube:
@@ -39,11 +41,24 @@ class RuleServer:
 
     def create(self, plural: str, namespace: str, obj: Mapping[str, Any]) -> dict[str, Any]:
         with _installed():
-            return self.kube.create((API_VERSION, plural, namespace), obj)
+            return self._wrote(plural, self.kube.create((API_VERSION, plural, namespace), obj))
 
     def replace(self, plural: str, namespace: str, obj: Mapping[str, Any]) -> dict[str, Any]:
         with _installed():
-            return self.kube.replace((API_VERSION, plural, namespace, obj["metadata"]["name"]), obj)
+            name = obj["metadata"]["name"]
+            return self._wrote(plural, self.kube.replace((API_VERSION, plural, namespace, name), obj))
+
+    def _wrote(self, plural: str, stored: dict[str, Any]) -> dict[str, Any]:
+        revision = str((stored.get("metadata") or {}).get("resourceVersion") or "")
+        if revision.isdigit():
+            self.written[plural] = max(int(revision), self.written.get(plural, 0))
+        return stored
+
+    def in_force(self) -> str:
+        """Waits until what was written is in force, and says so. Raises NotInForce."""
+        from meshlab.istioctl.wait import in_force
+
+        return in_force(self.kube, self.written)
 
     def get(self, plural: str, namespace: str, name: str) -> dict[str, Any] | None:
         """None where there is no such object."""
