@@ -65,8 +65,10 @@ class LoopbackPods(PodNetwork):
     def capture(self, uid: str, port: int, ranges: str) -> str:
         del uid  # the shim reads what init left in the pod's folder
         taken = "all destinations" if ranges == "*" else ranges
-        return (f"no iptables rules are written on this machine; the pod's start-up shim captures {taken} "
-                f"to port {port} instead, the proxy itself excepted\n")
+        return (
+            f"no iptables rules are written on this machine; the pod's start-up shim captures {taken} "
+            f"to port {port} instead, the proxy itself excepted\n"
+        )
 
     def start(self, uid: str, folder: Path, name: str, start: Callable[[], T]) -> T:
         del uid, folder, name

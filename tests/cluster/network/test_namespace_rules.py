@@ -13,13 +13,22 @@ from meshlab.cluster.network.namespaces.names import Zone, answer
 from meshlab.cluster.network.namespaces.rules import balance, redirect
 
 
-def entry(ip: str, ports: dict[int, list[tuple[str, int]]], *, protocol: str = "TCP", node_port: int = 0,
-          **more: Any) -> dict[str, Any]:
+def entry(
+    ip: str, ports: dict[int, list[tuple[str, int]]], *, protocol: str = "TCP", node_port: int = 0, **more: Any
+) -> dict[str, Any]:
     suffix = "/UDP" if protocol == "UDP" else ""
     return {
         "ip": ip,
-        "ports": [{"name": "http" if number == 80 else f"p{number}", "port": number, "protocol": protocol,
-                   "targetPort": number, "nodePort": node_port} for number in ports],
+        "ports": [
+            {
+                "name": "http" if number == 80 else f"p{number}",
+                "port": number,
+                "protocol": protocol,
+                "targetPort": number,
+                "nodePort": node_port,
+            }
+            for number in ports
+        ],
         "endpoints": {f"{number}{suffix}": [list(end) for end in ends] for number, ends in ports.items()},
         **more,
     }
@@ -33,13 +42,18 @@ def entry(ip: str, ports: dict[int, list[tuple[str, int]]], *, protocol: str = "
     [
         ("*", ["-j ISTIO_REDIRECT"]),
         ("10.0.0.0/8", ["-d 10.0.0.0/8 -j ISTIO_REDIRECT", "-j RETURN"]),
-        ("10.40.0.0/16, 10.105.0.0/16",
-         ["-d 10.40.0.0/16 -j ISTIO_REDIRECT", "-d 10.105.0.0/16 -j ISTIO_REDIRECT", "-j RETURN"]),
+        (
+            "10.40.0.0/16, 10.105.0.0/16",
+            ["-d 10.40.0.0/16 -j ISTIO_REDIRECT", "-d 10.105.0.0/16 -j ISTIO_REDIRECT", "-j RETURN"],
+        ),
     ],
 )
 def test_all_or_some_destinations_are_captured_but_never_the_proxys_own(ranges: str, taken: list[str]) -> None:
-    output = [line.removeprefix("-A ISTIO_OUTPUT ") for line in redirect(15001, ranges).splitlines()
-              if line.startswith("-A ISTIO_OUTPUT")]
+    output = [
+        line.removeprefix("-A ISTIO_OUTPUT ")
+        for line in redirect(15001, ranges).splitlines()
+        if line.startswith("-A ISTIO_OUTPUT")
+    ]
     spared = ["-m mark --mark 1337 -j RETURN", "-d 127.0.0.1/32 -j RETURN"]
     assert output == ["-o lo ! -d 127.0.0.1/32 -j ISTIO_REDIRECT", *spared, *taken]
 
@@ -74,8 +88,9 @@ def test_what_cannot_be_balanced_gets_no_rule(service: dict[str, Any], why: str)
 
 
 def test_a_node_port_leads_where_its_port_leads() -> None:
-    table = balance({"istio-system/istio-ingress": entry("10.105.10.87", {80: [("10.40.0.9", 80)]}, node_port=31759)},
-                    "10.40.0.1")
+    table = balance(
+        {"istio-system/istio-ingress": entry("10.105.10.87", {80: [("10.40.0.9", 80)]}, node_port=31759)}, "10.40.0.1"
+    )
     (by_address, by_node) = [line for line in table.splitlines() if line.startswith("-A SERVICES")]
     assert "-d 10.105.10.87/32 -p tcp --dport 80" in by_address
     assert "-d 10.40.0.1/32 -p tcp --dport 31759" in by_node
@@ -83,8 +98,9 @@ def test_a_node_port_leads_where_its_port_leads() -> None:
 
 
 def test_affinity_remembers_clients_and_a_pod_that_calls_itself_is_masked() -> None:
-    table = balance({"default/x": entry("10.105.1.1", {80: [("10.40.0.2", 80), ("10.40.0.3", 80)]}, affinity=True)},
-                    "10.40.0.1")
+    table = balance(
+        {"default/x": entry("10.105.1.1", {80: [("10.40.0.2", 80), ("10.40.0.3", 80)]}, affinity=True)}, "10.40.0.1"
+    )
     assert table.count("--rcheck --seconds 10800") == 2
     assert table.count("--set -j DNAT") == 2
     assert "-s 10.40.0.2/32 -j MARK --set-mark 16384" in table
@@ -99,12 +115,16 @@ def test_no_chain_has_a_name_that_iptables_refuses() -> None:
 
 # Names
 
-ZONE = Zone("cluster.local", {"meshlab": "10.40.0.1"}, {
-    "default/svcb": entry("10.105.119.194", {80: [("10.40.0.7", 8080)]}),
-    "default/headless": entry("None", {80: [("10.40.0.8", 80), ("10.40.0.7", 80)]}),
-    "default/elsewhere": entry("", {}, externalName="example.com"),
-    "default/alias": entry("", {}, externalName="svcb.default.svc.cluster.local"),
-})
+ZONE = Zone(
+    "cluster.local",
+    {"meshlab": "10.40.0.1"},
+    {
+        "default/svcb": entry("10.105.119.194", {80: [("10.40.0.7", 8080)]}),
+        "default/headless": entry("None", {80: [("10.40.0.8", 80), ("10.40.0.7", 80)]}),
+        "default/elsewhere": entry("", {}, externalName="example.com"),
+        "default/alias": entry("", {}, externalName="svcb.default.svc.cluster.local"),
+    },
+)
 A, CNAME, PTR, AAAA, SRV = 1, 5, 12, 28, 33
 
 

@@ -74,8 +74,12 @@ def settings(_possible: None, home: Settings) -> Settings:
 
 
 def service(name: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
-            "spec": {"selector": {"app": name}, "ports": [{"port": 80}]}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 80}]},
+    }
 
 
 def pods(settings: Settings) -> list[dict[str, Any]]:
@@ -86,11 +90,20 @@ def pods(settings: Settings) -> list[dict[str, Any]]:
 
 def pod(name: str) -> dict[str, Any]:
     return {
-        "apiVersion": "v1", "kind": "Pod",
+        "apiVersion": "v1",
+        "kind": "Pod",
         "metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
-        "spec": {"terminationGracePeriodSeconds": 1, "containers": [{
-            "name": "web", "image": "python:3.12", "command": ["python", "-c", PROGRAM],
-            "readinessProbe": {"httpGet": {"path": "/", "port": 80}}}]},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [
+                {
+                    "name": "web",
+                    "image": "python:3.12",
+                    "command": ["python", "-c", PROGRAM],
+                    "readinessProbe": {"httpGet": {"path": "/", "port": 80}},
+                }
+            ],
+        },
     }
 
 
@@ -250,3 +263,11 @@ def test_where_they_are_possible_auto_takes_iptables(_possible: None, home: Sett
     assert done.returncode == 0, done.stderr
     assert done.stderr == "capture by iptables, for any program\n"
     assert Settings.load({"MESHLAB_HOME": str(home.home)}).network.capture is Capture.IPTABLES
+
+
+def test_a_lab_that_was_up_and_is_refused_now_is_told_the_only_way(settings: Settings) -> None:
+    assert daemon.stop(settings) == []
+    done = run(settings, "up", before=REFUSING)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "  next:    meshlab reset && meshlab up --capture shim"
+    assert done.stderr.count("containers and hardened kernels") == 1

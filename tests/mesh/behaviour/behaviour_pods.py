@@ -27,8 +27,9 @@ class Viewpoint:
 
     def run(self, code: str) -> Any:
         """What `code`, run in the pod, leaves in `found`. It has all that behaviour_program has."""
-        reply = self.lab.access.service(self.namespace, self.name, 8080, "/", method="POST", body={"code": code},
-                                        check=False)
+        reply = self.lab.access.service(
+            self.namespace, self.name, 8080, "/", method="POST", body={"code": code}, check=False
+        )
         assert reply.status == 200, reply.text
         return reply.json()
 
@@ -50,25 +51,43 @@ class Viewpoint:
 def objects(name: str, namespace: str) -> list[dict[str, Any]]:
     meta: dict[str, Any] = {"name": name, "namespace": namespace}
     container = {
-        "name": name, "image": "python:3.12-slim", "command": ["python", f"/program/{PROGRAM.name}"],
-        "ports": [{"containerPort": 8080}], "volumeMounts": [{"name": "program", "mountPath": "/program"}],
+        "name": name,
+        "image": "python:3.12-slim",
+        "command": ["python", f"/program/{PROGRAM.name}"],
+        "ports": [{"containerPort": 8080}],
+        "volumeMounts": [{"name": "program", "mountPath": "/program"}],
         "readinessProbe": {"tcpSocket": {"port": 8080}},
     }
     volumes = [{"name": "program", "configMap": {"name": name}}]
     return [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {PROGRAM.name: PROGRAM.read_text()}},
-        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"selector": {"app": name}, "ports": [
-            {"name": "tcp-orders", "port": 8080},
-            {"name": "http", "port": 80, "targetPort": 8080},
-            {"name": "udp", "port": 8080, "protocol": "UDP"},
-        ]}},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": meta,
+            "spec": {
+                "selector": {"app": name},
+                "ports": [
+                    {"name": "tcp-orders", "port": 8080},
+                    {"name": "http", "port": 80, "targetPort": 8080},
+                    {"name": "udp", "port": 8080, "protocol": "UDP"},
+                ],
+            },
+        },
         # Of this age: kube-inject of 0.4.0 leaves younger ones as they are.
-        {"apiVersion": "extensions/v1beta1", "kind": "Deployment", "metadata": meta, "spec": {
-            "replicas": 1, "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}},
-                         "spec": {"containers": [container], "volumes": volumes,
-                                  "terminationGracePeriodSeconds": 1}},
-        }},
+        {
+            "apiVersion": "extensions/v1beta1",
+            "kind": "Deployment",
+            "metadata": meta,
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"app": name}},
+                "template": {
+                    "metadata": {"labels": {"app": name}},
+                    "spec": {"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 1},
+                },
+            },
+        },
     ]
 
 

@@ -1,8 +1,8 @@
 """The program of the pods from which the behaviour of the network is seen: it runs what a test sends.
 
-    POST /      {"code": Python}; what it leaves in `found` is the answer, as JSON
-    GET  /      who asks, with which headers
-    UDP         the same, as a datagram
+POST /      {"code": Python}; what it leaves in `found` is the answer, as JSON
+GET  /      who asks, with which headers
+UDP         the same, as a datagram
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ def ask(host: str, port: int = 80, name: str = "", path: str = "/") -> dict[str,
     try:
         connection.request("GET", path, headers={"Host": name} if name else {})
         answer = connection.getresponse()
-        return {"status": answer.status, "body": answer.read().decode(), "headers": {
-            key.lower(): value for key, value in answer.getheaders()}}
+        return {
+            "status": answer.status,
+            "body": answer.read().decode(),
+            "headers": {key.lower(): value for key, value in answer.getheaders()},
+        }
     except ConnectionRefusedError:
         return {"error": "refused"}
     except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
@@ -50,15 +53,21 @@ def ask_datagram(host: str, port: int) -> str:
 
 def bare(code: str) -> str:
     """What a program prints that knows nothing of its surroundings: no variable, no start-up file."""
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], env={}, capture_output=True, text=True,
-                          timeout=20, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], env={}, capture_output=True, text=True, timeout=20, check=False
+    )
     return (done.stdout + done.stderr).strip()
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self._say({"peer": self.client_address[0], "pod": os.environ["HOSTNAME"],
-                   "headers": {key.lower(): value for key, value in self.headers.items()}})
+        self._say(
+            {
+                "peer": self.client_address[0],
+                "pod": os.environ["HOSTNAME"],
+                "headers": {key.lower(): value for key, value in self.headers.items()},
+            }
+        )
 
     def do_POST(self) -> None:
         code = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["code"]

@@ -13,8 +13,10 @@ from meshlab.lab import Lab
 @pytest.fixture(scope="session")
 def _viewpoints(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Viewpoint, Viewpoint]]:
     folder = tmp_path_factory.mktemp("viewpoints")
-    yield (viewpoint(lab, "default", "inside", folder, sidecar=True),
-           viewpoint(lab, "client", "outside", folder, sidecar=False))
+    yield (
+        viewpoint(lab, "default", "inside", folder, sidecar=True),
+        viewpoint(lab, "client", "outside", folder, sidecar=False),
+    )
     for namespace, name in (("default", "inside"), ("client", "outside")):
         lab.kubectl(f"delete deployment,service,configmap {name} -n {namespace}")
 

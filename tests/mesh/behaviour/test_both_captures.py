@@ -50,8 +50,9 @@ def test_127_0_0_1_is_the_pods_own(inside: Viewpoint, outside: Viewpoint) -> Non
 
 
 @pytest.mark.parametrize("port", [80, 8080])
-def test_a_server_sees_the_address_of_the_pod_that_called(lab: Lab, inside: Viewpoint, outside: Viewpoint,
-                                                          port: int) -> None:
+def test_a_server_sees_the_address_of_the_pod_that_called(
+    lab: Lab, inside: Viewpoint, outside: Viewpoint, port: int
+) -> None:
     (client,) = lab.access.items("v1", "Pod", "client", labelSelector="app=client")
     (answer,) = lab.curl(f"http://outside:{port}/")
     assert json.loads(answer.body)["peer"] == client["status"]["podIP"]
@@ -64,8 +65,9 @@ def test_a_pod_reaches_itself_by_the_address_of_its_service(outside: Viewpoint) 
     assert found["pod"] == outside.pod["metadata"]["name"]
 
 
-def test_a_sidecar_is_localhost_to_its_application_and_tells_it_who_called(inside: Viewpoint,
-                                                                          outside: Viewpoint) -> None:
+def test_a_sidecar_is_localhost_to_its_application_and_tells_it_who_called(
+    inside: Viewpoint, outside: Viewpoint
+) -> None:
     found = outside.run("found = json.loads(ask('inside.default', 80)['body'])")
     assert found["pod"] == inside.pod["metadata"]["name"]
     assert found["peer"] == "127.0.0.1"
@@ -124,10 +126,17 @@ def test_an_egress_rule_opens_the_way_and_its_end_closes_it(lab: Lab, inside: Vi
 
 
 def test_an_egress_rule_for_tcp_passes_connections_on(lab: Lab, inside: Viewpoint) -> None:
-    lab.apply({"apiVersion": "config.istio.io/v1alpha2", "kind": "EgressRule",
-               "metadata": {"name": "msgd", "namespace": "default"},
-               "spec": {"destination": {"service": f"{lab.network.external}/32"},
-                        "ports": [{"port": 9997, "protocol": "tcp"}]}})
+    lab.apply(
+        {
+            "apiVersion": "config.istio.io/v1alpha2",
+            "kind": "EgressRule",
+            "metadata": {"name": "msgd", "namespace": "default"},
+            "spec": {
+                "destination": {"service": f"{lab.network.external}/32"},
+                "ports": [{"port": 9997, "protocol": "tcp"}],
+            },
+        }
+    )
     assert inside.ask(lab.network.external, 9997, path="/send?msg=hello")["status"] == 200
 
 
@@ -161,8 +170,9 @@ print(answer.status, answer.read().decode().strip())
 """
 
 
-def test_any_program_is_captured_by_iptables_and_none_but_python_by_the_shim(capture: Capture, lab: Lab,
-                                                                             inside: Viewpoint) -> None:
+def test_any_program_is_captured_by_iptables_and_none_but_python_by_the_shim(
+    capture: Capture, lab: Lab, inside: Viewpoint
+) -> None:
     lab.apply("svcb-http.yaml")
     service = lab.access.find("v1", "Service", "default", "svcb")
     assert service is not None
@@ -189,7 +199,8 @@ def test_a_command_in_a_pod_sees_what_its_programs_see(lab: Lab, inside: Viewpoi
 def test_a_forwarded_port_leads_to_the_program_behind_the_sidecar(lab: Lab, inside: Viewpoint) -> None:
     with subprocess.Popen(
         [lab.settings.bin / "kubectl", "port-forward", f"pod/{inside.pod['metadata']['name']}", ":8080"],
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as forward:
         try:
             assert forward.stdout is not None

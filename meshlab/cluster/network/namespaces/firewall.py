@@ -22,8 +22,9 @@ def load(settings: Settings, table: str, wait: float = PATIENCE) -> None:
     # The older of the two implementations locks a file that only root may write, and that is the machine's.
     environ = {**os.environ, "XTABLES_LOCKFILE": str(settings.home / "xtables.lock")}
     try:
-        done = subprocess.run([program], input=table, capture_output=True, text=True, check=False, timeout=wait,
-                              env=environ)
+        done = subprocess.run(
+            [program], input=table, capture_output=True, text=True, check=False, timeout=wait, env=environ
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LabError(f"{program} did not run: {error}") from error
     if done.returncode != 0:

@@ -36,6 +36,7 @@ __all__ = ["LOOPBACK", "check", "enter", "leave", "pins", "run_apart"]
 LOOPBACK = 1
 #: Seconds that a new namespace may take: it takes milliseconds.
 PATIENCE = 10.0
+HINT = "(containers and hardened kernels often forbid them: seccomp, AppArmor, sysctl)"
 HOLDER = "the holder of the lab's namespaces"
 
 
@@ -51,19 +52,28 @@ def check(settings: Settings) -> None:
     """
     find_iptables(settings)
     trial = subprocess.run(
-        [sys.executable, "-m", "meshlab.cluster.network.namespaces.trial"], capture_output=True, text=True,
-        check=False, timeout=PATIENCE, env={**os.environ, "MESHLAB_HOME": str(settings.home)},
+        [sys.executable, "-m", "meshlab.cluster.network.namespaces.trial"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+        env={**os.environ, "MESHLAB_HOME": str(settings.home)},
     )
     if trial.returncode != 0:
         why = trial.stderr.strip().splitlines()
         raise _refused(why[-1] if why else f"the trial ended with status {trial.returncode}")
 
 
-def _refused(why: str) -> LabError:
+def _mark(settings: Settings) -> str:
+    """What the holder carries in its environment."""
+    return f"namespaces|{settings.home}|"
+
+
+def _refused(why: str, then: str = "meshlab up --capture shim") -> LabError:
     return LabError(
         "this machine does not let the lab have network namespaces of its own",
-        why=f"{why} (containers and hardened kernels often forbid them: seccomp, AppArmor, sysctl)",
-        then="meshlab up --capture shim",
+        why=why if HINT in why else f"{why} {HINT}",
+        then=then,
     )
 
 
@@ -75,6 +85,7 @@ def enter(settings: Settings) -> None:
         for process, _ in left_over(settings):
             process.kill_group()
         kill_leftovers(f"{settings.home}|")
+        kill_leftovers(_mark(settings))  # a holder that was not written down yet
         _make(settings)
         return
     try:
@@ -135,8 +146,14 @@ def _make(settings: Settings) -> None:
             # All service addresses are the node's own: what no rule sends to a pod is refused, not lost.
             link.route(f"{network.services}.0.0/16", LOOPBACK, source=network.node, local=True)
 
-    environ = {"PATH": os.environ.get("PATH", os.defpath), CONTAINER_MARK: f"namespaces|{settings.home}"}
-    pid = run_apart(setup, lambda: os.execve(program, ["sleep", "infinity"], environ))
+    environ = {"PATH": os.environ.get("PATH", os.defpath), CONTAINER_MARK: _mark(settings)}
+    try:
+        pid = run_apart(setup, lambda: os.execve(program, ["sleep", "infinity"], environ))
+    except LabError as error:
+        if not settings.database.exists():
+            raise
+        # A lab that was up before, on a machine that now refuses: it cannot change its capture.
+        raise _refused(error.why, then="meshlab reset && meshlab up --capture shim") from error
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     Record(pid, start_time(pid) or 0, started, HOLDER, 0, boot_id()).write(settings.namespaces / "process.json")
     try:

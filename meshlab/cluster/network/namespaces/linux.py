@@ -7,8 +7,17 @@ import os
 from pathlib import Path
 
 __all__ = [
-    "NEW_MOUNTS", "NEW_NAMES", "NEW_NETWORK", "NEW_USER", "bind", "detach", "enter", "private_mounts", "set_hostname",
-    "tmpfs", "unshare",
+    "NEW_MOUNTS",
+    "NEW_NAMES",
+    "NEW_NETWORK",
+    "NEW_USER",
+    "bind",
+    "detach",
+    "enter",
+    "private_mounts",
+    "set_hostname",
+    "tmpfs",
+    "unshare",
 ]
 
 #: Flags of unshare(2) and setns(2), from <linux/sched.h>.

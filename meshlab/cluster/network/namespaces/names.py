@@ -84,8 +84,11 @@ class Zone:
         return name.endswith("." + self.domain)
 
     def _port(self, key: str, port: str, protocol: str, kind: int) -> list[Record] | None:
-        found = [each["port"] for each in self.services.get(key, {}).get("ports", ())
-                 if each["name"] == port and each["protocol"] == protocol]
+        found = [
+            each["port"]
+            for each in self.services.get(key, {}).get("ports", ())
+            if each["name"] == port and each["protocol"] == protocol
+        ]
         if not found:
             return None
         namespace, _, name = key.partition("/")

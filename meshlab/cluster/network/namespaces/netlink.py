@@ -53,8 +53,9 @@ class Netlink:
     def __enter__(self) -> Netlink:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._socket.close()
 
     def pair(self, name: str, peer: str, namespace: int) -> None:
@@ -89,8 +90,18 @@ class Netlink:
         """To `network` through the interface `index`; `local`: all its addresses are this namespace's own."""
         found = ipaddress.IPv4Network(network)
         scope = SCOPE_HOST if local else SCOPE_UNIVERSE if gateway else SCOPE_LINK
-        message = struct.pack("=BBBBBBBBI", socket.AF_INET, found.prefixlen, 0, 0, TABLE_LOCAL if local else TABLE_MAIN,
-                              PROTOCOL_BOOT, scope, LOCAL if local else UNICAST, 0)
+        message = struct.pack(
+            "=BBBBBBBBI",
+            socket.AF_INET,
+            found.prefixlen,
+            0,
+            0,
+            TABLE_LOCAL if local else TABLE_MAIN,
+            PROTOCOL_BOOT,
+            scope,
+            LOCAL if local else UNICAST,
+            0,
+        )
         if found.prefixlen:
             message += _attribute(ROUTE_DESTINATION, found.network_address.packed)
         message += _attribute(ROUTE_DEVICE, struct.pack("=i", index))

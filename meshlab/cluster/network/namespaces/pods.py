@@ -44,7 +44,8 @@ class NamespacedPods(PodNetwork):
     def up(self, uid: str, address: str, name: str, namespace: str, folder: Path) -> None:
         (folder / "resolv.conf").write_text(
             f"nameserver {self._settings.network.dns}\n"
-            f"search {namespace}.svc.{self._domain} svc.{self._domain} {self._domain}\noptions ndots:5\n")
+            f"search {namespace}.svc.{self._domain} svc.{self._domain} {self._domain}\noptions ndots:5\n"
+        )
         (folder / "hosts").write_text(f"127.0.0.1\tlocalhost\n{address}\t{name}\n")
         (folder / "hostname").write_text(f"{name}\n")
         pin = self._pin(uid)
@@ -126,6 +127,7 @@ class NamespacedPods(PodNetwork):
         """`function()` in the pod's network. OSError where there is none."""
         descriptor = os.open(self._pin(uid), os.O_RDONLY | os.O_CLOEXEC)
         try:
+
             def there() -> T:
                 linux.enter(descriptor, linux.NEW_NETWORK)
                 return function()

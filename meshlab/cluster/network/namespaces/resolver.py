@@ -45,7 +45,8 @@ class Resolver:
         """Listens when this returns. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._datagrams, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(self._zone), local_addr=(self._address, PORT))
+            lambda: _Datagrams(self._zone), local_addr=(self._address, PORT)
+        )
         self._server = await asyncio.start_server(self._serve, self._address, PORT)
 
     async def stop(self) -> None:

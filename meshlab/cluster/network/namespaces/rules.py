@@ -33,21 +33,23 @@ def redirect(port: int, ranges: str) -> str:
     if networks and "*" not in networks:
         taken = [f"-A ISTIO_OUTPUT -d {each} -j ISTIO_REDIRECT" for each in networks]
         taken.append("-A ISTIO_OUTPUT -j RETURN")
-    return "\n".join([
-        "*nat",
-        ":ISTIO_REDIRECT - [0:0]",
-        ":ISTIO_OUTPUT - [0:0]",
-        "-A PREROUTING -p tcp -j ISTIO_REDIRECT",
-        "-A OUTPUT -p tcp -j ISTIO_OUTPUT",
-        f"-A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports {port}",
-        # A program that calls its own pod by its address goes through the sidecar as well.
-        "-A ISTIO_OUTPUT -o lo ! -d 127.0.0.1/32 -j ISTIO_REDIRECT",
-        f"-A ISTIO_OUTPUT -m mark --mark {PROXY_MARK} -j RETURN",
-        "-A ISTIO_OUTPUT -d 127.0.0.1/32 -j RETURN",
-        *taken,
-        "COMMIT",
-        "",
-    ])
+    return "\n".join(
+        [
+            "*nat",
+            ":ISTIO_REDIRECT - [0:0]",
+            ":ISTIO_OUTPUT - [0:0]",
+            "-A PREROUTING -p tcp -j ISTIO_REDIRECT",
+            "-A OUTPUT -p tcp -j ISTIO_OUTPUT",
+            f"-A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports {port}",
+            # A program that calls its own pod by its address goes through the sidecar as well.
+            "-A ISTIO_OUTPUT -o lo ! -d 127.0.0.1/32 -j ISTIO_REDIRECT",
+            f"-A ISTIO_OUTPUT -m mark --mark {PROXY_MARK} -j RETURN",
+            "-A ISTIO_OUTPUT -d 127.0.0.1/32 -j RETURN",
+            *taken,
+            "COMMIT",
+            "",
+        ]
+    )
 
 
 def balance(services: Mapping[str, Entry], node: str) -> str:
@@ -75,26 +77,29 @@ def balance(services: Mapping[str, Entry], node: str) -> str:
             sticky = bool(entry.get("affinity"))
             back += _endpoints(chain, found, sticky=sticky)
             chains += [each for each, _, _ in found]
-    return "\n".join([
-        "*nat",
-        ":SERVICES - [0:0]",
-        *(f":{chain} - [0:0]" for chain in chains),
-        "-A PREROUTING -j SERVICES",
-        "-A OUTPUT -j SERVICES",
-        f"-A POSTROUTING -m mark --mark {HAIRPIN_MARK} -j MASQUERADE",
-        *front,
-        *back,
-        "COMMIT",
-        "",
-    ])
+    return "\n".join(
+        [
+            "*nat",
+            ":SERVICES - [0:0]",
+            *(f":{chain} - [0:0]" for chain in chains),
+            "-A PREROUTING -j SERVICES",
+            "-A OUTPUT -j SERVICES",
+            f"-A POSTROUTING -m mark --mark {HAIRPIN_MARK} -j MASQUERADE",
+            *front,
+            *back,
+            "COMMIT",
+            "",
+        ]
+    )
 
 
 def _endpoints(chain: str, ends: Iterable[tuple[str, str, int]], *, sticky: bool) -> list[str]:
     listed = list(ends)
     rules = []
     if sticky:
-        rules += [f"-A {chain} -m recent --name {end} --rcheck --seconds {AFFINITY} --reap -j {end}"
-                  for end, _, _ in listed]
+        rules += [
+            f"-A {chain} -m recent --name {end} --rcheck --seconds {AFFINITY} --reap -j {end}" for end, _, _ in listed
+        ]
     for left, (end, ip, number) in zip(range(len(listed), 0, -1), listed, strict=True):
         chance = f" -m statistic --mode random --probability {1 / left:.10f}" if left > 1 else ""
         rules.append(f"-A {chain}{chance} -j {end}")
