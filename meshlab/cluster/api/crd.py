@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from meshlab.cluster.api.causes import Cause
 from meshlab.cluster.api.metadata import timestamp
 from meshlab.cluster.api.registry import VERBS, Registry, Resource
 from meshlab.cluster.api.status import CauseLike
 
 if TYPE_CHECKING:
+    from meshlab.cluster.api.cel import Rules
     from meshlab.cluster.api.schema import Node
 
 __all__ = ["CLEANUP", "COLLECTION", "Definitions", "Version", "established", "resources_of", "storage_version"]
@@ -23,6 +25,14 @@ Object = dict[str, Any]
 
 #: Finalizer that keeps a definition until its objects are gone.
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+#: Where a schema is broken in one of these ways, rules are not looked at: they might not even make sense.
+BLOCKING = {"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany",
+            "FieldValueTypeInvalid"}  # fmt: skip
+UNCHECKED = Cause(
+    "<nil>", "FieldValueInvalid",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing "
+    "errors to complete validation",
+)
 COLLECTION = "apiextensions.k8s.io/customresourcedefinitions"
 
 
@@ -126,6 +136,7 @@ class Definitions:
     #: Name of a definition → its resources.
     _served: dict[str, list[Resource]] = field(default_factory=dict)
     _nodes: dict[tuple[str, str, str], Node] = field(default_factory=dict)
+    _rules: dict[tuple[str, str, str], Rules | None] = field(default_factory=dict)
 
     def serve(self, crd: Mapping[str, Any]) -> str:
         """Registers every version of a definition; the answer is why its names are refused, or ""."""
@@ -146,6 +157,7 @@ class Definitions:
             self.registry.remove(resource)
             self._versions.pop(_id(resource), None)
             self._nodes.pop(_id(resource), None)
+            self._rules.pop(_id(resource), None)
         return gone
 
     def served(self, name: str) -> list[Resource]:
@@ -190,7 +202,19 @@ class Definitions:
         version = self.version(resource)
         if version.schema is not None:
             causes += structural.validate(obj, version.schema, old=old)
+            if (rules := self._rules_of(version)) is not None:
+                causes += rules.check(obj, old) if not any(c.reason in BLOCKING for c in causes) else [UNCHECKED]
         return causes
+
+    def _rules_of(self, version: Version) -> Rules | None:
+        """The rules in the schema, compiled when they are first needed; None where there are none."""
+        key = _id(version.resource)
+        if key not in self._rules:
+            from meshlab.cluster.api.cel import Rules, has_rules
+
+            schema = version.schema
+            self._rules[key] = Rules(schema) if schema is not None and has_rules(schema) else None
+        return self._rules[key]
 
     def node(self, resource: Resource) -> Node:
         """The type that follows from the schema, for server-side apply."""

@@ -33,7 +33,9 @@ def definition(obj: Object, old: Object | None) -> list[Cause]:
         causes.append(invalid("spec.group", group, "should be a domain with at least one dot"))
     if spec.get("scope") not in SCOPES:
         causes.append(unsupported("spec.scope", spec.get("scope") or "", SCOPES))
-    causes += _versions(spec.get("versions") or (), schemaless=bool(spec.get("preserveUnknownFields")))
+    had = ((old or {}).get("spec") or {}).get("versions") or ()
+    known = [(version.get("schema") or {}).get("openAPIV3Schema") for version in had]
+    causes += _versions(spec.get("versions") or (), known, schemaless=bool(spec.get("preserveUnknownFields")))
     for key in NAMES:
         value = names.get(key) or ""
         if not value:
@@ -63,8 +65,9 @@ def definition(obj: Object, old: Object | None) -> list[Cause]:
     return causes
 
 
-def _versions(versions: Any, *, schemaless: bool) -> list[Cause]:
-    """`schemaless`: apiextensions.k8s.io/v1beta1 let definitions be without a schema, and so kept every field."""
+def _versions(versions: Any, known: list[Any], *, schemaless: bool) -> list[Cause]:
+    """`known` are schemas that were accepted before. `schemaless`: apiextensions.k8s.io/v1beta1 let definitions be
+    without a schema, and so kept every field."""
     causes: list[Cause] = []
     seen: set[str] = set()
     stored = 0
@@ -81,6 +84,8 @@ def _versions(versions: Any, *, schemaless: bool) -> list[Cause]:
             causes.append(required(f"{path}.schema.openAPIV3Schema", "schemas are required"))
         elif schema is not None:
             causes += _root(f"{path}.schema.openAPIV3Schema", schema)
+            if not causes and schema not in known:
+                causes += _rules(f"{path}.schema.openAPIV3Schema", schema)
         for j, column in enumerate(version.get("additionalPrinterColumns") or ()):
             here = f"{path}.additionalPrinterColumns[{j}]"
             for key in ("name", "type", "jsonPath"):
@@ -95,6 +100,12 @@ def _versions(versions: Any, *, schemaless: bool) -> list[Cause]:
         why = "must have exactly one version marked as storage version"
         causes.append(invalid("spec.versions", list(versions), why))
     return causes
+
+
+def _rules(path: str, schema: Object) -> list[Cause]:
+    from meshlab.cluster.api.cel import definition_causes
+
+    return definition_causes(path, schema)
 
 
 def _root(path: str, schema: Object) -> list[Cause]:

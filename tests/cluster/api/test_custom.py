@@ -130,3 +130,27 @@ def test_a_definition_of_2018_is_served(send: Send, namespace: str) -> None:
     assert json.loads(made.data)["spec"] == {"any": [1]}
     again = send("GET", f"/apis/apiextensions.k8s.io/v1beta1/customresourcedefinitions/rules.{group}")
     assert json.loads(again.data)["spec"]["version"] == "v1alpha2"
+
+
+def test_rules_are_kept(kube: Kube, namespace: str) -> None:
+    group = f"{namespace}.rules.example.com"
+    made = definition(group)
+    schema = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"]["spec"]["x-kubernetes-validations"] = [
+        {"rule": "!has(self.size) || !has(oldSelf.size) || self.size >= oldSelf.size", "message": "it only grows"},
+        {"rule": "!has(self.size) || self.size != 13", "messageExpression": "'not ' + string(self.size)"},
+    ]
+    crds = ("apiextensions.k8s.io/v1", "customresourcedefinitions")
+    kube.create(crds, made)
+    where = (f"{group}/v1", "zags", namespace)
+    kube.create(where, zag(group, size=3))
+    with pytest.raises(Rejected, match='spec: Invalid value: "object": it only grows'):
+        kube.patch((*where, "z"), {"spec": {"size": 2}}, "merge")
+    with pytest.raises(Rejected, match='spec: Invalid value: "object": not 13'):
+        kube.patch((*where, "z"), {"spec": {"size": 13}}, "merge")
+    kube.patch((*where, "z"), {"spec": {"size": 4}}, "merge")
+    broken = definition(f"b.{group}")
+    broken["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] = [{"rule": "self."}]
+    with pytest.raises(Rejected, match=r"x-kubernetes-validations\[0\].rule: Invalid value: .* compilation failed"):
+        kube.create(crds, broken)
+    kube.delete((*crds, None, f"zags.{group}"))

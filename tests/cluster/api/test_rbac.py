@@ -150,7 +150,8 @@ def test_nobody_grants_what_he_does_not_have(account: Kube, kube: Kube, namespac
     assert error.value.status["message"] == (
         f'roles.rbac.authorization.k8s.io "more" is forbidden: user "system:serviceaccount:{namespace}:robot" '
         f'(groups=["system:serviceaccounts" "system:serviceaccounts:{namespace}" "system:authenticated"]) is '
-        'attempting to grant RBAC permissions not currently held:\n{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}'
+        'attempting to grant RBAC permissions not currently held:\n'
+        '{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}'
     )
     with pytest.raises(Rejected, match="not currently held"):
         account.patch((RBAC, "Role", namespace, "same"), {"rules": [secrets]}, "merge")
