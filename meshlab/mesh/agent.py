@@ -18,6 +18,7 @@ from typing import Any
 
 from meshlab.errors import LabError, Missing
 from meshlab.mesh.bootstrap import Endpoint, Identity, forwarding, managed
+from meshlab.mesh.control_tls import control_tls
 from meshlab.mesh.peer import environment, metadata
 from meshlab.settings import bound_port
 
@@ -48,10 +49,11 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     proxy.add_argument("--zipkinAddress", default="")
     proxy.add_argument("--statsdUdpAddress", default="")
     proxy.add_argument("--domain", default="cluster.local")
+    proxy.add_argument("--controlPlaneAuthPolicy", default="NONE", help="NONE or MUTUAL_TLS")
     # What Envoy needed then and does not now; accepted, so that manifests run as they are.
     for unused in (
         "configPath", "binaryPath", "drainDuration", "parentShutdownDuration", "discoveryRefreshDelay",
-        "connectTimeout", "proxyAdminPort", "controlPlaneAuthPolicy", "customConfigFile", "availabilityZone",
+        "connectTimeout", "proxyAdminPort", "customConfigFile", "availabilityZone",
         "proxyLogLevel", "statNameLength",
     ):
         proxy.add_argument(f"--{unused}", default="", help=argparse.SUPPRESS)
@@ -134,10 +136,13 @@ def bootstrap(options: argparse.Namespace, env: Mapping[str, str]) -> dict[str, 
     )
     uid = str(pod.get("uid") or folder.name.rpartition("_")[2])
     admin = f"{env['MESHLAB_SOCKETS']}/{uid[:8]}.sock"
+    tls = None
+    if options.controlPlaneAuthPolicy == "MUTUAL_TLS":
+        tls = control_tls(folder, Path(env["MESHLAB_ROOT"]), options.domain)
     if options.role in FORWARDED:
         outer, inner = FORWARDED[options.role]
         return forwarding(
-            identity, admin, Endpoint(identity.ip, bound_port(outer)), Endpoint(identity.local_ip, inner)
+            identity, admin, Endpoint(identity.ip, bound_port(outer)), Endpoint(identity.local_ip, inner), tls
         )
     services = _json(Path(env["MESHLAB_NETWORK"])).get("services") or {}
 
@@ -152,7 +157,7 @@ def bootstrap(options: argparse.Namespace, env: Mapping[str, str]) -> dict[str, 
         )
     mixer = resolve(f"istio-mixer.istio-system:{MIXER_PORT}", identity, services)
     return managed(
-        identity, admin, pilot, mixer, find(options.zipkinAddress), find(options.statsdUdpAddress)
+        identity, admin, pilot, mixer, find(options.zipkinAddress), find(options.statsdUdpAddress), tls
     )
 
 

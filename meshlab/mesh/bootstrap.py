@@ -10,6 +10,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshlab.mesh.control_tls import ControlTls
+
 __all__ = ["Endpoint", "Identity", "forwarding", "managed"]
 
 Json = dict[str, Any]
@@ -77,8 +79,12 @@ def managed(
     mixer: Endpoint | None = None,
     zipkin: Endpoint | None = None,
     statsd: Endpoint | None = None,
+    tls: ControlTls | None = None,
 ) -> Json:
-    """A proxy that Pilot configures: a sidecar, or the ingress. `admin` is the path of its Unix socket."""
+    """A proxy that Pilot configures: a sidecar, or the ingress. `admin` is the path of its Unix socket.
+
+    `tls`: it speaks with Pilot and Mixer by mutual TLS.
+    """
     ads = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     first, longest = RECONNECT
     found = _common(identity, admin)
@@ -100,8 +106,8 @@ def managed(
         "cds_config": dict(ads),
     }
     found["static_resources"] = {"clusters": [
-        _cluster("pilot", pilot, http2=True),
-        _cluster("mixer_server", mixer, http2=True),
+        _secured(_cluster("pilot", pilot, http2=True), tls, "istio-pilot-service-account"),
+        _secured(_cluster("mixer_server", mixer, http2=True), tls, "istio-mixer-service-account"),
         _cluster("zipkin", zipkin),
         # Envoy's own pages, from which Prometheus reads once a Telemetry object asks for metrics.
         _own_pages(admin),
@@ -129,8 +135,14 @@ def _proof(token: str) -> Json:
     return {"initial_metadata": [{"key": "authorization", "value": f"Bearer {token}"}]} if token else {}
 
 
-def forwarding(identity: Identity, admin: str, listen: Endpoint, to: Endpoint) -> Json:
-    """The proxy in front of Pilot or Mixer: what comes in on `listen` goes to `to`."""
+def _secured(cluster: Json, tls: ControlTls | None, account: str) -> Json:
+    return cluster if tls is None else {**cluster, "transport_socket": tls.upstream(account)}
+
+
+def forwarding(
+    identity: Identity, admin: str, listen: Endpoint, to: Endpoint, tls: ControlTls | None = None
+) -> Json:
+    """The proxy in front of Pilot or Mixer: what comes in on `listen`, by mutual TLS if `tls`, goes to `to`."""
     found = _common(identity, admin)
     found["static_resources"] = {
         "clusters": [{
@@ -141,7 +153,7 @@ def forwarding(identity: Identity, admin: str, listen: Endpoint, to: Endpoint) -
             "name": f"tcp_{listen.address}_{listen.port}",
             "address": listen.json(),
             "enable_reuse_port": False,
-            "filter_chains": [{"filters": [{
+            "filter_chains": [{**({"transport_socket": tls.downstream()} if tls else {}), "filters": [{
                 "name": "envoy.filters.network.tcp_proxy",
                 "typed_config": {
                     "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",

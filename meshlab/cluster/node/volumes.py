@@ -6,6 +6,7 @@ fresh folder that one rename of `..data` puts in force, so that a reader sees al
 
 from __future__ import annotations
 
+import os
 import posixpath
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -87,6 +88,9 @@ def _keyed(kind: str, name: str, source: Mapping[str, Any], sources: Sources, mo
         if source.get("optional"):
             return {}
         raise BadReference(f'{kind.lower()} "{name}" not found')
+    if kind == "Secret":
+        # All of a lab's pods run as its owner: for anybody else a secret's mode would be for strangers.
+        mode &= 0o700
     items = source.get("items")
     if not items:
         return {_safe(key): File(value, mode) for key, value in data.items()}
@@ -120,7 +124,8 @@ def write(folder: Path, files: Mapping[str, File]) -> bool:
     for path, file in files.items():
         target = fresh / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.data)
+        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
+            opened.write(file.data)
         target.chmod(file.mode)
     _relink(current, fresh.name)
     names = {path.split("/", 1)[0] for path in files}

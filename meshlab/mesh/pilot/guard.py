@@ -23,8 +23,8 @@ __all__ = ["OPEN", "Guard", "guard"]
 SILENCE_NS = 1_000_000_000
 #: One line for each connection that a strict port refuses; without it only Envoy's counters tell of them.
 REFUSED = (
-    "[%START_TIME%] refused %DOWNSTREAM_REMOTE_ADDRESS% -> %DOWNSTREAM_LOCAL_ADDRESS% %RESPONSE_FLAGS% "
-    "%CONNECTION_TERMINATION_DETAILS%: this port takes mutual TLS only (PeerAuthentication STRICT or authPolicy "
+    "[%START_TIME%] refused %DOWNSTREAM_REMOTE_ADDRESS% -> %DOWNSTREAM_LOCAL_ADDRESS% %RESPONSE_FLAGS%: "
+    "this port takes mutual TLS only (PeerAuthentication STRICT or authPolicy "
     "MUTUAL_TLS), and plain text came\n"
 )
 
