@@ -21,6 +21,8 @@ from meshlab.cluster.api.api import Api
 from meshlab.cluster.api.auth import Auth, User
 from meshlab.cluster.api.codec import accepted, dump
 from meshlab.cluster.api.discovery import AGGREGATED, Discovery, version_info
+from meshlab.cluster.api.health import Health
+from meshlab.cluster.api.metrics import CONTENT_TYPE, Metrics
 from meshlab.cluster.api.proxy import Proxy
 from meshlab.cluster.api.rbac import Access, Guard
 from meshlab.cluster.api.request import NoSuchPath, target_of
@@ -33,8 +35,6 @@ __all__ = ["Server"]
 
 log = logging.getLogger(__name__)
 
-#: Paths that anybody may read.
-PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
 #: Bytes of a request's body; a real server takes 3 MB.
 LARGEST_BODY = 3 * 1024 * 1024
 #: Seconds that requests under way get when the server stops; watches are ended before.
@@ -57,6 +57,7 @@ class Server:
         self.host, self.port = listener.getsockname()[:2]
         self.discovery = Discovery(api.registry, f"{self.host}:{self.port}")
         self.proxy = Proxy(api, kubelet)
+        self.health, self.metrics = Health(api.store), Metrics()
         self.guard = Guard(Access(api.store))
         self.verbs = Verbs(api, auth, self.proxy, kubelet, self.guard)
         self.webhooks = api.webhooks = Webhooks(api, self.proxy.endpoint)
@@ -102,6 +103,11 @@ class Server:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request; never raises but for cancellation."""
+        answer = await self._answer(request)
+        self.metrics.answered(request.method, answer.status)
+        return answer
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await self._route(request)
         except NoSuchPath:
@@ -122,8 +128,10 @@ class Server:
         path = request.rel_url.raw_path
         path = unquote(path) if "%" in path else path
         user = self.auth.user(request.headers.get("Authorization"))
-        if path.rstrip("/") in PUBLIC or path.startswith(("/livez/", "/readyz/")):
-            return self._public(path.rstrip("/"), request)
+        if self.health.concerns(path):
+            return self.health.answer(path, request.query)
+        if path.rstrip("/") == "/version":
+            return web.Response(body=json.dumps(version_info(), indent=2).encode(), content_type="application/json")
         if user is None:
             raise Unauthorized
         user = self.guard.caller(request, user)
@@ -136,14 +144,6 @@ class Server:
             return await self.verbs.handle(request, target, user)
         self.guard.path(request, path, user)
         return self._elsewhere(path, request, user)
-
-    def _public(self, path: str, request: web.BaseRequest) -> web.Response:
-        if path == "/version":
-            return web.Response(body=json.dumps(version_info(), indent=2).encode(), content_type="application/json")
-        body = b"ok"
-        if "verbose" in request.query:
-            body = b"[+]ping ok\n[+]store ok\n" + path.strip("/").encode() + b" check passed\n"
-        return web.Response(body=body, content_type="text/plain")
 
     def _discovery(self, path: str, request: web.BaseRequest) -> web.Response | None:
         if path.rstrip("/").count("/") > 3:
@@ -164,11 +164,13 @@ class Server:
                 headers = {"Content-Type": AGGREGATED.format(form.version), "Vary": "Accept"}
                 return web.Response(body=dump(document), headers=headers)
             return web.Response(body=dump(self.discovery.document(path)), content_type="application/json")
+        if path == "/metrics":
+            return web.Response(body=self.metrics.text(self.api), headers={"Content-Type": CONTENT_TYPE})
         if path == "/":
             groups = self.api.registry.groups()
             paths = ["/api", *(f"/api/{v}" for v in groups[""]), "/apis"]
             paths += [f"/apis/{g}/{v}" for g, versions in groups.items() if g for v in versions]
-            paths += ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
+            paths += ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]
             return web.Response(body=dump({"paths": paths}), content_type="application/json")
         if path.startswith("/openapi/"):
             from meshlab.cluster.api.documents import document as openapi_document

@@ -175,6 +175,14 @@ class Store:
 
     # Reading
 
+    def fault(self) -> str:
+        """Why the database cannot be asked; "" if it can."""
+        try:
+            self._db.execute("SELECT 1").fetchone()
+        except sqlite3.Error as error:
+            return str(error)
+        return ""
+
     def get(self, collection: str, key: str) -> Entry | None:
         return self._of(collection).entries.get(key)
 

@@ -25,6 +25,13 @@ from meshlab.cluster.api.webhooks import admitted
 __all__ = ["Verbs"]
 
 Object = dict[str, Any]
+#: Kinds of which an update makes one that is not there yet, as on a real server: (group, plural) of their storage.
+CREATED_BY_UPDATE = frozenset((
+    ("", "endpoints"), ("", "events"), ("", "limitranges"), ("", "podtemplates"), ("", "replicationcontrollers"),
+    ("", "resourcequotas"), ("", "services"), ("coordination.k8s.io", "leases"),
+    *(("rbac.authorization.k8s.io", plural) for plural in (
+        "roles", "rolebindings", "clusterroles", "clusterrolebindings")),
+))
 OPTIONS = {"POST": "Create", "PUT": "Update", "PATCH": "Patch", "DELETE": "Delete"}
 
 
@@ -44,7 +51,7 @@ class Verbs:
                     raise MethodNotAllowed
                 return await Logs(self.api, self.kubelet).handle(request, target)
             case "exec" | "attach" | "portforward":
-                return await self._stream(request, target)
+                return await self._stream(request, target, user)
         query = request.query
         match request.method:
             case "GET" | "HEAD":
@@ -61,9 +68,11 @@ class Verbs:
                 return await self._delete(request, target, user)
         raise MethodNotAllowed
 
-    async def _stream(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
+    async def _stream(self, request: web.BaseRequest, target: Target, user: User) -> web.StreamResponse:
         if request.method not in ("GET", "POST"):
             raise MethodNotAllowed
+        # A WebSocket begins with a GET, and reading is not what it does.
+        self.guard.creation(target, user)
         pod = self.api.get(target.resource, target.namespace, target.name or "")
         if target.subresource == "portforward":
             from meshlab.cluster.api.streaming.forward import forward_ports
@@ -132,11 +141,25 @@ class Verbs:
         value = await self._received(request, resource)
         warnings: list[str] = []
         name = target.name
+        if self._creates(target):
+            self.guard.creation(target, user)
+            made = await self._admitted(request, target, user, warnings, dry_run, lambda dry: self.api.create(
+                resource, target.namespace, named(resource, value, name), user=user.name,
+                field_manager=manager_of(request), dry_run=dry, validation=validation, warn=warnings.append,
+            ))
+            return _answer(self._object(resource, target, made, form, dry_run), form, 201, warnings)
         made = await self._admitted(request, target, user, warnings, dry_run, lambda dry: self.api.update(
             resource, target.namespace, name, value, subresource=target.subresource, user=user.name,
             field_manager=manager_of(request), dry_run=dry, validation=validation, warn=warnings.append,
         ))
         return _answer(self._object(resource, target, made, form, dry_run), form, 200, warnings)
+
+    def _creates(self, target: Target) -> bool:
+        """Whether an update creates: there is no such object, and its kind is one of those that may be born so."""
+        return (
+            target.subresource is None and target.resource.storage in CREATED_BY_UPDATE
+            and self.api.find(target.resource, target.namespace, target.name or "") is None
+        )
 
     async def _patch(self, request: web.BaseRequest, target: Target, user: User) -> web.Response:
         resource, query = target.resource, request.query
@@ -237,6 +260,17 @@ class Verbs:
             if entry is not None and entry.obj is made:
                 return entry.data + b"\n"
         return self.render.object(resource, made, form)
+
+
+def named(resource: Resource, obj: Object, name: str) -> Object:
+    """An object with the name that its path says. BadRequest where it says another, Conflict where it is no new one."""
+    meta = obj.get("metadata")
+    meta = meta if isinstance(meta, dict) else {}
+    if (own := meta.get("name") or name) != name:
+        raise BadRequest(f"the name of the object ({own}) does not match the name on the URL ({name})")
+    if meta.get("resourceVersion") or meta.get("uid"):
+        raise NotFound.of(resource, name)
+    return {**obj, "metadata": {**meta, "name": name}}
 
 
 def manager_of(request: web.BaseRequest) -> str:

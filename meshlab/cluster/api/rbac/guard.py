@@ -68,6 +68,14 @@ class Guard:
             verb, resource.group, resource.plural, target.subresource or "", target.namespace or "", name
         ))
 
+    def creation(self, target: Target, user: User) -> None:
+        """Where a request that looks like another verb creates: an update of what is not there, a command run by GET."""
+        if MASTERS not in user.groups:
+            group, plural = target.resource.group, target.resource.plural
+            self._require(user, Attributes(
+                "create", group, plural, target.subresource or "", target.namespace or "", target.name or ""
+            ))
+
     def concerns(self, resource: Resource, user: User) -> bool:
         """Whether writes of this kind, by this user, grant rights: see `grants`."""
         return resource.storage[0] == GROUP and MASTERS not in user.groups
