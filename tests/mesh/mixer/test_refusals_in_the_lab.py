@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -158,3 +159,15 @@ def test_policy_checks_can_be_switched_off_for_the_mesh(web: Lab) -> None:
     finally:
         web.apply(settings(text))
     until(lambda: statuses(web, "http://svcb/notify") == {403: 1}, 20)
+
+
+@pytest.mark.parametrize(("file", "seen", "others"), [
+    ("deny-svca", "403", 200), ("whitelist-versions", "404", 404), ("ratelimit-svcb", "429", 429),
+])
+def test_the_workbooks_own_files(web: Lab, file: str, seen: str, others: int) -> None:
+    """`seen` by svca, which writes it in its log; `others`, the client, are nobody of a version."""
+    before = len(re.findall(seen, str(web.logs("svca", tail=5000))))
+    web.apply(f"mixer/{file}.yaml")
+    assert web.curl("http://svca/pay", 8).by_status() == {"200": 8}
+    until(lambda: len(re.findall(seen, str(web.logs("svca", tail=5000)))) > before)
+    assert set(statuses(web, "http://svcb/notify", 6)) >= {others}
