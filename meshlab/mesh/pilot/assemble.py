@@ -2,44 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from operator import is_
 
 from meshlab.mesh.config.egress import without_conflicts
-from meshlab.mesh.config.legacy import egress_service, host_rules, host_traffic
+from meshlab.mesh.config.legacy import egress_service, host_traffic, route
 from meshlab.mesh.config.model import Config, DestinationPolicy, EgressRule, RouteRule
+from meshlab.mesh.config.order import destination_of, sort_route_rules
 from meshlab.mesh.config.outside import ExternalService
-from meshlab.mesh.config.routing import HostRules
+from meshlab.mesh.config.routing import HostRules, Route
 from meshlab.mesh.config.traffic import HostTraffic
 from meshlab.mesh.pilot.check import egress_problem, route_problem
 from meshlab.mesh.pilot.world import Problem
 
-__all__ = ["egress_in_force", "policies_by_host", "routes_by_host"]
+__all__ = ["Judged", "egress_in_force", "policies_by_host", "routes_by_host"]
+
+
+class Judged:
+    """Route rules that were judged and translated before: each once, however often others change."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Config[RouteRule], str, Route | None]] = {}
+
+    def of(self, rule: Config[RouteRule]) -> tuple[str, Route | None]:
+        """Why a rule cannot be in force, or what it means."""
+        before = self._known.get(rule.key)
+        if before is not None and before[0] is rule:
+            return before[1:]
+        reason = route_problem(rule)
+        found = reason, None if reason else route(rule)
+        self._known[rule.key] = (rule, *found)
+        return found
+
+    def keep(self, keys: Iterable[str]) -> None:
+        """Forgets all others."""
+        wanted = set(keys)
+        self._known = {key: each for key, each in self._known.items() if key in wanted}
 
 
 def routes_by_host(
     rules: Iterable[Config[RouteRule]],
     before: Mapping[str, HostRules] | None = None,
-    check: Callable[[Config[RouteRule]], str] = route_problem,
+    judged: Judged | None = None,
 ) -> tuple[dict[str, HostRules], list[Problem]]:
     """Rules by destination host, in order of precedence. What is as it was `before` is the same object."""
-    kept, problems = [], []
-    for rule in rules:
-        if reason := check(rule):
+    known, verdicts = before or {}, judged or Judged()
+    problems: list[Problem] = []
+    hosts: dict[str, list[Route]] = {}
+    listed = sort_route_rules(rules)
+    for rule in listed:
+        reason, made = verdicts.of(rule)
+        if made is None:
             problems.append(Problem(rule.meta.key, reason, rule.meta.resource_version))
+        elif host := destination_of(rule):
+            hosts.setdefault(host, []).append(made)
+    verdicts.keep(rule.key for rule in listed)
+    found: dict[str, HostRules] = {}
+    for host, routes in hosts.items():
+        same = known.get(host)
+        if same is not None and len(same.routes) == len(routes) and all(map(is_, same.routes, routes)):
+            found[host] = same
         else:
-            kept.append(rule)
-    known = before or {}
-    found = host_rules(kept)
-    return {host: _same(known[host], each) if host in known else each for host, each in found.items()}, problems
-
-
-def _same(before: HostRules, now: HostRules) -> HostRules:
-    """`before` if nothing but revisions changed, and otherwise `now` with those of its routes that did not."""
-    if before == now and [r.origin for r in before.routes] == [r.origin for r in now.routes]:
-        return before
-    known = {(each, each.origin): each for each in before.routes}
-    return replace(now, routes=tuple(known.get((each, each.origin), each) for each in now.routes))
+            found[host] = HostRules((host,), tuple(routes), falls_through=True)
+    return found, problems
 
 
 def policies_by_host(

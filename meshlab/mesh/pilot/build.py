@@ -27,7 +27,7 @@ from meshlab.mesh.pilot.proxy import Proxy, Role
 from meshlab.mesh.pilot.resolve import Resolver
 from meshlab.mesh.pilot.secrets import secrets
 from meshlab.mesh.pilot.security import PLAIN_CALLING, Calling, How, Security
-from meshlab.mesh.pilot.snapshot import Kind, Resource, Snapshot, resource, table
+from meshlab.mesh.pilot.snapshot import Kind, Resource, Snapshot, resource
 from meshlab.mesh.pilot.stats import described, page
 from meshlab.mesh.pilot.world import ROOT_NAMESPACE, Mesh, World
 
@@ -72,7 +72,13 @@ class Builder:
             "outbound", (mesh, world.services, world.rules), view,
             lambda: OutboundBuilder(self.memo, resolver, view, mesh).build(),
         )
-        clusters, endpoints = self.clusters(resolver, shared.targets, proxy.account)
+        # The same for all sidecars of one view and account.
+        together, endpoints = self.memo.get(
+            "clusters", (shared, world.instances, world.mesh, world.security, world.telemetry, world.sidecars),
+            (proxy.account if world.security.in_use else "", self.unmarked),
+            lambda: self.clusters(resolver, shared.targets, proxy.account),
+        )
+        clusters = dict(together)
         own = inbound(world, proxy, here, mesh, view.scope, gently=proxy.ip in self.moving)
         clusters |= own.clusters
         found = dict(own.listeners)
@@ -87,9 +93,8 @@ class Builder:
             found["stats"] = resource(Kind.LISTENER, shown["name"], shown)
         headers = added_headers(proxy, mesh)
         routes = own.routes
-        for port, hosts in shared.hosts.items():
-            made = table(str(port), headers, ((h.data, tuple(t.cluster for t in h.targets)) for h in hosts))
-            routes[made.name] = made
+        for port, body in shared.bodies.items():
+            routes[str(port)] = body.table(str(port), headers)
         return Snapshot(proxy, {
             Kind.CLUSTER: clusters, Kind.ENDPOINTS: endpoints,
             Kind.LISTENER: {each.name: each for each in found.values()}, Kind.ROUTE: routes,
@@ -148,7 +153,7 @@ class Builder:
         headless = any(s.headless for s in world.services)
         counted = any(each.metrics is not None for each in world.telemetry)
         for target in {id(t): t for t in targets}.values():
-            policy = resolver.policy(target)
+            policy = resolver.policy(target) if world.has_traffic(target.hostname) else None
             outside = world.outside_by_name.get(target.hostname) if target.external else None
             name = external.get(target.hostname, "")
             instances = () if target.missing else world.instances.get(target.hostname, ())

@@ -12,13 +12,13 @@ from meshlab.mesh.config.outside import ExternalPort, ExternalService, OutboundP
 from meshlab.mesh.config.routing import MESH, Destination, HostRules, Route, Source, TcpMatch, TcpRoute
 from meshlab.mesh.config.services import Port, Protocol, Service
 from meshlab.mesh.pilot import listeners
-from meshlab.mesh.pilot.encode import Fields, decode, duration, encode
+from meshlab.mesh.pilot.encode import Fields, decode, duration, embed, encode
 from meshlab.mesh.pilot.listeners import Chain
 from meshlab.mesh.pilot.memo import Memo
 from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, PASSTHROUGH, Target
 from meshlab.mesh.pilot.resolve import Resolver, external_target
-from meshlab.mesh.pilot.routes import Host, external_host, outbound_host
-from meshlab.mesh.pilot.snapshot import Kind, Resource, resource
+from meshlab.mesh.pilot.routes import Host, Led, external_host, outbound_host
+from meshlab.mesh.pilot.snapshot import Kind, Resource, digest, resource
 from meshlab.mesh.pilot.stats import Metrics, tcp_stats
 from meshlab.mesh.pilot.world import Mesh
 
@@ -43,10 +43,33 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class Outbound:
-    """Virtual hosts by port, listeners by place, and where they lead."""
+class Body:
+    """A route table's virtual hosts, joined and digested once for all proxies that have them."""
 
-    hosts: Mapping[int, tuple[Host, ...]]
+    data: bytes
+    digest: bytes
+    needs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, hosts: Iterable[Host]) -> Body:
+        listed = list(hosts)
+        data = embed(2, (host.data for host in listed))
+        needs = dict.fromkeys(target.cluster for host in listed for target in host.targets)
+        return cls(data, digest((data,)).encode(), tuple(needs))
+
+    def table(self, name: str, headers: list[Fields]) -> Resource:
+        """The table of one proxy, whose headers are its own."""
+        head = encode("RouteConfiguration", {"name": name, "request_headers_to_add": headers})
+        return Resource(name, head + self.data, digest((head, self.digest)), self.needs)
+
+
+@dataclass(frozen=True, eq=False)
+class Outbound:
+    """Virtual hosts, listeners by place, and where they lead."""
+
+
+    #: Route tables without what differs from proxy to proxy, by port.
+    bodies: Mapping[int, Body]
     listeners: tuple[tuple[str, Resource], ...]
     targets: tuple[Target, ...]
 
@@ -84,7 +107,8 @@ class OutboundBuilder:
             number: distinct([*listed, last] if last is not None else listed) for number, listed in self._hosts.items()
         }
         self._targets += [t for listed in kept.values() for host in listed for t in host.targets]
-        return Outbound(kept, tuple(self._found.items()), tuple(self._targets))
+        bodies = {number: Body.of(listed) for number, listed in kept.items()}
+        return Outbound(bodies, tuple(self._found.items()), tuple(self._targets))
 
     def _sees(self, namespace: str, host: str, port: int) -> bool:
         return self._view.scope is None or self._view.scope.sees(namespace, host, port)
@@ -94,6 +118,11 @@ class OutboundBuilder:
     def _service(self, service: Service, port: Port) -> Host:
         called = Target(service.hostname, port)
         routes, falls_through = self._routes(service.hostname, port) if port.protocol.is_http else ((), True)
+        if not routes and not self._world.has_traffic(service.hostname):
+            return self._memo.get(
+                "host", (service, port), self._view.domain,
+                lambda: outbound_host(service, port, (), {}, Led(called), self._view.domain),
+            )
         leads = self._resolver.leads(routes, called)
         default = self._resolver.led(called) if falls_through else None
         return self._memo.get(
@@ -253,16 +282,18 @@ def distinct(hosts: Iterable[Host]) -> tuple[Host, ...]:
     seen: set[str] = set()
     kept: list[Host] = []
     for host in hosts:
+        if seen.isdisjoint(host.keys):
+            seen |= host.keys
+            kept.append(host)
+            continue
         fresh = [each for each in host.domains if each.lower() not in seen]
         seen.update(each.lower() for each in fresh)
-        if len(fresh) == len(host.domains):
-            kept.append(host)
-        elif fresh:
+        if fresh:
             message = decode("VirtualHost", host.data)
             message.ClearField("domains")
             message.domains.extend(fresh)
             data = message.SerializeToString(deterministic=True)
-            kept.append(Host(host.name, tuple(fresh), data, host.targets))
+            kept.append(Host.of(host.name, tuple(fresh), data, host.targets))
     return tuple(kept)
 
 
@@ -279,7 +310,7 @@ def _unknown(policy: OutboundPolicy) -> Host | None:
     data = encode("VirtualHost", {
         "name": name, "domains": ["*"], "routes": [{"name": name, "match": {"prefix": "/"}, **route}]
     })
-    return Host(name, ("*",), data, ())
+    return Host.of(name, ("*",), data, ())
 
 
 def _tcp_listener(service: Service, port: Port, *, metrics: Metrics) -> tuple[Target, Resource]:

@@ -35,6 +35,12 @@ class Host:
     domains: tuple[str, ...]
     data: bytes
     targets: tuple[Target, ...]
+    #: The Hosts as Envoy compares them.
+    keys: frozenset[str]
+
+    @classmethod
+    def of(cls, name: str, answers: tuple[str, ...], data: bytes, targets: tuple[Target, ...]) -> Host:
+        return cls(name, answers, data, targets, frozenset(each.lower() for each in answers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,4 +203,4 @@ def _mirror(cluster: str, millionths: int) -> Fields:
 def encode_host(name: str, answers: Sequence[str], routes: list[Fields], targets: Iterable[Target]) -> Host:
     answers = tuple(dict.fromkeys(answers))
     data = encode("VirtualHost", {"name": name, "domains": answers, "routes": routes})
-    return Host(name, answers, data, tuple(targets))
+    return Host.of(name, answers, data, tuple(targets))

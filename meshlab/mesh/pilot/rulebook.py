@@ -25,7 +25,7 @@ from meshlab.mesh.config.today.validate import problems
 from meshlab.mesh.config.traffic import HostTraffic
 from meshlab.mesh.config.v1alpha2 import config_from_object
 from meshlab.mesh.config.validate import validate
-from meshlab.mesh.pilot.assemble import egress_in_force, policies_by_host, routes_by_host
+from meshlab.mesh.pilot.assemble import Judged, egress_in_force, policies_by_host, routes_by_host
 from meshlab.mesh.pilot.check import host_rules_problem
 from meshlab.mesh.pilot.gateways import OUR_LABEL
 from meshlab.mesh.pilot.world import Problem
@@ -75,6 +75,7 @@ class Rulebook:
         self._today: dict[str, dict[Key, Entry]] = {plural: {} for plural in TODAY}
         self._invalid: dict[tuple[str, Key], Problem] = {}
         self._dirty: set[str] = set()
+        self._judged = Judged()
         self._routes: dict[str, HostRules] = {}
         self._policies: dict[str, HostTraffic] = {}
         self._egress: dict[str, ExternalService] = {}
@@ -147,7 +148,7 @@ class Rulebook:
         found: dict[str, Any] = {}
         if "routerules" in dirty:
             self._routes, self._left_out["routerules"] = routes_by_host(
-                self._legacy["routerules"].values(), self._routes
+                self._legacy["routerules"].values(), self._routes, self._judged
             )
         if "destinationpolicies" in dirty:
             self._policies = policies_by_host(self._legacy["destinationpolicies"].values(), self._policies)

@@ -164,6 +164,16 @@ class World:
                 return each
         return None
 
+    def has_traffic(self, host: str) -> bool:
+        """Whether any policy or version is said of a host. Quick: most hosts of a large mesh have none."""
+        exact, wild = self._traffic
+        return host in exact or wild
+
+    @cached_property
+    def _traffic(self) -> tuple[frozenset[str], bool]:
+        hosts = self.rules.traffic.hosts
+        return frozenset(hosts), any(each.startswith("*") for each in hosts)
+
     @cached_property
     def _wild(self) -> tuple[str, ...]:
         return tuple(sorted((each for each in self.rules.hosts if each.startswith("*")), key=len, reverse=True))
