@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,9 @@ def test_the_top_level_holds_what_was_agreed() -> None:
     )
     agreed = {"README.md", "LICENSE", "pyproject.toml", "notebooks", "meshlab", "manifests", "tests", "binder"}
     assert {n for n in names.stdout.split() if not n.startswith(".")} <= agreed
+
+
+def test_test_modules_have_names_of_their_own() -> None:
+    """pytest imports them by name alone."""
+    names = sorted(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [a for a, b in pairwise(names) if a == b] == []
