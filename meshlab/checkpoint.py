@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .access import Access
-from .errors import Rejected
+from .errors import ManifestError, Rejected
 from .inforce import MESH_GROUP, Writer
 
 __all__ = ["Checkpoint", "mesh_rules", "restore", "take"]
@@ -19,45 +19,66 @@ __all__ = ["Checkpoint", "mesh_rules", "restore", "take"]
 RULE_KINDS = ("RouteRule", "EgressRule", "DestinationPolicy")
 #: Mixer's objects with which lessons refuse and limit requests.
 CHECK_KINDS = ("rule", "denier", "listchecker", "memquota", "checknothing", "listentry", "quota")
+#: Today's kinds, and Ingress: what lessons on them store.
+TODAY_KINDS = (
+    *(("networking.istio.io/v1", kind) for kind in ("VirtualService", "DestinationRule", "ServiceEntry", "Gateway")),
+    ("security.istio.io/v1", "PeerAuthentication"),
+    ("security.istio.io/v1", "AuthorizationPolicy"),
+    ("security.istio.io/v1", "RequestAuthentication"),
+    ("networking.k8s.io/v1", "Ingress"),
+)
 Object = dict[str, Any]
 Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Objects by (kind, namespace, name), without what the server filled in."""
+    """Objects by (kind, namespace, name), without what the server filled in.
+
+    `unserved` are the kinds that nobody served then. Objects of them came with the control plane, which stays.
+    """
 
     objects: Mapping[Key, Object]
+    unserved: frozenset[str] = frozenset()
 
 
 def mesh_rules(access: Access) -> list[Object]:
     """All stored rules of the mesh, in every namespace; none where the control plane is not installed."""
-    return _stored(access, RULE_KINDS)
+    return _stored(access, _legacy(RULE_KINDS))[0]
 
 
-def _stored(access: Access, kinds: tuple[str, ...]) -> list[Object]:
+def _legacy(kinds: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((f"{MESH_GROUP}/v1alpha2", kind) for kind in kinds)
+
+
+def _stored(access: Access, kinds: tuple[tuple[str, str], ...]) -> tuple[list[Object], frozenset[str]]:
+    """The objects, and the kinds that nobody serves: they come with the control plane."""
     found: list[Object] = []
-    for kind in kinds:
+    unserved = set()
+    for version, kind in kinds:
         try:
-            found += access.items(f"{MESH_GROUP}/v1alpha2", kind)
+            found += access.items(version, kind)
+        except ManifestError:
+            unserved.add(kind)
         except Rejected as error:
-            if error.code != 404:  # the kind comes with the control plane
+            if error.code != 404:
                 raise
-    return found
+            unserved.add(kind)
+    return found, frozenset(unserved)
 
 
 def take(access: Access) -> Checkpoint:
     """What is there now."""
-    found = _stored(access, (*RULE_KINDS, *CHECK_KINDS))
+    found, unserved = _stored(access, (*_legacy((*RULE_KINDS, *CHECK_KINDS)), *TODAY_KINDS))
     found += [s for s in access.items("v1", "Service", "default") if s["metadata"]["name"] != "kubernetes"]
     found += access.items("apps/v1", "Deployment", "default")
-    return Checkpoint({_key(o): _plain(o) for o in found})
+    return Checkpoint({_key(o): _plain(o) for o in found}, unserved)
 
 
 def restore(access: Access, checkpoint: Checkpoint) -> list[str]:
     """Makes what differs as it was; returns a line for each change, e.g. `deleted RouteRule default/x`."""
     writer, now, done = Writer(access), take(access).objects, []
-    gone = [now[key] for key in now.keys() - checkpoint.objects.keys()]
+    gone = [now[key] for key in now.keys() - checkpoint.objects.keys() if key[0] not in checkpoint.unserved]
     if gone:
         writer.delete(gone)
         done += [f"deleted {_name(o)}" for o in gone]

@@ -98,8 +98,10 @@ class Writer:
             except ManifestError:
                 continue  # the kind comes with the control plane, or with its definition
             path = path.replace("/namespaces/default/", "/", 1)
-            listed = self._access.request("GET", path, query={"limit": 1}).json()
-            newest.append(Written(kind, "*", int(listed["metadata"]["resourceVersion"]), plural))
+            reply = self._access.request("GET", path, query={"limit": 1}, check=False)
+            if reply.status == 404:
+                continue  # announced already, so that one `kubectl apply` is enough, and not there yet
+            newest.append(Written(kind, "*", int(reply.json()["metadata"]["resourceVersion"]), plural))
         return self._settle(newest, timeout)
 
     def _write(self, document: dict[str, Any]) -> Written:

@@ -60,6 +60,10 @@ class Answers(list[Answer]):
         """`{"200": 9, "error": 1}`"""
         return dict(Counter("error" if a.error else str(a.status) for a in self))
 
+    def by_version(self) -> dict[str, int]:
+        """Requests per version of the service that answered: `{"v0.1": 48, "v0.2": 52}`."""
+        return dict(sorted(Counter(_who(a.served_by) or "none" for a in self).items()))
+
     def by_upstream(self) -> dict[str, int]:
         """Requests per version of the service behind the one that answered: `{"v0.1": 48, "v0.2": 52}`."""
         return dict(sorted(Counter(_who(a.upstream) or "none" for a in self).items()))
@@ -124,20 +128,20 @@ class Load:
 
 
 class Traffic:
-    """Orders to the client pod."""
+    """Orders to a pod that runs the client's program: the one outside the mesh, unless another is named."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, access: Access, namespace: str = "client", service: str = "client") -> None:
+        self._access, self._namespace, self._service = access, namespace, service
 
     def order(self, method: str, path: str, body: object = None, timeout: float = 30.0) -> dict[str, Any]:
         reply = self._access.service(
-            "client", "client", 8080, path, method=method, body=body, timeout=timeout, check=False
+            self._namespace, self._service, 8080, path, method=method, body=body, timeout=timeout, check=False
         )
         if reply.status >= 400:
             raise LabError(
                 f"the client pod could not take the order {method} {path}",
                 why=reply.text.strip()[:300] or f"HTTP {reply.status}",
-                then="kubectl get pods -n client",
+                then=f"kubectl get pods -n {self._namespace}",
             )
         return dict(reply.json())
 

@@ -19,6 +19,7 @@ DEMO = {
     "svca-v0.1": (Deployment("default", "svca"), True),
     "svcb-v0.1": (Deployment("default", "svcb"), True),
     "svcb-v0.2": (Deployment("default", "svcb-v0.2"), True),
+    "svcb-broken": (Deployment("default", "svcb-broken"), True),
     "msgd": (Deployment("external", "msgd"), False),
     "client": (Deployment("client", "client"), False),
 }

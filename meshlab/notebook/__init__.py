@@ -10,22 +10,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from meshlab.notebook.canary import Canary
     from meshlab.notebook.chance import Band, Split, band, split
     from meshlab.notebook.claims import Claim, claim
     from meshlab.notebook.controls import Control
     from meshlab.notebook.dashboard import Dashboard
     from meshlab.notebook.egress import EgressSwitch
     from meshlab.notebook.exercise import Exercise, Problem, Verdict
+    from meshlab.notebook.exercises import practice
     from meshlab.notebook.inside import Inside
+    from meshlab.notebook.knobs import CircuitBreaker, RouteKnobs
     from meshlab.notebook.lesson import Lesson
     from meshlab.notebook.liveplot import LivePlot
+    from meshlab.notebook.mutual import MutualTLSSwitch
     from meshlab.notebook.picture import Picture
+    from meshlab.notebook.progress import Progress
+    from meshlab.notebook.scale import ScaleSlider
     from meshlab.notebook.traffic import LoadSwitch, by_version
     from meshlab.notebook.waiting import until
     from meshlab.notebook.weights import WeightSlider
 
 _HOME = {
     "Band": "chance",
+    "Canary": "canary",
+    "CircuitBreaker": "knobs",
     "Claim": "claims",
     "Control": "controls",
     "Dashboard": "dashboard",
@@ -35,20 +43,27 @@ _HOME = {
     "Lesson": "lesson",
     "LivePlot": "liveplot",
     "LoadSwitch": "traffic",
+    "MutualTLSSwitch": "mutual",
     "Picture": "picture",
     "Problem": "exercise",
+    "Progress": "progress",
+    "RouteKnobs": "knobs",
+    "ScaleSlider": "scale",
     "Split": "chance",
     "Verdict": "exercise",
     "WeightSlider": "weights",
     "band": "chance",
     "by_version": "traffic",
     "claim": "claims",
+    "practice": "exercises",
     "split": "chance",
     "until": "waiting",
 }
 
 __all__ = [
     "Band",
+    "Canary",
+    "CircuitBreaker",
     "Claim",
     "Control",
     "Dashboard",
@@ -58,14 +73,19 @@ __all__ = [
     "Lesson",
     "LivePlot",
     "LoadSwitch",
+    "MutualTLSSwitch",
     "Picture",
     "Problem",
+    "Progress",
+    "RouteKnobs",
+    "ScaleSlider",
     "Split",
     "Verdict",
     "WeightSlider",
     "band",
     "by_version",
     "claim",
+    "practice",
     "split",
     "until",
 ]

@@ -67,10 +67,9 @@ class Control(widgets.VBox):  # type: ignore[misc]
             self._yaml.value = ""
             return
         summary = html.escape(command or "YAML")
-        self._yaml.value = (
-            f"<details><summary><code>{summary}</code></summary>"
-            f'<pre style="line-height:1.3;margin:4px 0 4px 14px">{html.escape(text)}</pre></details>'
-        )
+        self._yaml.value = _folded(summary, text)
+        if today := _today(text):
+            self._yaml.value += _folded("today: networking.istio.io/v1", today)
 
     def say(self, text: str, *, tone: str = "plain") -> None:
         """Replace the control's last words."""
@@ -99,3 +98,19 @@ class Control(widgets.VBox):  # type: ignore[misc]
                 action()
             except MeshlabError as error:
                 self.say(str(error), tone="bad")
+
+
+def _folded(summary: str, text: str) -> str:
+    return (
+        f"<details><summary><code>{summary}</code></summary>"
+        f'<pre style="line-height:1.3;margin:4px 0 4px 14px">{html.escape(text)}</pre></details>'
+    )
+
+
+def _today(text: str) -> str:
+    """The same in today's API, empty where there is nothing to convert."""
+    if "config.istio.io/v1alpha2" not in text:
+        return ""
+    from meshlab.mesh.config.convert.stream import convert
+
+    return convert(text).text

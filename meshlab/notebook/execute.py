@@ -103,6 +103,7 @@ def execute(
             shutdown_kernel="immediate",
             timeout_func=_Deadline(deadline),
             store_widget_state=True,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else each start warns that TCP is not encrypted
         )
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"

@@ -76,10 +76,10 @@ class Problem:
 
 
 class Exercise:
-    """A problem in a notebook: shows its task; `check()`, `hint()`, `solution()`."""
+    """A problem in a notebook: shows its task; `check()`, `hint()`, `solution()`. `judged` hears of each verdict."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    def __init__(self, problem: Problem, judged: Callable[[Verdict], None] | None = None) -> None:
+        self.problem, self._judged = problem, judged
         self._hinted = 0
 
     def __repr__(self) -> str:
@@ -96,6 +96,8 @@ class Exercise:
     def check(self, answer: Any = None) -> Verdict:
         """Judge the answer by what the lab does. In strict mode a verdict other than right raises."""
         verdict = self.problem.check(answer)
+        if self._judged is not None:
+            self._judged(verdict)
         if verdict.outcome is not Outcome.RIGHT and os.environ.get(STRICT) == "1":
             raise AssertionError(f"{self.problem.name}: {verdict}")
         return verdict

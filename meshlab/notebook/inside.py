@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from meshlab.traffic import Answer
+from meshlab.traffic import Answer, Answers, Load, Traffic
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
@@ -56,6 +56,7 @@ class Inside:
     def __init__(self, lab: Lab, *, name: str = "probe", ranges: str = "") -> None:
         self._lab, self._name, self._ranges = lab, name, ranges
         self.manifest = _MANIFEST.format(name=name)
+        self._traffic = Traffic(lab.access, "default", name)
 
     def __enter__(self) -> Inside:
         option = f" --includeIPRanges={self._ranges}" if self._ranges else ""
@@ -74,15 +75,14 @@ class Inside:
 
     def curl(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 5.0) -> Answer:
         """One request from behind the sidecar. A connection that breaks is an Answer with `error`, no exception."""
-        order = {"method": "GET", "url": url, "headers": dict(headers or {}), "n": 1, "timeout": timeout}
-        reply = self._lab.access.service(
-            "default", self._name, 8080, "/curl", method="POST", body=order, timeout=timeout + 5
-        )
-        answer = reply.json()["answers"][0]
-        return Answer(
-            answer.get("status") or 0,
-            answer.get("body") or "",
-            answer.get("ms") or 0.0,
-            {k.lower(): v for k, v in (answer.get("headers") or {}).items()},
-            answer.get("error") or "",
-        )
+        return self.send(url, headers=headers, timeout=timeout)[0]
+
+    def send(
+        self, url: str, n: int = 1, *, headers: Mapping[str, str] | None = None, timeout: float = 5.0
+    ) -> Answers:
+        """`n` requests from behind the sidecar, one after the other."""
+        return self._traffic.curl(url, n, headers=headers, timeout=timeout)
+
+    def load(self, url: str, *, rps: float = 20.0, seconds: float = 60.0, concurrency: int = 1) -> Load:
+        """A stream of requests from behind the sidecar, for at most `seconds`."""
+        return self._traffic.load(url, rps, seconds, concurrency, None)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshlab.checkpoint import Checkpoint
+from meshlab.notebook.today import today
 from meshlab.states import not_ready
 from meshlab.tutorial import DEMO
 
@@ -39,11 +40,14 @@ class Lesson:
     ) -> Lesson:
         """Bring up `needs`, remember the state, and make it the one that the lesson starts from.
 
-        `needs` as `lab.require` takes them. Mesh rules are then exactly those in `rules` (files of
+        `needs` as `lab.require` takes them, and "today" for the kinds of today's Istio.
+        Mesh rules are then exactly those in `rules` (files of
         demo/rules, without `.yaml`), and the ports of svca and svcb are "unnamed" as the tutorial writes them,
         "http", or (None) left alone. Each repair is said in a line.
         """
-        lab.require(*needs)
+        lab.require(*(need for need in needs if need != "today"))
+        if "today" in needs:
+            today(lab)
         file = _file(lab)
         found = _load(file, name)
         if found is None:
@@ -77,7 +81,7 @@ class Lesson:
             for key, made in self.lab.checkpoint().objects.items()
             if key not in self.found.objects and key[2] in kept and key[0] in ("Deployment", "Service")
         }
-        self.found = Checkpoint({**self.found.objects, **brought})
+        self.found = Checkpoint({**self.found.objects, **brought}, self.found.unserved)
         changes = self.lab.restore(self.found)
         self.lab.settled()
         _drop_dead_connections(self.lab)
@@ -95,7 +99,7 @@ def _one_of_each(lab: Lab) -> None:
     """One pod of svca, one of svcb v0.1, no other version: where the tutorial stands before it shifts traffic."""
     for found in lab.access.items("apps/v1", "Deployment", "default"):
         name, replicas = found["metadata"]["name"], found["spec"].get("replicas", 1)
-        if name == "svcb-v0.2":
+        if name in ("svcb-v0.2", "svcb-broken"):
             lab.remove(name)
             lab.report(f"set aside until the end of the lesson: Deployment {name}")
         elif name in NAMED and replicas != 1:
@@ -166,7 +170,7 @@ def _name_port(lab: Lab, service: str, wanted: str) -> None:
 
 
 def _difference(before: Checkpoint, after: Checkpoint) -> list[str]:
-    keys = sorted({*before.objects, *after.objects})
+    keys = sorted(key for key in {*before.objects, *after.objects} if key[0] not in before.unserved)
     return ["/".join(key) for key in keys if before.objects.get(key) != after.objects.get(key)]
 
 
@@ -175,7 +179,8 @@ def _file(lab: Lab) -> Path:
 
 
 def _save(file: Path, name: str, found: Checkpoint) -> None:
-    kept = {"lesson": name, "found": [[list(key), value] for key, value in found.objects.items()]}
+    objects = [[list(key), value] for key, value in found.objects.items()]
+    kept = {"lesson": name, "found": objects, "unserved": sorted(found.unserved)}
     part = file.with_suffix(".part")
     part.write_text(json.dumps(kept))
     part.replace(file)
@@ -187,6 +192,7 @@ def _load(file: Path, name: str) -> Checkpoint | None:
         kept = json.loads(file.read_text())
         if kept["lesson"] != name:
             return None
-        return Checkpoint({(key[0], key[1], key[2]): value for key, value in kept["found"]})
+        objects = {(key[0], key[1], key[2]): value for key, value in kept["found"]}
+        return Checkpoint(objects, frozenset(kept.get("unserved", ())))
     except (FileNotFoundError, ValueError, KeyError, IndexError, TypeError):
         return None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from meshlab.lab import Lab
     from meshlab.traffic import Answers
 
-__all__ = ["WeightSlider", "versions_of"]
+__all__ = ["WeightSlider", "split_rule", "versions_of"]
 
 
 class WeightSlider(Control):
@@ -61,22 +61,7 @@ class WeightSlider(Control):
     def yaml(self, weight: int) -> str:
         """The RouteRule that gives `weight` of 100 to the second version."""
         first, second = self._versions
-        routes = {first: 100 - weight, second: weight}
-        lines = [
-            "apiVersion: config.istio.io/v1alpha2",
-            "kind: RouteRule",
-            "metadata:",
-            f"  name: {self._name}",
-            "spec:",
-            "  destination:",
-            f"    name: {self._service}",
-            "  precedence: 1",
-            "  route:",
-        ]
-        for version, share in routes.items():
-            if share:
-                lines += ["  - labels:", f"      version: {version}", f"    weight: {share}"]
-        return "\n".join(lines) + "\n"
+        return split_rule(self._name, self._service, {first: 100 - weight, second: weight})
 
     @property
     def weights(self) -> Mapping[str, float] | None:
@@ -132,3 +117,22 @@ def versions_of(answers: Answers) -> dict[str, int]:
         version = str(name).rpartition(";")[2]
         counts[version] = counts.get(version, 0) + int(count)
     return counts
+
+
+def split_rule(name: str, service: str, weights: Mapping[str, int]) -> str:
+    """A RouteRule that splits the traffic of `service` by version; a version of weight 0 is not named."""
+    lines = [
+        "apiVersion: config.istio.io/v1alpha2",
+        "kind: RouteRule",
+        "metadata:",
+        f"  name: {name}",
+        "spec:",
+        "  destination:",
+        f"    name: {service}",
+        "  precedence: 1",
+        "  route:",
+    ]
+    for version, share in weights.items():
+        if share:
+            lines += ["  - labels:", f"      version: {version}", f"    weight: {share}"]
+    return "\n".join(lines) + "\n"

@@ -130,7 +130,7 @@ def test_a_lesson_on_the_demo_starts_with_one_pod_of_each_service(tmp_path: Path
     lab.ready, lab.upstream = True, "svcb-1;v0.1"  # every Deployment there, with no pods
     Lesson.begin(lab, "03", "control-plane", "demo")  # type: ignore[arg-type]
     assert [line for line in lab.said if line.startswith(("removed", "scaled"))] == [
-        "scaled svca to 1", "scaled svcb to 1", "removed svcb-v0.2"
+        "scaled svca to 1", "scaled svcb to 1", "removed svcb-v0.2", "removed svcb-broken"
     ]  # fmt: skip
 
 

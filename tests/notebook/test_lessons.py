@@ -12,6 +12,7 @@ from nbformat import NotebookNode
 from meshlab.lab import Lab
 from meshlab.notebook.execute import execute, lessons
 from meshlab.notebook.export import foreign
+from meshlab.notebook.progress import EXERCISES
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Backwards, because the lessons must run in any order; `meshlab workbook --html` runs them forwards.
@@ -21,6 +22,10 @@ UNSOLVED = """
 from meshlab.notebook.exercise import Outcome
 verdict = list(Out.values())[-1]
 assert verdict.outcome is not Outcome.RIGHT, f"unsolved, and yet {verdict}"
+"""
+WRONG = """
+verdict = list(Out.values())[-1]
+assert verdict.outcome is Outcome.NOT_YET and verdict.because, f"a wrong answer is judged: {verdict}"
 """
 SOLVED = """
 verdict = list(Out.values())[-1]
@@ -35,7 +40,9 @@ def solved(path: Path, folder: Path) -> Path:
     for cell in book.cells:
         cells.append(cell)
         if solution := cell.metadata.get("meshlab", {}).get("solution"):
-            cells += [nbformat.v4.new_code_cell(source) for source in (UNSOLVED, solution, SOLVED)]
+            wrong = cell.metadata["meshlab"].get("wrong")
+            steps = (UNSOLVED, *((wrong, WRONG) if wrong else ()), solution, SOLVED)
+            cells += [nbformat.v4.new_code_cell(source) for source in steps]
     book.cells = cells
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(book, folder / path.name)
@@ -48,7 +55,7 @@ def outputs(path: Path) -> list[NotebookNode]:
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
 def test_a_lesson_runs_and_leaves_the_lab_as_it_found_it(path: Path, lab: Lab, tmp_path: Path) -> None:
-    before = lab.checkpoint()
+    before = lab.checkpoint().objects
     lesson = execute(solved(path, tmp_path / "in"), tmp_path / "out")
     assert lesson.passed, lesson.error
     page = lesson.page.read_text()
@@ -60,7 +67,7 @@ def test_a_lesson_runs_and_leaves_the_lab_as_it_found_it(path: Path, lab: Lab, t
         if output.output_type == "stream" and re.search(r"Traceback|\w+Warning:", output.text)  # Python's own
     ]
     assert complaints == []
-    assert lab.checkpoint() == before
+    assert lab.checkpoint().objects == before
     assert not (lab.settings.home / "lesson.json").exists()
 
 
@@ -80,3 +87,10 @@ def test_links_between_lessons_lead_somewhere(path: Path) -> None:
     text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
     links = re.findall(r"\]\(([^)#:]+\.ipynb)\)", text)
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_each_lesson_has_two_exercises_at_least_and_the_learners_page_counts_them(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    count = sum("solution" in cell.metadata.get("meshlab", {}) for cell in cells)
+    assert count == EXERCISES[path.stem[:2]] >= 2

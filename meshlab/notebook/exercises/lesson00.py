@@ -1,0 +1,49 @@
+"""Exercises of lesson 00: where one is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshlab.notebook.exercise import Problem, Verdict
+
+if TYPE_CHECKING:
+    from meshlab.lab import Lab
+
+__all__ = ["problems"]
+
+
+def problems(lab: Lab) -> tuple[Problem, ...]:
+    def address(answer: object) -> Verdict:
+        if not answer:
+            return Verdict.not_attempted("write an address")
+        wanted = f"{lab.network.services}.38.238"
+        if answer == wanted:
+            return Verdict.right("the tutorial's 10.105.38.238, in this lab's network")
+        if str(answer).startswith("10."):
+            return Verdict.not_yet("that is the tutorial's own; nothing here listens on it")
+        return Verdict.not_yet("the last two numbers are the tutorial's, the first two are this lab's")
+
+    def kinds(answer: object) -> Verdict:
+        if answer is None:
+            return Verdict.not_attempted("count the namespaces")
+        counted = len(lab.kubectl("get namespaces -o name").splitlines())
+        if answer == counted:
+            return Verdict.right(f"kubectl counts {counted} too")
+        return Verdict.not_yet(f"kubectl get namespaces does not show {answer}")
+
+    return (
+        Problem(
+            "where is svca",
+            "Which address will the Service svca have in this lab?",
+            address,
+            ("look at the table of addresses", "lab.network.services has the first two numbers"),
+            'ex1.check(lab.network.services + ".38.238")',
+        ),
+        Problem(
+            "ask the server",
+            "How many namespaces does the lab's API server know just now?",
+            kinds,
+            ("kubectl get namespaces", "the first line of the output is a heading"),
+            'ex2.check(len(lab.kubectl("get namespaces -o name").splitlines()))',
+        ),
+    )

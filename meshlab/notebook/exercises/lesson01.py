@@ -1,0 +1,49 @@
+"""Exercises of lesson 01: what the mesh's own configuration says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from meshlab.notebook.exercise import Problem, Verdict
+
+if TYPE_CHECKING:
+    from meshlab.lab import Lab
+
+__all__ = ["problems"]
+
+
+def problems(lab: Lab) -> tuple[Problem, ...]:
+    def mesh() -> dict[str, Any]:
+        return dict(yaml.safe_load(lab.kubectl("get configmap istio -n istio-system -o jsonpath={.data.mesh}")))
+
+    def judge(answer: object, wanted: str, key: str) -> Verdict:
+        if answer is None:
+            return Verdict.not_attempted("write it as 'service:port'")
+        if answer in (wanted, wanted.replace(".istio-system", "")):
+            return Verdict.right(f"the mesh's configuration says {key}: {wanted}")
+        return Verdict.not_yet(f"{answer!r} is not what the mesh's configuration says")
+
+    def discovery(answer: object) -> Verdict:
+        return judge(answer, str(mesh()["defaultConfig"]["discoveryAddress"]), "discoveryAddress")
+
+    def reports(answer: object) -> Verdict:
+        return judge(answer, str(mesh()["mixerAddress"]), "mixerAddress")
+
+    return (
+        Problem(
+            "the first question of a sidecar",
+            "Whom does a sidecar ask for its configuration?",
+            discovery,
+            ("look for a key that ends in Address", "it is under defaultConfig", "discovery is Pilot's business"),
+            "ex1.check('istio-pilot.istio-system:15003')",
+        ),
+        Problem(
+            "where the reports go",
+            "To whom does a sidecar report the requests that it served?",
+            reports,
+            ("the same ConfigMap says it", "Mixer makes metrics and logs of reports", "it is Mixer's proxy: 15004"),
+            "ex2.check('istio-mixer.istio-system:15004')",
+        ),
+    )

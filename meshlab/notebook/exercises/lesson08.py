@@ -1,0 +1,50 @@
+"""Exercises of lesson 08: a needle in the mesh's log, and whose answer a status was."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from meshlab.notebook.exercise import Problem, Verdict
+
+if TYPE_CHECKING:
+    from meshlab.lab import Lab
+
+__all__ = ["problems"]
+
+
+def problems(lab: Lab) -> tuple[Problem, ...]:
+    path = f"/lesson-08/{secrets.token_hex(3)}"
+    lab.curl(f"http://svca{path}")
+
+    def needle(answer: object) -> Verdict:
+        if not answer:
+            return Verdict.not_attempted("hand in the path")
+        if answer == path:
+            return Verdict.right("that was the request, and svca had no such page")
+        return Verdict.not_yet(f"the request was another than {answer}")
+
+    def whose(answer: object) -> Verdict:
+        if not answer:
+            return Verdict.not_attempted("hand in a flag of two letters")
+        if str(answer).upper() == "UH":
+            return Verdict.right("no healthy upstream: the rule is fine, the pods are missing")
+        return Verdict.not_yet(f"{answer} has another cause; the table tells")
+
+    return (
+        Problem(
+            "the needle",
+            "Somebody has just asked svca for a page that it does not have; its path begins with /lesson-08. "
+            "Find the whole path.",
+            needle,
+            ("the log of the whole mesh is Mixer's", "responseCode is 404", "logged('/lesson-08')[-1]['url']"),
+            "ex1.check(logged('/lesson-08')[-1]['url'])",
+        ),
+        Problem(
+            "whose 503 is it",
+            "A deployment has been scaled to nought. With which flag do its callers' sidecars log their 503?",
+            whose,
+            ("no pod is there", "U is for upstream"),
+            "ex2.check('UH')",
+        ),
+    )

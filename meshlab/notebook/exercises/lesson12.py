@@ -1,0 +1,57 @@
+"""Exercises of lesson 12: a share without pods, and pods without a rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshlab.notebook.chance import band
+from meshlab.notebook.exercise import Problem, Verdict
+from meshlab.notebook.inside import Inside
+
+if TYPE_CHECKING:
+    from meshlab.lab import Lab
+
+__all__ = ["problems"]
+
+
+def problems(lab: Lab) -> tuple[Problem, ...]:
+    def tenth(answer: object = None) -> Verdict:
+        with Inside(lab, name="judge") as judge:
+            answers = judge.send("http://svcb/notify?msg=exercise", n=300)
+        counts = answers.by_version()
+        old = counts.get("v0.1", 0)
+        if old == 0:
+            return Verdict.not_attempted(f"300 requests went to {counts}")
+        if old not in band(300, 0.1):
+            return Verdict.not_yet(f"{old} of 300 went to v0.1, and chance explains {band(300, 0.1)}")
+        if set(counts) != {"v0.1", "v0.2"}:
+            return Verdict.not_yet(f"others take part, too: {counts}")
+        return Verdict.right(f"{old} of 300 went to v0.1")
+
+    def pods(answer: object) -> Verdict:
+        if answer is None:
+            return Verdict.not_attempted("write a number of pods")
+        if answer == 19:
+            return Verdict.right("1 of 20 is 5 %")
+        return Verdict.not_yet(f"with {answer} beside it, one pod of twenty-first or so has another share")
+
+    return (
+        Problem(
+            "a tenth",
+            "Give v0.1 ten of a hundred requests again, v0.2 the rest, v0.3 none.",
+            tenth,
+            (
+                "a RouteRule with two routes and weights that add up to 100",
+                "the canary's own rule is in force: replace it, or use a higher precedence",
+                "canary.yaml(weight) writes one",
+            ),
+            "lab.apply(Canary(lab, lambda n: inside.send(URL, n=n), versions=('v0.2', 'v0.1')).yaml(10)); ex1.check()",
+        ),
+        Problem(
+            "without a rule",
+            "One pod of the new version, no rule: how many pods of the old one make the new one's share 5 %?",
+            pods,
+            ("pods take turns", "one of twenty is 5 %"),
+            "ex2.check(19)",
+        ),
+    )
