@@ -80,6 +80,8 @@ class Control:
         self._last_step = -1
         self.world: World | None = None
         self.generation = 0
+        #: Called after each push of a new World.
+        self.pushed: Callable[[], None] = lambda: None
         self.connections: dict[int, Connection] = {}
         #: Node → why its snapshot could not be made or was not consistent.
         self.broken: dict[str, str] = {}
@@ -125,6 +127,7 @@ class Control:
             if before is not None and before.security is not world.security:
                 self.transition.begin(before, world, (c.proxy.ip for c in self.connections.values()))
             self._serve_all()
+            self.pushed()
         self._notify()
 
     def _serve_all(self) -> None:

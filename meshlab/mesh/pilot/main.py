@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 __all__ = ["main"]
 
@@ -21,6 +22,10 @@ log = logging.getLogger("meshlab.pilot")
 
 #: Seconds to wait for the first lists before serving what there is.
 PATIENCE = 10.0
+#: Where systems keep the authorities that they believe: Debian's, Fedora's, Alpine's place.
+AUTHORITIES = (
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",
+)
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -58,16 +63,21 @@ async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int
     from meshlab.mesh.pilot.debug import DebugServer
     from meshlab.mesh.pilot.proxy import Capture
     from meshlab.mesh.pilot.registry import Registry
+    from meshlab.mesh.pilot.report import Reporter
     from meshlab.mesh.pilot.tokens import TokenReviewer
     from meshlab.mesh.pilot.watch import KubernetesSource
     from meshlab.mesh.pilot.world import Mesh
     from meshlab.settings import unprivileged_port_start
 
     mesh = Mesh(domain=options.domain, low_port_start=unprivileged_port_start(),
-                capture=Capture(environ.get("MESHLAB_CAPTURE") or Capture.SHIM.value))
+                capture=Capture(environ.get("MESHLAB_CAPTURE") or Capture.SHIM.value),
+                authorities=next((each for each in AUTHORITIES if Path(each).exists()), ""))
     kube = Kube.from_kubeconfig(options.kubeconfig)
-    source = KubernetesSource(kube, Registry(mesh), options.appNamespace)
+    registry = Registry(mesh)
+    source = KubernetesSource(kube, registry, options.appNamespace)
     control = Control(source)
+    reporter = Reporter(kube, registry)
+    control.pushed = reporter.changed
     debug = DebugServer(control, environ.get("POD_IP", "127.0.0.1"), options.monitoringPort)
     ads = AdsServer(control, f"{environ.get('LOCAL_IP', '127.0.0.1')}:{options.port}", TokenReviewer(kube))
     stopping = asyncio.Event()
@@ -81,14 +91,16 @@ async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int
         log.warning("serving without %s: %s", ", ".join(missing), source.errors())
     control.push()
     running = asyncio.create_task(control.run())
+    reporting = asyncio.create_task(reporter.run())
     await ads.start()
     log.info("discovery on %s, debug on port %d", ads.address, debug.port)
     stopped = asyncio.create_task(stopping.wait())
-    await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({running, reporting, stopped}, return_when=asyncio.FIRST_COMPLETED)
     await ads.stop()
     await debug.stop()
     source.stop()
-    if running.done():
-        running.result()  # raises what ended it
-    running.cancel()
+    for task in (running, reporting):
+        if task.done():
+            task.result()  # raises what ended it
+        task.cancel()
     return 0

@@ -13,11 +13,12 @@ from typing import Any
 
 from meshlab.errors import ManifestError
 from meshlab.mesh.config.ingress import ingress_rules, is_ours
-from meshlab.mesh.config.labels import NO_LABELS, Labels
+from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.meshconfig import MeshConfig, parse_mesh_config
 from meshlab.mesh.config.model import Config, IngressRule
 from meshlab.mesh.config.outside import Endpoint
 from meshlab.mesh.config.services import Authentication, Instance, Service, service_from_kubernetes
+from meshlab.mesh.pilot.pods import Pod, read_pod
 from meshlab.mesh.pilot.policy import CheckRule, check_rule
 from meshlab.mesh.pilot.protection import KINDS as SECURITY
 from meshlab.mesh.pilot.protection import Protection
@@ -54,23 +55,6 @@ KINDS: Mapping[str, str] = {
     "rules": "config.istio.io/v1alpha2",
     **{plural: kind.api_version for plural, kind in TODAY.items()},
 }
-
-
-@dataclass(frozen=True)
-class Pod:
-    """What of a pod matters here."""
-
-    name: str
-    namespace: str
-    ip: str
-    labels: Labels
-    #: Names of container ports.
-    ports: Mapping[str, int]
-    #: Ports of probes.
-    probes: tuple[int, ...]
-    service_account: str
-    #: It is ready and has a sidecar: it runs with some configuration, whether or not Pilot hears of it.
-    configured: bool
 
 
 @dataclass(frozen=True)
@@ -176,7 +160,7 @@ class Registry:
             self._stale.add(key)
 
     def _pod(self, key: Key, obj: Object | None) -> None:
-        before, now = self._pods.get(key), _read_pod(obj) if obj is not None else None
+        before, now = self._pods.get(key), read_pod(obj) if obj is not None else None
         if before == now:
             return
         if before is not None:
@@ -207,11 +191,15 @@ class Registry:
             self._dirty.add("security")
 
     def _ingress(self, key: Key, obj: Object | None) -> None:
-        if obj is None:
-            self._ingresses.pop(key, None)
-        else:
+        before = self._ingresses.pop(key, None)
+        if obj is not None:
             self._ingresses[key] = obj
-        self._dirty.add("ingresses")
+        if before is None or obj is None or _said(before) != _said(obj):
+            self._dirty.add("ingresses")
+
+    def ingresses(self) -> Mapping[Key, Object]:
+        """Ingress objects as they are stored, of whatever class."""
+        return self._ingresses
 
     def _check(self, key: Key, obj: Object | None) -> None:
         before, now = self._checks.pop(key, None), check_rule(obj) if obj is not None else None
@@ -383,6 +371,11 @@ class Registry:
         )
 
 
+def _said(ingress: Object) -> tuple[object, object]:
+    """What of an Ingress anything depends on: not its status."""
+    return (ingress.get("metadata") or {}).get("annotations"), ingress.get("spec")
+
+
 def _first(namespace: str, selector: Labels) -> tuple[str, str, str] | None:
     """What a selector is indexed by: its first label. None for a Service without selector."""
     for name, value in selector.items():
@@ -402,35 +395,3 @@ def _backing(obj: Object) -> Backing:
         Labels(spec.get("selector") or {}),
         {p.get("name") or "": p.get("targetPort") or int(p["port"]) for p in spec.get("ports") or ()},
     )
-
-
-def _read_pod(obj: Object) -> Pod | None:
-    """None for a pod without an address, finished, or on the host's network."""
-    meta, spec, status = obj.get("metadata") or {}, obj.get("spec") or {}, obj.get("status") or {}
-    ip = status.get("podIP")
-    if not ip or spec.get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
-        return None
-    containers = spec.get("containers") or ()
-    ports = {p["name"]: int(p["containerPort"]) for c in containers for p in c.get("ports") or () if p.get("name")}
-    probes: list[int] = []
-    for container in containers:
-        own = {p["name"]: int(p["containerPort"]) for p in container.get("ports") or () if p.get("name")}
-        for kind in ("livenessProbe", "readinessProbe"):
-            probe = container.get(kind) or {}
-            wanted = (probe.get("httpGet") or probe.get("tcpSocket") or {}).get("port")
-            number = own.get(wanted) if isinstance(wanted, str) else wanted
-            if number:
-                probes.append(int(number))
-    return Pod(
-        str(meta.get("name") or ""), str(meta.get("namespace") or ""), str(ip),
-        Labels(meta.get("labels") or {}) if meta.get("labels") else NO_LABELS, ports,
-        tuple(dict.fromkeys(probes)), str(spec.get("serviceAccountName") or "default"),
-        _configured(meta, containers, status),
-    )
-
-
-def _configured(meta: Object, containers: Iterable[Object], status: Object) -> bool:
-    if meta.get("deletionTimestamp"):
-        return False
-    ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or ())
-    return ready and any(list(c.get("args") or ())[:2] == ["proxy", "sidecar"] for c in containers)

@@ -65,6 +65,14 @@ class Entry:
     stored: Stored
     value: Any
 
+    def says(self, obj: Object) -> bool:
+        """Whether an object says the same, status and revision apart."""
+        other = Stored.of(obj)
+        mine = self.stored
+        return (mine.spec, mine.labels, mine.annotations, mine.created) == (
+            other.spec, other.labels, other.annotations, other.created
+        )
+
 
 class Rulebook:
     """Rules by kind and name. Not for several threads."""
@@ -88,6 +96,8 @@ class Rulebook:
     def apply(self, plural: str, key: Key, obj: Object | None) -> bool:
         """Takes an object, None for one that is gone; whether anything changes by it."""
         kept: dict[Key, Any] = self._legacy[plural] if plural in LEGACY else self._today[plural]
+        if obj is not None and isinstance(before := kept.get(key), Entry) and before.says(obj):
+            return False  # only its status is new
         known = self._invalid.pop((plural, key), None) is not None
         known = kept.pop(key, None) is not None or known
         if obj is not None:
@@ -134,6 +144,11 @@ class Rulebook:
     def selects(self) -> bool:
         """Whether some service entry chooses its endpoints among pods and workload entries."""
         return any(e.stored.spec.get("workloadSelector") is not None for e in self._today["serviceentries"].values())
+
+    @property
+    def serves_gateway_api(self) -> bool:
+        """Whether there is anything of Kubernetes' Gateway API."""
+        return bool(self._today[f"gateways.{GATEWAY_API}"] or self._today["httproutes"])
 
     def entries(self, plural: str) -> list[Entry]:
         """By creation, then name."""
