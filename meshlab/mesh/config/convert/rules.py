@@ -2,106 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import replace
 from typing import Any
 
 from meshlab.mesh.config import legacy, model, routing
-from meshlab.mesh.config.convert.render import Names, default_route, http_route, service_entry, traffic_policy
+from meshlab.mesh.config.convert.policies import destination_rules
+from meshlab.mesh.config.convert.render import Names, default_route, http_route, service_entry
+from meshlab.mesh.config.convert.work import Converted, Note, Spec, Weight, Work, document, label
 from meshlab.mesh.config.egress import without_conflicts
-from meshlab.mesh.config.labels import NO_LABELS, Labels
+from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.model import Config
 from meshlab.mesh.config.order import destination_of, sort_route_rules
-from meshlab.mesh.config.outside import PLACEHOLDER, ExternalService
-from meshlab.mesh.config.traffic import NO_TRAFFIC, Policy, Traffic
+from meshlab.mesh.config.outside import ExternalService
 
-__all__ = ["Converted", "Note", "Weight", "convert_rules"]
-
-Spec = dict[str, Any]
-API_VERSION = "networking.istio.io/v1"
-
-
-class Weight(Enum):
-    """How much a note matters."""
-
-    #: Nothing says it any more.
-    LOST = "lost"
-    #: It is said, and means something slightly different.
-    CHANGED = "changed"
-    #: It was not in force before either.
-    IDLE = "not in force"
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What a reader of the converted documents must know of one rule (`key`)."""
-
-    weight: Weight
-    key: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.weight.value}: {self.key}: {self.text}"
-
-
-@dataclass(frozen=True)
-class Converted:
-    """One document, the rules it comes from, and what is to be said of it."""
-
-    obj: Mapping[str, Any]
-    origins: tuple[str, ...] = ()
-    notes: tuple[Note, ...] = ()
-
-
-@dataclass
-class _Work:
-    """What is known while one set of rules is converted."""
-
-    domain: str
-    #: Host → selector of the Service, as far as Services are known.
-    selectors: Mapping[str, Labels]
-    external: dict[str, ExternalService] = field(default_factory=dict)
-    #: Host → labels → name of the subset.
-    subsets: dict[str, dict[Labels, str]] = field(default_factory=dict)
-    names: set[tuple[str, str, str]] = field(default_factory=set)
-
-    def subset(self, host: str, labels: Labels) -> str:
-        """A name for a version, the same for the same labels."""
-        known = self.subsets.setdefault(host, {})
-        if labels not in known:
-            text = labels.get("version", "") if set(labels) == {"version"} else "-".join(labels.values())
-            name = base = _label(text) or "all"
-            number = 2
-            while name in known.values():
-                name, number = f"{base[:59]}-{number}", number + 1
-            known[labels] = name
-        return known[labels]
-
-    def reference(self, host: str, namespace: str) -> str:
-        """A host as written in a document of this namespace: short for its own services."""
-        if host in self.external:
-            return self.external_hosts(host)[0]
-        return host.removesuffix(f".{namespace}.svc.{self.domain}") if namespace else host
-
-    def external_hosts(self, host: str) -> list[str]:
-        """The hosts of an external service's entry, which needs a name: a placeholder for an address."""
-        found = self.external[host]
-        return list(found.hosts) or [_label(host.replace("/", "-")) + PLACEHOLDER]
-
-    def name(self, kind: str, namespace: str, wanted: str) -> str:
-        """A free name for a document."""
-        name, number = wanted, 2
-        while (kind, namespace, name) in self.names:
-            name, number = f"{wanted}-{number}", number + 1
-        self.names.add((kind, namespace, name))
-        return name
-
-
-def _label(text: str) -> str:
-    """The text as a DNS label, "" if nothing of it is left."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower().replace("*", "wildcard")).strip("-")[:63].strip("-")
+__all__ = ["convert_rules"]
 
 
 def convert_rules(
@@ -113,12 +28,12 @@ def convert_rules(
     namespace are taken for rules of `default`, and their documents have none either.
     """
     known = [_placed(each, domain) for each in rules]
-    work = _Work(domain, selectors or {})
+    work = Work(domain, selectors or {})
     entries = _entries([each for each in known if isinstance(each.spec, model.EgressRule)], work)
     routes = [each for each in known if isinstance(each.spec, model.RouteRule)]
     policies = [each for each in known if isinstance(each.spec, model.DestinationPolicy)]
     services = _virtual_services(routes, work)
-    made = _destination_rules(policies, work)
+    made = destination_rules(policies, work)
     others = [
         Converted({}, (each.key,), (Note(Weight.LOST, each.key, _HINTS.get(each.meta.type, _NOTHING)),))
         for each in known
@@ -140,15 +55,10 @@ def _placed(config: Config[Any], domain: str) -> Config[Any]:
     return replace(config, meta=replace(meta, namespace=meta.namespace or "default", domain=meta.domain or domain))
 
 
-def _document(kind: str, name: str, namespace: str, spec: Spec) -> Spec:
-    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
-
-
 # Egress rules
 
 
-def _entries(rules: Sequence[Config[model.EgressRule]], work: _Work) -> list[Converted]:
+def _entries(rules: Sequence[Config[model.EgressRule]], work: Work) -> list[Converted]:
     by_key = {each.key: each for each in rules}
     kept, conflicts = without_conflicts({key: each.spec for key, each in by_key.items()})
     out = [
@@ -168,7 +78,7 @@ def _entries(rules: Sequence[Config[model.EgressRule]], work: _Work) -> list[Con
             notes = (*notes, Note(Weight.CHANGED, key, text))
         name = work.name("ServiceEntry", rule.meta.namespace, rule.meta.name)
         spec = service_entry(service, hosts)
-        out.append(Converted(_document("ServiceEntry", name, rule.meta.namespace, spec), (key,), notes))
+        out.append(Converted(document("ServiceEntry", name, rule.meta.namespace, spec), (key,), notes))
     return out
 
 
@@ -195,14 +105,14 @@ def _reachable(rule: Config[model.EgressRule]) -> tuple[ExternalService, tuple[N
 # Route rules
 
 
-def _virtual_services(rules: Sequence[Config[model.RouteRule]], work: _Work) -> list[Converted]:
+def _virtual_services(rules: Sequence[Config[model.RouteRule]], work: Work) -> list[Converted]:
     hosts: dict[str, list[Config[model.RouteRule]]] = {}
     for rule in sort_route_rules(rules):
         hosts.setdefault(destination_of(rule), []).append(rule)
     return [_virtual_service(host, listed, work) for host, listed in sorted(hosts.items())]
 
 
-def _virtual_service(host: str, rules: Sequence[Config[model.RouteRule]], work: _Work) -> Converted:
+def _virtual_service(host: str, rules: Sequence[Config[model.RouteRule]], work: Work) -> Converted:
     namespace = rules[0].meta.namespace
     names = Names(lambda other: work.reference(other, namespace), work.subset)
     notes: list[Note] = []
@@ -227,11 +137,11 @@ def _virtual_service(host: str, rules: Sequence[Config[model.RouteRule]], work: 
     if not caught:
         blocks.append(default_route(host, names))
     single = len(rules) == 1
-    name = work.name("VirtualService", namespace, rules[0].meta.name if single else _label(host.split(".")[0]) or "all")
+    name = work.name("VirtualService", namespace, rules[0].meta.name if single else label(host.split(".")[0]) or "all")
     hosts = [host] if host in work.external and work.external[host].addresses else [names.host(host)]
     spec = {"hosts": hosts, "http": blocks}
     origins = tuple(rule.key for rule in rules)
-    return Converted(_document("VirtualService", name, namespace, spec), origins, tuple(notes))
+    return Converted(document("VirtualService", name, namespace, spec), origins, tuple(notes))
 
 
 def _to_itself(route: routing.Route, host: str, notes: list[Note]) -> routing.Route:
@@ -243,7 +153,7 @@ def _to_itself(route: routing.Route, host: str, notes: list[Note]) -> routing.Ro
     return replace(route, destinations=(routing.Weighted(routing.Destination(host)),))
 
 
-def _callers(rule: Config[Any], source: routing.Source | None, work: _Work) -> tuple[Spec, list[Note]]:
+def _callers(rule: Config[Any], source: routing.Source | None, work: Work) -> tuple[Spec, list[Note]]:
     """The fields of a match that choose callers: their pods' labels, not the service they are behind."""
     if source is None:
         return {}, []
@@ -303,127 +213,4 @@ def _fault_losses(key: str, fault: model.Fault) -> list[Note]:
     if abort is not None and int(abort.percent) and not 200 <= (abort.http_status or 0) < 600:
         what = "http2Error" if abort.http2_error else f"httpStatus {abort.http_status or 0}"
         out.append(Note(Weight.IDLE, key, f"httpFault.abort with {what} had no effect: left out"))
-    return out
-
-
-# Destination policies
-
-
-def _destination_rules(policies: Sequence[Config[model.DestinationPolicy]], work: _Work) -> list[Converted]:
-    """One for each host that has versions or policies, and one more for each group of callers."""
-    hosts: dict[str, list[tuple[Config[model.DestinationPolicy], Policy]]] = {}
-    for config in sorted(policies, key=lambda each: each.key):
-        made = legacy.policy(config)
-        hosts.setdefault(made.host, []).append((config, made))
-    out = []
-    originating = {key for key, service in work.external.items() if any(port.tls for port in service.ports)}
-    for host in sorted({*hosts, *work.subsets, *originating}):
-        listed = hosts.get(host, [])
-        for _, made in listed:
-            if made.labels:
-                work.subset(host, made.labels)
-        sources = list(dict.fromkeys(made.source for _, made in listed if made.source is not None))
-        for source in (None, *sources):
-            converted = _destination_rule(host, listed, source, work)
-            if converted is not None:
-                out.append(converted)
-    return out
-
-
-def _destination_rule(
-    host: str,
-    listed: Sequence[tuple[Config[model.DestinationPolicy], Policy]],
-    source: routing.Source | None,
-    work: _Work,
-) -> Converted | None:
-    notes: list[Note] = []
-    chosen: dict[Labels, Policy] = {}
-    origins: list[str] = []
-    for config, made in listed:
-        if made.source not in (None, source):
-            continue
-        if made.labels in chosen:
-            first = chosen[made.labels].origin
-            if made.source == source:
-                notes.append(Note(Weight.IDLE, config.key, f"{first.key if first else ''} is in force in its place"))
-            continue
-        chosen[made.labels] = made
-        origins.append(config.key)
-        if made.source == source:
-            notes += _policy_losses(config)
-    whole = chosen[NO_LABELS].traffic if NO_LABELS in chosen else NO_TRAFFIC
-    spec: Spec = {"host": ""}
-    if top := _top(host, whole, work):
-        spec["trafficPolicy"] = top
-    subsets = []
-    for labels, name in sorted(work.subsets.get(host, {}).items(), key=lambda item: item[1]):
-        entry: Spec = {"name": name, "labels": dict(labels)}
-        own = chosen[labels].traffic if labels in chosen else NO_TRAFFIC
-        if particular := traffic_policy(own, whole):
-            entry["trafficPolicy"] = particular
-        subsets.append(entry)
-    if subsets:
-        spec["subsets"] = subsets
-    if len(spec) == 1:
-        return Converted({}, tuple(origins), tuple(notes)) if notes else None
-    namespace = listed[0][0].meta.namespace if listed else _home(host, work)
-    name = _label(host.split(".")[0] if host not in work.external else host) or "all"
-    if source is not None:
-        namespace, name = _for_callers(source, name, spec, notes, origins, work)
-    spec["host"] = work.reference(host, namespace)
-    document = _document("DestinationRule", work.name("DestinationRule", namespace, name), namespace, spec)
-    return Converted(document, tuple(origins), tuple(notes))
-
-
-def _home(host: str, work: _Work) -> str:
-    if host in work.external:
-        return work.external[host].namespace
-    return host.split(".")[1] if host.count(".") else "default"
-
-
-def _for_callers(
-    source: routing.Source, name: str, spec: Spec, notes: list[Note], origins: Sequence[str], work: _Work
-) -> tuple[str, str]:
-    """Namespace and name of a rule for some callers; it must stand where they are."""
-    caller, _, rest = source.service.partition(".")
-    namespace = rest.split(".")[0] if rest else "default"
-    selector = work.selectors.get(source.service)
-    labels = Labels({**(selector or {"app": caller}), **source.labels})
-    spec["workloadSelector"] = {"matchLabels": dict(labels)}
-    guess = "" if selector is not None else " (a guess, for its Service is not among the documents)"
-    text = f"callers are pods of {namespace} labelled {labels}{guess}, no longer pods behind {source.service}"
-    notes.append(Note(Weight.CHANGED, origins[0] if origins else source.service, text))
-    return namespace, f"{name}-from-{_label(caller)}"
-
-
-def _top(host: str, whole: Traffic, work: _Work) -> Spec:
-    """The policy of the host, with the TLS that is originated on ports of an external service."""
-    top = traffic_policy(whole)
-    if host in work.external:
-        ports = [
-            {"port": {"number": port.number}, **traffic_policy(replace(whole, tls=port.tls))}
-            for port in work.external[host].ports
-            if port.tls is not None
-        ]
-        if ports:
-            top["portLevelSettings"] = ports
-    return top
-
-
-def _policy_losses(config: Config[model.DestinationPolicy]) -> list[Note]:
-    spec, out = config.spec, list[Note]()
-    breaker = spec.circuit_breaker
-    custom = spec.custom or (spec.load_balancing and spec.load_balancing.custom) or (breaker and breaker.custom)
-    if custom:
-        out.append(Note(Weight.LOST, config.key, "a custom policy was used for nothing"))
-    if breaker is None or not breaker.simple:
-        return out
-    if breaker.http_max_retries:
-        out.append(Note(Weight.IDLE, config.key, "httpMaxRetries was never used: left out"))
-    for name, length in (
-        ("sleepWindow", breaker.sleep_window),
-        ("httpDetectionInterval", breaker.http_detection_interval),
-    ):
-        if length is not None and length.ns < legacy.SECOND:
-            out.append(Note(Weight.IDLE, config.key, f"{name} of less than a second was ignored: left out"))
     return out

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from meshlab.mesh.config.convert.rules import Converted, Note, Weight, convert_rules
+from meshlab.mesh.config.convert.rules import convert_rules
+from meshlab.mesh.config.convert.work import Converted, Note, Weight
 from meshlab.mesh.config.documents import Document, read
 from meshlab.mesh.config.goyaml import documents
 from meshlab.mesh.config.kinds import API_VERSION
