@@ -255,6 +255,19 @@ def test_selectors_keep_webhooks_from_what_they_do_not_mean(
     assert [request["name"] for request in hook.asked] == ["b"]
 
 
+def test_conditions_are_looked_at_last(
+    kube: Kube, namespace: str, hook: Hook, configure: Callable[..., None]
+) -> None:
+    conditions = [
+        {"name": "big", "expression": "object.data.a == '2'"},
+        {"name": "not-robots", "expression": "!request.userInfo.username.startsWith('system:')"},
+    ]
+    configure("Validating", hook.client(), matchConditions=conditions)
+    kube.create(maps(namespace), config_map("a"))
+    kube.create(maps(namespace), {**config_map("b"), "data": {"a": "2"}})
+    assert [request["name"] for request in hook.asked] == ["b"]
+
+
 def test_a_dry_run_asks_only_webhooks_without_side_effects(
     send: Send, namespace: str, hook: Hook, configure: Callable[..., None]
 ) -> None:

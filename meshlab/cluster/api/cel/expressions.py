@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from meshlab.cluster.api.cel.functions import MISSING, TABLE, TWO_VARIABLES
@@ -52,9 +52,12 @@ class Expression:
 
 
 class Expressions:
-    """The language with Kubernetes' functions. Made when it is first needed: it is what costs memory."""
+    """The language with Kubernetes' functions. Made when it is first needed: it is what costs memory.
 
-    def __init__(self) -> None:
+    `names` are the variables that expressions may speak of.
+    """
+
+    def __init__(self, names: Iterable[str] = ("self", "oldSelf")) -> None:
         from cel_expr_python import cel
         from cel_expr_python.ext import ext_bindings, ext_optional, ext_strings
 
@@ -70,7 +73,7 @@ class Expressions:
             for name, member, arguments, answer, function in TABLE
         ]  # fmt: skip
         self._environment = cel.NewEnv(
-            variables={"self": cel.Type.DYN, "oldSelf": cel.Type.DYN}, functions=functions,
+            variables=dict.fromkeys(names, cel.Type.DYN), functions=functions,
             extensions=[ext_strings.ExtStrings(), ext_optional.ExtOptional(), ext_bindings.ExtBindings()],
         )
         # Declarations are looked at with the first expression: a mistake in ours must not look like one in a rule.

@@ -20,8 +20,8 @@ __all__ = ["MISSING", "TABLE", "TWO_VARIABLES", "Function"]
 #: Functions of a real server that nothing here knows. `indexOf` is there for strings, and lists cannot be added to it.
 MISSING = frozenset((
     "authorizer", "cidr", "containsCIDR", "containsIP", "family", "format", "ip", "isCanonical", "isSemver",
-    "jsonpatch", "lastIndexOf", "major", "masked", "minor", "named", "patch", "prefixLength", "semver", "sets", "transformList",
-    "transformMap", "transformMapEntry", "validate",
+    "jsonpatch", "lastIndexOf", "major", "masked", "minor", "named", "patch", "prefixLength", "semver", "sets",
+    "transformList", "transformMap", "transformMapEntry", "validate",
 ))  # fmt: skip
 #: Comprehensions over keys and values, which are younger than our language.
 TWO_VARIABLES = re.compile(r"\.(all|exists|existsOne|exists_one)\(\s*\w+\s*,\s*\w+\s*,")

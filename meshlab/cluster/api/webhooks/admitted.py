@@ -57,7 +57,7 @@ class _Recorder:
         self._made: dict[str, Any] = {}
 
     def mutate(self, attributes: Attributes) -> Object | None:
-        if not self._webhooks.mutating(attributes):
+        if not self._webhooks.mutating(attributes, self._asker):
             return None
         if self._mutated is None or self._mutated[0] != attributes:
             raise Pending(lambda: self._ask_mutating(attributes))
@@ -68,7 +68,7 @@ class _Recorder:
         return outcome
 
     def validate(self, attributes: Attributes) -> None:
-        if not self._webhooks.validating(attributes):
+        if not self._webhooks.validating(attributes, self._asker):
             return
         if self._allowed is None or self._allowed[0] != attributes:
             raise Pending(lambda: self._ask_validating(attributes))

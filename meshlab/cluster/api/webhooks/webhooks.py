@@ -12,6 +12,7 @@ from meshlab.cluster.api.metadata import new_uid
 from meshlab.cluster.api.status import BadRequest, InternalError
 from meshlab.cluster.api.store import Change, encode
 from meshlab.cluster.api.webhooks.call import Caller, CallFailed, Endpoint
+from meshlab.cluster.api.webhooks.conditions import Conditions
 from meshlab.cluster.api.webhooks.matching import Hook, hooks_of, selects, wanted_as
 from meshlab.cluster.api.webhooks.messages import Answer, BadAnswer, Denied, question, read
 from meshlab.cluster.api.webhooks.review import Attributes
@@ -47,6 +48,7 @@ class Webhooks:
     def __init__(self, api: Api, endpoint: Endpoint) -> None:
         self.api = api
         self._caller = Caller(endpoint)
+        self._conditions = Conditions()
         self._hooks: dict[str, list[Hook]] = {}
         api.store.listen(self._changed)
 
@@ -67,22 +69,23 @@ class Webhooks:
 
     # Who is to be asked
 
-    def mutating(self, attributes: Attributes) -> list[Hook]:
-        return self._wanting(MUTATING, attributes)
+    def mutating(self, attributes: Attributes, asker: Asker) -> list[Hook]:
+        return self._wanting(MUTATING, attributes, asker)
 
-    def validating(self, attributes: Attributes) -> list[Hook]:
-        return self._wanting(VALIDATING, attributes)
+    def validating(self, attributes: Attributes, asker: Asker) -> list[Hook]:
+        return self._wanting(VALIDATING, attributes, asker)
 
-    def _wanting(self, collection: str, attributes: Attributes) -> list[Hook]:
+    def _wanting(self, collection: str, attributes: Attributes, asker: Asker) -> list[Hook]:
+        return [hook for hook in self._of(collection) if self._wants(hook, attributes, asker)]
+
+    def _wants(self, hook: Hook, attributes: Attributes, asker: Asker) -> bool:
         if attributes.resource.group == GROUP:
-            return []  # a webhook cannot keep anybody from repairing it
-        return [hook for hook in self._of(collection) if self._wants(hook, attributes)]
-
-    def _wants(self, hook: Hook, attributes: Attributes) -> bool:
+            return False  # a webhook cannot keep anybody from repairing it
         versions = self.api.registry.sharing(attributes.resource.collection)
         if wanted_as(hook, attributes, versions) is None:
             return False
-        return selects(hook, attributes, self._namespace_labels(attributes))
+        selected = selects(hook, attributes, self._namespace_labels(attributes))
+        return selected and self._conditions.meets(hook, attributes, asker.user)
 
     def _namespace_labels(self, attributes: Attributes) -> Mapping[str, str] | None:
         if attributes.resource.storage == ("", "namespaces"):
@@ -105,14 +108,14 @@ class Webhooks:
         at = attributes
         again: list[tuple[Hook, Object | None]] = []
         for hook in self._of(MUTATING):
-            if not self._wants(hook, at):
+            if not self._wants(hook, at, asker):
                 continue
             changed = await self._mutated(hook, at, asker)
             if hook.spec.get("reinvocationPolicy") == "IfNeeded":
                 again.append((hook, changed))
             at = _with(at, changed)
         for hook, seen in again:
-            if at.new != seen and self._wants(hook, at):
+            if at.new != seen and self._wants(hook, at, asker):
                 at = _with(at, await self._mutated(hook, at, asker))
         return at.new
 
@@ -136,7 +139,7 @@ class Webhooks:
 
     async def validate(self, attributes: Attributes, asker: Asker) -> None:
         """Asks all validating webhooks at once. Raises the first refusal, in their order."""
-        hooks = [hook for hook in self._of(VALIDATING) if self._wants(hook, attributes)]
+        hooks = [hook for hook in self._of(VALIDATING) if self._wants(hook, attributes, asker)]
         asked = (self._ask(hook, attributes, asker, mutating=False) for hook in hooks)
         for outcome in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(outcome, BaseException):
