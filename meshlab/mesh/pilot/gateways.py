@@ -21,6 +21,7 @@ from meshlab.mesh.pilot.encode import Fields, encode
 from meshlab.mesh.pilot.http import added_headers
 from meshlab.mesh.pilot.ingress import by_path, ingress_routes, secret_of
 from meshlab.mesh.pilot.names import Target
+from meshlab.mesh.pilot.policy import asking, checked
 from meshlab.mesh.pilot.proxy import Proxy
 from meshlab.mesh.pilot.resolve import Resolver
 from meshlab.mesh.pilot.routes import destination_routes
@@ -50,7 +51,8 @@ class Table:
         self.hosts.setdefault(host, []).extend(routes)
         self.targets.update(dict.fromkeys(targets))
 
-    def resource(self, name: str, proxy: Proxy, mesh: Mesh) -> Resource:
+    def resource(self, name: str, proxy: Proxy, mesh: Mesh, *, asks: bool = False) -> Resource:
+        """`asks`: Mixer, before anything is let in."""
         listed: list[tuple[bytes, tuple[str, ...]]] = []
         for host, routes in sorted(self.hosts.items()):
             fields: Fields = {"name": f"{host}:{name}", "domains": [host], "routes": routes}
@@ -58,7 +60,7 @@ class Table:
                 fields["require_tls"] = "ALL"
             listed.append((encode("VirtualHost", fields), ()))
         # Whatever port the client thinks it talks to: it may be another one than ours.
-        made = table(name, added_headers(proxy, mesh), listed, any_port=True)
+        made = table(name, added_headers(proxy, mesh), listed, asking() if asks else None, any_port=True)
         return Resource(made.name, made.data, made.version, tuple(t.cluster for t in self.targets))
 
 
@@ -87,6 +89,7 @@ def gateway_snapshot(
     targets = dict.fromkeys(t for each in making.tables.values() for t in each.targets)
     targets.update(dict.fromkeys(t for each in making.ports.values() for t in each.targets))
     made, endpoints = clusters(targets)
+    asks = checked(world.checks, proxy.namespace)
     found: dict[str, Resource] = {}
     for port, listening in making.ports.items():
         if not listening.chains:
@@ -97,7 +100,7 @@ def gateway_snapshot(
         found[name] = resource(Kind.LISTENER, name, fields, tuple(listening.tables), leads=leads)
     return Snapshot(proxy, {
         Kind.CLUSTER: made, Kind.ENDPOINTS: endpoints, Kind.LISTENER: found,
-        Kind.ROUTE: {name: each.resource(name, proxy, mesh) for name, each in making.tables.items()},
+        Kind.ROUTE: {name: each.resource(name, proxy, mesh, asks=asks) for name, each in making.tables.items()},
     }, static)
 
 

@@ -22,7 +22,7 @@ from meshlab.mesh.pilot.encode import Fields, duration, pack
 from meshlab.mesh.pilot.guard import OPEN, Guard
 from meshlab.mesh.pilot.http import MIXER_CLUSTER, Direction, connection_manager, tcp_log
 from meshlab.mesh.pilot.names import PASSTHROUGH, Target, inbound
-from meshlab.mesh.pilot.policy import tcp_filters
+from meshlab.mesh.pilot.policy import http_filter, tcp_filters
 from meshlab.mesh.pilot.proxy import Capture, Proxy
 from meshlab.mesh.pilot.world import Mesh
 from meshlab.settings import bound_port
@@ -187,7 +187,9 @@ def gateway(proxy: Proxy, port: int, name: str, chains: list[Fields], mesh: Mesh
 
 def gateway_http(route_name: str, mesh: Mesh, tls: Fields | None = None, sni: Sequence[str] = ()) -> Fields:
     """A gateway's filter chain for HTTP, decrypted first if `tls` (a `DownstreamTlsContext`) says how."""
-    chain: Fields = {"filters": [connection_manager(route_name, Direction.OUTBOUND, mesh)]}
+    # Off, as in sidecars: a route table switches it on.
+    first = [http_filter(MIXER_CLUSTER)] if mesh.mixer else []
+    chain: Fields = {"filters": [connection_manager(route_name, Direction.OUTBOUND, mesh, first)]}
     if tls is not None:
         chain["transport_socket"] = {
             "name": "envoy.transport_sockets.tls", "typed_config": pack("DownstreamTlsContext", tls)

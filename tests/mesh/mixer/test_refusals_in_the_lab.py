@@ -161,6 +161,31 @@ def test_policy_checks_can_be_switched_off_for_the_mesh(web: Lab) -> None:
     until(lambda: statuses(web, "http://svcb/notify") == {403: 1}, 20)
 
 
+def test_the_ingress_asks_too(web: Lab) -> None:
+    ingress = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+               "metadata": {"name": "pay", "namespace": "default",
+                            "annotations": {"kubernetes.io/ingress.class": "istio"}},
+               "spec": {"rules": [{"http": {"paths": [{"path": "/pay", "pathType": "Exact", "backend": {
+                   "service": {"name": "svca", "port": {"number": 80}}}}]}}]}}
+
+    def status() -> int:
+        return statuses(web, "http://istio-ingress.istio-system/pay").popitem()[0]
+
+    web.apply(ingress)
+    try:
+        until(lambda: status() == 200)
+        web.apply(DENIER)
+        web.apply(rule("denyall", "denyall.denier", "anything.checknothing",
+                       'destination.labels["istio"] == "ingress"').replace(
+                           "name: denyall,", "name: denyall, namespace: istio-system,").replace(
+                           "denyall.denier", "denyall.denier.default").replace(
+                           "anything.checknothing", "anything.checknothing.default"))
+        until(lambda: status() == 403)
+        assert statuses(web, "http://svca/pay") == {200: 1}
+    finally:
+        web.delete(ingress)
+
+
 @pytest.mark.parametrize(("file", "seen", "others"), [
     ("deny-svca", "403", 200), ("whitelist-versions", "404", 404), ("ratelimit-svcb", "429", 429),
 ])
