@@ -24,6 +24,7 @@ from typing import Any
 from meshlab.errors import LabError, Rejected
 from meshlab.kube import Informer, Kube
 from meshlab.mesh.certificates import CERTIFICATE_LIFETIME, Order, Pair, Signer
+from meshlab.mesh.config.durations import Duration
 
 __all__ = ["CertificateAuthority", "main", "secret_name"]
 
@@ -210,6 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="istio_ca", description="The mesh's certificate authority.")
     parser.add_argument("--self-signed-ca", default="true")
     parser.add_argument("--namespace", default="", help="of the CA's own secret; default: where its pod is")
+    parser.add_argument("--cert-ttl", default="1h", metavar="DURATION", help="lifetime of certificates, as 1h or 90s")
     # Of the original's gRPC service for workloads outside Kubernetes, which nothing here asks.
     for unused in ("grpc-port", "grpc-hostname", "stderrthreshold", "v"):
         parser.add_argument(f"--{unused}", default="", help=argparse.SUPPRESS)
@@ -217,8 +219,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(message)s")
     namespace = options.namespace or os.environ.get("POD_NAMESPACE") or os.environ.get("NAMESPACE")
+    try:
+        lifetime = Duration.parse(options.cert_ttl).seconds
+    except ValueError as error:
+        parser.error(f"--cert-ttl: {error}")
+    if lifetime <= 0:
+        parser.error("--cert-ttl: a certificate has to live for some time")
     authority = CertificateAuthority(
-        Kube.from_kubeconfig(), Signer(), namespace=namespace or "istio-system"
+        Kube.from_kubeconfig(), Signer(), namespace=namespace or "istio-system", lifetime=lifetime
     )
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -123,7 +123,7 @@ class AdsServer:
             if scheme.lower() != "bearer":
                 raise InvalidToken(f"authorization {scheme!r} is not Bearer")
             account = await self._reviewer.account(token)
-            if account.partition("/")[0] != proxy.namespace:
+            if account and account.partition("/")[0] != proxy.namespace:
                 raise InvalidToken(f"a token of {account} is not one of namespace {proxy.namespace}")
         except InvalidToken as error:
             log.warning("%s: %s", proxy.id, error)

@@ -7,12 +7,12 @@ filters look for it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from meshlab.mesh.config.security import JwtRule, RequestAuthentication
+from meshlab.mesh.pilot import keysets
 from meshlab.mesh.pilot.authorization import PAYLOAD, TOKENS
 from meshlab.mesh.pilot.encode import Fields, duration, pack
 
@@ -59,11 +59,7 @@ def token_problem(policy: RequestAuthentication) -> str:
 
 def _rule_problem(rule: JwtRule) -> str:
     if rule.jwks:
-        try:
-            keys = json.loads(rule.jwks)["keys"]
-        except (ValueError, KeyError, TypeError):
-            return "jwks is not a key set ({\"keys\": [...]})"
-        return "" if isinstance(keys, list) and keys else "jwks has no keys"
+        return keysets.problem(rule.jwks)
     if rule.jwks_uri:
         return _uri_problem(rule.jwks_uri)
     return "neither jwks nor jwksUri is given, and this mesh does not ask the issuer where its keys are"
@@ -105,7 +101,7 @@ def _provider(rule: JwtRule) -> Fields:
         found["audiences"] = list(rule.audiences)
     if _rule_problem(rule):
         # No key fits: every token of this issuer is refused, which is what its author can rely on.
-        found["local_jwks"] = {"inline_string": '{"keys": []}'}
+        found["local_jwks"] = {"inline_string": keysets.NOBODYS}
     elif rule.jwks:
         found["local_jwks"] = {"inline_string": rule.jwks}
     else:

@@ -71,7 +71,7 @@ class Protection:
             if not reasons:
                 found = translate(Stored.of(obj, self._domain))
                 reason = self._reason(found)
-        except (RuleError, ValueError, TypeError, AttributeError, KeyError) as error:
+        except (RuleError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
             # Stored past validation: whatever it is, Pilot must live with it.
             reason = f"invalid: {error or type(error).__name__}"
         if reason:
