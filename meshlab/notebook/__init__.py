@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from meshlab.notebook.exercises import practice
     from meshlab.notebook.inside import Inside
     from meshlab.notebook.knobs import CircuitBreaker, RouteKnobs
+    from meshlab.notebook.languageswitch import LanguageSwitch
     from meshlab.notebook.lesson import Lesson
     from meshlab.notebook.liveplot import LivePlot
     from meshlab.notebook.mutual import MutualTLSSwitch
@@ -40,6 +41,7 @@ _HOME = {
     "EgressSwitch": "egress",
     "Exercise": "exercise",
     "Inside": "inside",
+    "LanguageSwitch": "languageswitch",
     "Lesson": "lesson",
     "LivePlot": "liveplot",
     "LoadSwitch": "traffic",
@@ -70,6 +72,7 @@ __all__ = [
     "EgressSwitch",
     "Exercise",
     "Inside",
+    "LanguageSwitch",
     "Lesson",
     "LivePlot",
     "LoadSwitch",

@@ -1,0 +1,43 @@
+"""The switch of lesson 00: in which language the lessons are."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from meshlab.notebook.controls import Control
+from meshlab.notebook.languages import LANGUAGES, switch
+
+__all__ = ["LanguageSwitch"]
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+class LanguageSwitch(Control):
+    """Buttons, one per language. `choose("zh")` does what a press does: it makes the lessons and links to them."""
+
+    def __init__(self, folder: Path = NOTEBOOKS) -> None:
+        super().__init__("Language · 语言")
+        self._folder = folder
+        names = [(name, code) for code, name in LANGUAGES.items()]
+        self._buttons = widgets.ToggleButtons(options=names, value=None)
+        self._buttons.observe(
+            lambda change: self.pressed(lambda: self.choose(str(change["new"]))) if change["new"] else None, "value"
+        )
+        self._links = widgets.HTML("")
+        self.assemble(self._buttons, self._links)
+
+    def choose(self, language: str) -> list[Path]:
+        """Make the lessons in this language and show links to them; returns their files."""
+        with self._lock:
+            made = switch(language, self._folder)
+            self.quietly(lambda: setattr(self._buttons, "value", language))
+            where = "" if language == "en" else f"{language}/"
+            self._links.value = " ".join(
+                f'<a href="{where}{html.escape(path.name, quote=True)}">{html.escape(path.stem[:2])}</a>'
+                for path in made
+            )
+            self.say(LANGUAGES[language], tone="good")
+            return made
