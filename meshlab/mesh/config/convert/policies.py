@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from meshlab.mesh.config import legacy, model, routing
-from meshlab.mesh.config.convert.render import traffic_policy
+from meshlab.mesh.config.convert.render import ROUND_ROBIN, traffic_policy
 from meshlab.mesh.config.convert.work import Converted, Note, Spec, Weight, Work, document, label
 from meshlab.mesh.config.labels import NO_LABELS, Labels
 from meshlab.mesh.config.model import Config
@@ -58,6 +58,8 @@ def _destination_rule(
         if made.source == source:
             notes += _policy_losses(config)
     whole = chosen[NO_LABELS].traffic if NO_LABELS in chosen else NO_TRAFFIC
+    if host not in work.external and (chosen or host in work.subsets):
+        whole = replace(whole, balancer=whole.balancer or ROUND_ROBIN)
     spec: Spec = {"host": ""}
     if top := _top(host, whole, work):
         spec["trafficPolicy"] = top

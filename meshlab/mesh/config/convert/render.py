@@ -14,11 +14,13 @@ from meshlab.mesh.config.durations import Duration
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.outside import ExternalService
 from meshlab.mesh.config.routing import PatternKind
-from meshlab.mesh.config.traffic import ClientTls, Outlier, Traffic
+from meshlab.mesh.config.traffic import Balancer, ClientTls, Outlier, Traffic
 
-__all__ = ["Names", "default_route", "http_route", "service_entry", "traffic_policy"]
+__all__ = ["ROUND_ROBIN", "Names", "default_route", "http_route", "service_entry", "traffic_policy"]
 
 Spec = dict[str, Any]
+#: What 0.4.0 did where nothing was said; today's Istio would take LEAST_REQUEST.
+ROUND_ROBIN = Balancer("ROUND_ROBIN")
 _PSEUDO = {":scheme": "scheme", ":method": "method", ":authority": "authority"}
 
 
@@ -144,8 +146,8 @@ def traffic_policy(traffic: Traffic, inherited: Traffic | None = None) -> Spec:
     out: Spec = {}
     if traffic.balancer is not None:
         out["loadBalancer"] = {"simple": traffic.balancer.name}
-    elif inherited is not None and inherited.balancer is not None:
-        out["loadBalancer"] = {"simple": "ROUND_ROBIN"}
+    elif inherited is not None and inherited.balancer not in (None, ROUND_ROBIN):
+        out["loadBalancer"] = {"simple": ROUND_ROBIN.name}
     if pool := _pool(traffic):
         out["connectionPool"] = pool
     elif inherited is not None and _pool(inherited):

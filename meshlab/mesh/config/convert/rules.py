@@ -42,6 +42,7 @@ def convert_rules(
     return [*entries, *made, *services, *others]
 
 
+_OPEN = "today's meshes let destinations out that nobody allowed, unless outboundTrafficPolicy is REGISTRY_ONLY"
 _NOTHING = "today's networking API has nothing like it"
 _HINTS = {
     "gateway": "0.4.0 stored this first Gateway and used it for nothing; write one of networking.istio.io/v1",
@@ -65,9 +66,11 @@ def _entries(rules: Sequence[Config[model.EgressRule]], work: Work) -> list[Conv
         Converted({}, (each.rule,), (Note(Weight.IDLE, each.rule, f"{each.message}: not converted"),))
         for each in conflicts
     ]
-    for key in kept:
+    for number, key in enumerate(kept):
         rule = by_key[key]
         service, notes = _reachable(rule)
+        if not number:
+            notes = (*notes, Note(Weight.CHANGED, key, _OPEN))
         if not service.ports:
             out.append(Converted({}, (key,), notes))
             continue
