@@ -6,6 +6,8 @@ its conditions say so in the same breath.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -137,6 +139,8 @@ class Definitions:
     _served: dict[str, list[Resource]] = field(default_factory=dict)
     _nodes: dict[tuple[str, str, str], Node] = field(default_factory=dict)
     _rules: dict[tuple[str, str, str], Rules | None] = field(default_factory=dict)
+    #: (version of the registry, what `digest` said then).
+    _digest: tuple[int, str] = (-1, "")
 
     def serve(self, crd: Mapping[str, Any]) -> str:
         """Registers every version of a definition; the answer is why its names are refused, or ""."""
@@ -165,6 +169,14 @@ class Definitions:
 
     def version(self, resource: Resource) -> Version:
         return self._versions[_id(resource)]
+
+    def digest(self) -> str:
+        """Changes with every schema that is served."""
+        if self._digest[0] != self.registry.version:
+            schemas = [[r.api_version, r.kind, v.schema] for v in self._versions.values() for r in (v.resource,)]
+            text = json.dumps(sorted(schemas, key=lambda s: (s[0], s[1])))
+            self._digest = (self.registry.version, hashlib.sha256(text.encode()).hexdigest())
+        return self._digest[1]
 
     def _refusal(self, crd: Mapping[str, Any]) -> str:
         group, names = crd["spec"]["group"], crd["spec"]["names"]

@@ -21,7 +21,7 @@ from meshlab.cluster.api.status import Invalid
 if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
 
-__all__ = ["SUBRESOURCES", "create", "force_forbidden", "manager_required", "subresource"]
+__all__ = ["SUBRESOURCES", "create", "force_forbidden", "manager_required", "requested", "subresource"]
 
 Object = dict[str, Any]
 
@@ -131,6 +131,15 @@ def _token(api: Api, auth: Auth, resource: Resource, namespace: str, name: str, 
         "spec": {"audiences": spec.get("audiences") or [], **spec, "expirationSeconds": seconds},
         "status": {"token": token, "expirationTimestamp": expires},
     }
+
+
+def requested(resource: Resource, body: Object, user: User) -> Object:
+    """What is to be created, with who asks for it where the kind has a place for that: a request for a certificate."""
+    if resource.storage != ("certificates.k8s.io", "certificatesigningrequests"):
+        return body
+    spec = body.get("spec")
+    info = user.info()
+    return {**body, "spec": {**(spec if isinstance(spec, Mapping) else {}), **info}}
 
 
 def manager_required() -> Invalid:

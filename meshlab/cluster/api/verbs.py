@@ -20,7 +20,7 @@ from meshlab.cluster.api.request import Target, check_dry_run, flag, number, val
 from meshlab.cluster.api.status import BadRequest, MethodNotAllowed, NotFound, UnsupportedMediaType
 from meshlab.cluster.api.streams import Kubelet
 from meshlab.cluster.api.watching import Watching
-from meshlab.cluster.api.webhooks import admitted
+from meshlab.cluster.api.webhooks import Unreviewed, admitted
 
 __all__ = ["Verbs"]
 
@@ -124,6 +124,7 @@ class Verbs:
             access = self.guard.access
             made = reviews.create(self.api, self.auth, access, resource, target.namespace, value, user, dry_run)
             return _answer(dump(made, form), form, 201)
+        value = reviews.requested(resource, value, user)
         warnings: list[str] = []
         made = await self._admitted(request, target, user, warnings, dry_run, lambda dry: self.api.create(
             resource, target.namespace, value, user=user.name, field_manager=manager_of(request),
@@ -182,6 +183,8 @@ class Verbs:
         new = kind == "apply" and target.subresource is None and self.api.find(
             resource, target.namespace, target.name
         ) is None
+        if new:
+            self.guard.creation(target, user)
         warnings: list[str] = []
         name = target.name
         made = await self._admitted(request, target, user, warnings, dry_run, lambda dry: self.api.patch(
@@ -236,7 +239,9 @@ class Verbs:
 
         def run() -> Object:
             if request.method != "DELETE" and self.guard.concerns(target.resource, user):
-                self.guard.grants(target.resource, target.namespace or "", write(True), user)
+                with self.api.reviewed_by(Unreviewed()):
+                    rehearsed = write(True)
+                self.guard.grants(target.resource, target.namespace or "", rehearsed, user)
             return write(dry_run)
 
         if self.api.webhooks is None or not self.api.webhooks.any():

@@ -74,6 +74,7 @@ def test_signing_requests_are_approved(kubectl: Kubectl) -> None:
     }
     kubectl("create", "-f", "-", input=json.dumps(request))
     assert "Pending" in kubectl("get", "csr").stdout
+    assert kubectl("get", "csr", "csr-1", "-o", "jsonpath={.spec.username}").stdout == "kubernetes-admin"
     kubectl("certificate", "approve", "csr-1")
     assert "Approved" in kubectl("get", "csr").stdout
     kubectl("delete", "csr", "csr-1")

@@ -112,6 +112,18 @@ def test_names_limit_a_rule_to_objects(account: Kube, kube: Kube, namespace: str
     assert len(account.list(("v1", "ConfigMap", namespace), fieldSelector="metadata.name=mine")["items"]) == 1
 
 
+def test_who_may_only_patch_does_not_create_by_applying(account: Kube, kube: Kube, namespace: str) -> None:
+    role(kube, namespace, {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "patch"]})
+    binding(kube, namespace)
+    body = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "m"}, "data": {"a": "1"}}
+    path = f"/api/v1/namespaces/{namespace}/configmaps/m?fieldManager=me"
+    type_ = {"Content-Type": "application/apply-patch+yaml"}
+    answer = account.raw("PATCH", path, json.dumps(body), type_)
+    assert answer.status == 403 and "cannot create resource" in answer.text
+    kube.create(("v1", "ConfigMap", namespace), body)
+    assert account.raw("PATCH", path + "&force=true", json.dumps(body), type_).status == 200
+
+
 def test_cluster_roles_are_bound_in_a_namespace_and_gather_others(account: Kube, kube: Kube, namespace: str) -> None:
     binding(kube, namespace, "view", "ClusterRole")
     assert account.list(("v1", "services", namespace))["items"] == []
