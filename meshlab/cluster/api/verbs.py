@@ -137,7 +137,7 @@ class Verbs:
         form = accepted(request.headers.get("Accept"))
         dry_run = check_dry_run(query.getall("dryRun", []), "Update")
         validation = validation_mode(query, "Update")
-        if target.name is None:
+        if target.name is None or "update" not in resource.verbs:
             raise MethodNotAllowed
         value = await self._received(request, resource)
         warnings: list[str] = []
@@ -165,7 +165,7 @@ class Verbs:
     async def _patch(self, request: web.BaseRequest, target: Target, user: User) -> web.Response:
         resource, query = target.resource, request.query
         form = accepted(request.headers.get("Accept"))
-        if target.name is None:
+        if target.name is None or "patch" not in resource.verbs:
             raise MethodNotAllowed
         media = request.headers.get("Content-Type", "").partition(";")[0].strip()
         kind = TYPES.get(media)

@@ -7,18 +7,16 @@ container: marked like one, it ends with the container at the latest, and outliv
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import shutil
 import signal
-import struct
-import termios
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from meshlab.cluster.api.streams import Client, KubeletError, Output, Size
+from meshlab.cluster.node.interactive import END, ON_TERMINAL, set_size
 from meshlab.cluster.node.logs import LogClock, LogOptions, read_log
 from meshlab.cluster.node.process import UMASK
 from meshlab.settings import Capture
@@ -29,14 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ContainerConsole"]
 
-#: A session leader that opens a terminal gets it as its own: so no code has to run between fork and exec.
-ON_TERMINAL = 'terminal=$1; shift; exec "$@" <"$terminal" >"$terminal" 2>&1'
 #: Bytes read at a time.
 PIECE = 32 * 1024
 #: Seconds without output after a command's end, where something that it left behind still has its output open.
 LINGER = 0.5
-#: End of transmission, as typed with Ctrl-D: a terminal has no other end of input.
-END = b"\x04"
 
 
 class ContainerConsole:
@@ -125,19 +119,29 @@ class ContainerConsole:
 
     async def attach(self, client: Client) -> int:
         """The container's output from now on, and its input if it has one; the exit code when it ends."""
-        container, process = self._container, self._process
-        run = process.record.restart
-        file = container.files.log(run)
+        container, process, interactive = self._container, self._process, self._container.interactive
+        file = container.files.log(process.record.restart)
         clock = container.clock or LogClock(file)
 
         async def show() -> None:
             options = LogOptions(follow=True, tail=0)
-            async for block in read_log(file, clock, options, ended=lambda: process.exit is not None):
+            async for block in read_log(file, clock, options, ended=lambda: container.process is not process):
                 if client.stdout:
                     await client.output(Output.STDOUT, block)
 
-        showing = asyncio.create_task(show())
-        feeding = asyncio.create_task(_feed(client, None, None))
+        async def feed() -> None:
+            async for item in client.input():
+                if interactive is None:
+                    continue
+                with suppress(ConnectionError):  # the program reads no more
+                    if isinstance(item, Size):
+                        interactive.resize(item)
+                    elif item:
+                        await interactive.write(item)
+                    else:
+                        await interactive.end()
+
+        showing, feeding = asyncio.create_task(show()), asyncio.create_task(feed())
         try:
             await asyncio.wait({showing, feeding}, return_when=asyncio.FIRST_COMPLETED)
             if not showing.done():
@@ -200,7 +204,7 @@ class _Terminal:
         self.slave = -1
 
     def resize(self, size: Size) -> None:
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", size.rows, size.columns, 0, 0))
+        set_size(self._master, size)
 
     def close(self) -> None:
         for transport in self._transports:

@@ -19,6 +19,7 @@ from meshlab.cluster.node.builtins import explains, run_builtin
 from meshlab.cluster.node.environment import BadReference, command_line, interpreted, variables
 from meshlab.cluster.node.health import watch_health
 from meshlab.cluster.node.images import Builtin, Command, Image
+from meshlab.cluster.node.interactive import Interactive
 from meshlab.cluster.node.logs import LogClock
 from meshlab.cluster.node.paths import rewrite
 from meshlab.cluster.node.probes import Target
@@ -60,6 +61,8 @@ class ContainerRunner:
         self.state = ContainerState(self.name, str(spec["image"]), sidecar=role is Role.SIDECAR)
         self.process: Process | None = None
         self.clock: LogClock | None = None
+        #: The input of the present run, if it has one and this daemon has started it.
+        self.interactive: Interactive | None = None
         #: Set once the container has started (its startup probe, if any, succeeded).
         self.started = asyncio.Event()
         self._backoff = RestartBackoff()
@@ -220,10 +223,19 @@ class ContainerRunner:
         if where := self.spec.get("workingDir"):
             place = files.root / str(where).lstrip("/")
             place.mkdir(parents=True, exist_ok=True)
+        interactive = None
+        if self.spec.get("stdin") or self.spec.get("tty"):
+            interactive = Interactive(tty=bool(self.spec.get("tty")), once=bool(self.spec.get("stdinOnce")))
         try:
             self.process = spawn(argv, environ=environ, cwd=place, log=log, record=files.record,
-                                 image=self.state.image, started=started, restart=run, place=self._place)
+                                 image=self.state.image, started=started, restart=run, interactive=interactive,
+                                 place=self._place)
+            if interactive is not None:
+                interactive.started(log)
+            self.interactive = interactive
         except OSError as error:
+            if interactive is not None:
+                interactive.close()
             why = f'exec: "{argv[0]}": {(error.strerror or str(error)).lower()}'
             self._event("Failed", f"Error: failed to start container {self.name}: {why}", warning=True)
             self._terminated(128, "StartError", started, f"failed to start container: {why}")
@@ -260,6 +272,8 @@ class ContainerRunner:
         if self.process is not process:
             return
         self.process = None
+        if self.interactive is not None:
+            self.interactive.close()
         if process.adopted:
             # Not our child: whatever it left in its group is found by its mark.
             kill_leftovers(self._pod.host.mark(self._pod.uid, self.name))

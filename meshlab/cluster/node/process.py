@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from meshlab.cluster.node.interactive import Interactive
+
 __all__ = [
     "CONTAINER_MARK",
     "UMASK",
@@ -225,16 +227,21 @@ def _told(pidfd: int) -> Exit:
 
 
 def spawn(argv: Sequence[str], *, environ: Mapping[str, str], cwd: Path, log: Path, record: Path, image: str,
-          started: str, restart: int,
+          started: str, restart: int, interactive: Interactive | None = None,
           place: Callable[[Callable[[], subprocess.Popen[bytes]]], subprocess.Popen[bytes]] = _here) -> Process:
     """Start a container's process and write its record. OSError if the program cannot be run.
 
+    `interactive` is where its input comes from, and its terminal.
     `place` calls what it is given where the program shall run: in the namespaces of its pod.
     """
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    source, sink = subprocess.DEVNULL, fd
+    if interactive is not None:
+        argv, source = interactive.command_line(list(argv)), interactive.theirs
+        sink = source if interactive.tty else fd
     try:
-        popen = place(lambda: subprocess.Popen(argv, env=dict(environ), cwd=cwd, stdin=subprocess.DEVNULL, stdout=fd,
-                                               stderr=fd, start_new_session=True, umask=UMASK))
+        popen = place(lambda: subprocess.Popen(argv, env=dict(environ), cwd=cwd, stdin=source, stdout=sink,
+                                               stderr=sink, start_new_session=True, umask=UMASK))
     finally:
         os.close(fd)
     pidfd = os.pidfd_open(popen.pid)

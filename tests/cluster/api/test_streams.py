@@ -225,6 +225,38 @@ def test_attach_shows_what_is_printed_from_now_on(whole: Cluster, core: client.C
 
 
 @TRANSPORTS
+def test_a_pod_of_ones_own_is_fed_and_read(kubectl: Any, websockets: str) -> None:
+    done = kubectl("run", f"own-{websockets}", "-i", "--rm", "--restart=Never", "--quiet", "--image=busybox", "--",
+                   "sh", "-c", "echo first; cat; exit 0", input="one\ntwo\n", websockets=websockets)
+    assert done.returncode == 0, done
+    assert done.stdout.startswith("first\none\ntwo\n")
+
+
+def test_a_terminal_of_ones_own(whole: Cluster) -> None:
+    master, slave = pty.openpty()
+    child = subprocess.Popen(
+        [KUBECTL, "run", "shell", "-it", "--rm", "--restart=Never", "--image=busybox", "--", "sh"],
+        env=whole.environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    seen, deadline = b"", time.monotonic() + 20
+    try:
+        while b"/dev/pts/" not in seen and time.monotonic() < deadline:
+            os.write(master, b"tty\r")
+            if select.select([master], [], [], 0.3)[0]:
+                seen += os.read(master, 65536)
+        os.write(master, b"exit\r")
+        while select.select([master], [], [], 15)[0]:
+            try:
+                seen += os.read(master, 65536)
+            except OSError:
+                break  # kubectl has ended
+        assert child.wait(15) == 0, seen
+    finally:
+        os.close(master)
+    assert b"/dev/pts/" in seen and b'pod "shell" deleted' in seen
+
+
+@TRANSPORTS
 def test_a_port_is_forwarded_for_many_connections(whole: Cluster, websockets: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -69,7 +69,7 @@ class Guard:
         ))
 
     def creation(self, target: Target, user: User) -> None:
-        """Where a request that looks like another verb creates: an update of what is not there, a command run by GET."""
+        """Where a request that looks like another verb creates: an update of what is missing, a command run by GET."""
         if MASTERS not in user.groups:
             group, plural = target.resource.group, target.resource.plural
             self._require(user, Attributes(
