@@ -23,6 +23,7 @@ from meshlab.mesh.pilot.ads import AdsServer
 from meshlab.mesh.pilot.control import Control, InForce
 from meshlab.mesh.pilot.debug import DebugServer
 from meshlab.mesh.pilot.registry import Registry
+from meshlab.mesh.pilot.rulebook import TODAY
 from meshlab.mesh.pilot.tokens import InvalidToken
 from meshlab.mesh.pilot.world import Mesh, World
 from meshlab.settings import Network, unprivileged_port_start
@@ -212,13 +213,14 @@ class Cluster:
 
     def pod(
         self, name: str, app: str, version: str = "v0.1", *, serve: bool = True, account: str = "",
+        labels: dict[str, str] | None = None,
     ) -> str:
         """A pod with an application on its private address; its own address.
 
         With an `account` it is ready and has a sidecar as far as Pilot can see, and the sidecar a token.
         """
         ip = f"{self.network.pods}.{BLOCK}.{len(self.pods) + 1}"
-        labels = {"app": app, "version": version}
+        labels = {"app": app, "version": version, **(labels or {})}
         self.pods[name] = (ip, labels)
         self.put("pods", {
             "metadata": {"name": name, "labels": labels},
@@ -269,7 +271,17 @@ class Cluster:
 
     # Processes
 
-    def sidecar(self, pod: str, patience: float = 10.0) -> None:
+    def store(
+        self, kind: str, spec: dict[str, Any], name: str = "it", group: str = "", event: str = "ADDED"
+    ) -> InForce:
+        """Stores an object of today's API (its group only where two have the kind) and waits until it is in force."""
+        plural, known = next(
+            (p, k) for p, k in TODAY.items() if k.kind == kind and group in ("", k.group)
+        )
+        obj = {"apiVersion": known.api_version, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        return self.in_force(plural, self.put(plural, obj, event))
+
+    def sidecar(self, pod: str, patience: float = 10.0, role: str = "sidecar") -> None:
         """Starts the proxy of a pod by its agent, and waits until it is live."""
         ip, _ = self.pods[pod]
         folder = self.home / f"default_{pod}_{pod}"
@@ -290,7 +302,7 @@ class Cluster:
             environ["KUBECONFIG"] = str(kubeconfig)
         with (folder / "log").open("wb") as log:
             self._envoys[pod] = subprocess.Popen(
-                [sys.executable, "-m", "meshlab.mesh.agent", "proxy", "sidecar", "--serviceCluster",
+                [sys.executable, "-m", "meshlab.mesh.agent", "proxy", role, "--serviceCluster",
                  self.pods[pod][1]["app"], "--discoveryAddress", f"{self.network.node}:{self.ads.port}"],
                 env=environ, stdout=log, stderr=subprocess.STDOUT,
             )

@@ -1,0 +1,356 @@
+"""The edge of the mesh: Ingress, Gateway and Kubernetes' Gateway API on a real Envoy, and their statuses."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import Cluster
+from test_translation import put, registry
+
+from meshlab.mesh.config.today.stored import Stored
+from meshlab.mesh.pilot.gateways import intersection
+from meshlab.mesh.pilot.registry import Registry
+from meshlab.mesh.pilot.rulebook import TODAY
+from meshlab.mesh.pilot.status import gateway_status, ingress_status, merged, route_status
+from meshlab.settings import bound_port
+
+KUBERNETES = "gateway.networking.k8s.io"
+TO_B: dict[str, Any] = {"route": [{"destination": {"host": "svcb"}}]}
+SVCB = {"name": "svcb", "port": 80}
+
+
+@pytest.fixture(scope="module")
+def edge(cluster: Cluster) -> Cluster:
+    """The cluster with an ingress proxy."""
+    cluster.pod("ingress-1", "istio-ingress", serve=False, labels={"istio": "ingress"})
+    cluster.sidecar("ingress-1", role="ingress")
+    return cluster
+
+
+@pytest.fixture(autouse=True)
+def _leave_as_found(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "edge" in request.fixturenames:
+        edge = request.getfixturevalue("edge")
+        for kind, group in (
+            ("VirtualService", ""), ("Gateway", "networking.istio.io"), ("Gateway", KUBERNETES), ("HTTPRoute", ""),
+            ("DestinationRule", ""),
+        ):
+            for name in ("it", "other"):
+                edge.store(kind, {}, name, group, "DELETED")
+        for plural in ("ingresses", "secrets"):
+            edge.in_force(plural, edge.put(plural, {"metadata": {"name": "it"}}, "DELETED"))
+
+
+def ask(edge: Cluster, url: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], str]:
+    """Status, headers and the pod that answered, "" if the proxy did."""
+    host, _, path = url.removeprefix("http://").partition("/")
+    port = int(host.partition(":")[2] or 80)
+    ip, _ = edge.pods["ingress-1"]
+    connection = http.client.HTTPConnection(ip, bound_port(port), timeout=5)
+    try:
+        connection.request("GET", f"/{path}", headers={"Host": host, **(headers or {})})
+        response = connection.getresponse()
+        body = response.read()
+        served = response.getheader("content-length") and body.startswith(b'{"pod"')
+        pod = body.split(b'"')[3].decode() if served else ""
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, pod
+    finally:
+        connection.close()
+
+
+def gateway(edge: Cluster, *servers: dict[str, Any], name: str = "it") -> None:
+    found = edge.store("Gateway", {"selector": {"istio": "ingressgateway"}, "servers": list(servers)}, name,
+                       "networking.istio.io")
+    assert found.in_force, found
+
+
+def server(port: int, protocol: str = "HTTP", *hosts: str, **more: Any) -> dict[str, Any]:
+    return {"port": {"number": port, "name": f"p{port}", "protocol": protocol}, "hosts": list(hosts or ("*",)), **more}
+
+
+def bind(edge: Cluster, *http_: dict[str, Any], hosts: tuple[str, ...] = ("b.test",), **more: Any) -> None:
+    found = edge.store("VirtualService", {"hosts": list(hosts), "gateways": ["it"], "http": list(http_), **more})
+    assert found.in_force, found
+
+
+def test_without_anything_port_80_answers_404(edge: Cluster) -> None:
+    assert ask(edge, "http://b.test/")[0] == 404
+
+
+def ingress(edge: Cluster, spec: dict[str, Any], annotations: dict[str, str] | None = None) -> None:
+    metadata = {"name": "it", "annotations": annotations or {"kubernetes.io/ingress.class": "istio"}}
+    revision = edge.put("ingresses", {"metadata": metadata, "spec": spec})
+    assert edge.in_force("ingresses", revision).in_force
+
+
+def rules(host: str, path: str, kind: str = "ImplementationSpecific") -> dict[str, Any]:
+    backend = {"service": {"name": "svcb", "port": {"number": 80}}}
+    return {"rules": [{"host": host, "http": {"paths": [{"path": path, "pathType": kind, "backend": backend}]}}]}
+
+
+@pytest.mark.parametrize(("path", "yes", "no"), [("/x", "x", "xy"), ("/x.*", "xy", "y"), ("", "anything", None)])
+def test_an_ingress_serves_its_host_and_path(edge: Cluster, path: str, yes: str, no: str | None) -> None:
+    ingress(edge, rules("shop.test", path))
+    assert ask(edge, f"http://shop.test/{yes}")[2].startswith("svcb")
+    assert ask(edge, f"http://other.test/{yes}")[0] == 404
+    if no is not None:
+        assert ask(edge, f"http://shop.test/{no}")[0] == 404
+
+
+def test_an_ingress_default_backend_takes_what_no_rule_does_and_another_class_is_nobodys(edge: Cluster) -> None:
+    backend = {"service": {"name": "svca", "port": {"name": "http"}}}
+    ingress(edge, {**rules("shop.test", "/x"), "defaultBackend": backend})
+    assert ask(edge, "http://any.test/y")[2] == "svca-1"
+    ingress(edge, {"defaultBackend": backend}, {"kubernetes.io/ingress.class": "nginx"})
+    assert ask(edge, "http://any.test/y")[0] == 404
+
+
+def test_a_virtual_service_at_a_gateway_serves_its_hosts_on_the_gateways_ports_alone(edge: Cluster) -> None:
+    gateway(edge, server(80, "HTTP", "*.test"), server(8123, "HTTP", "c.test"))
+    bind(edge, {"match": [{"uri": {"prefix": "/b"}}], **TO_B}, hosts=("b.test", "c.test"))
+    assert ask(edge, "http://b.test/b/1")[2].startswith("svcb")
+    assert ask(edge, "http://c.test:8123/b")[2].startswith("svcb")
+    assert [ask(edge, url)[0] for url in (
+        "http://b.test/c", "http://d.test/b", "http://b.test:8123/b", "http://b.example/b",
+    )] == [404] * 4
+
+
+def test_a_virtual_service_for_a_gateway_is_not_for_sidecars_and_weights_hold_at_gateways(edge: Cluster) -> None:
+    subsets = [{"name": f"v{n}", "labels": {"version": f"v0.{n}"}} for n in (1, 2)]
+    edge.store("DestinationRule", {"host": "svcb", "subsets": subsets})
+    gateway(edge, server(80))
+    bind(edge, {"route": [
+        {"destination": {"host": "svcb", "subset": "v1"}, "weight": 0},
+        {"destination": {"host": "svcb", "subset": "v2"}, "weight": 1},
+    ]}, hosts=("svcb", "b.test"))
+    assert Counter(ask(edge, "http://b.test/")[2] for _ in range(10)) == {"svcb-2": 10}
+    assert {edge.get("svca-1", "http://svcb/").pod for _ in range(20)} == {"svcb-1", "svcb-2"}
+
+
+def test_a_gateway_that_selects_other_pods_opens_nothing(edge: Cluster) -> None:
+    edge.store("Gateway", {"selector": {"istio": "another"}, "servers": [server(80)]}, "it", "networking.istio.io")
+    bind(edge, TO_B)
+    assert ask(edge, "http://b.test/")[0] == 404
+
+
+@pytest.fixture(scope="module")
+def certificate() -> dict[str, Any]:
+    """An authority, and a secret's data with a certificate for b.test."""
+    import trustme
+
+    authority = trustme.CA()
+    own = authority.issue_cert("b.test")
+    return {"authority": authority, "data": {
+        "tls.crt": base64.b64encode(own.cert_chain_pems[0].bytes()).decode(),
+        "tls.key": base64.b64encode(own.private_key_pem.bytes()).decode(),
+    }}
+
+
+def secure(edge: Cluster, certificate: dict[str, Any], name: str, port: int) -> int:
+    """A request by TLS for that name; the status."""
+    context = ssl.create_default_context()
+    certificate["authority"].configure_trust(context)
+    ip, _ = edge.pods["ingress-1"]
+    with (
+        socket.create_connection((ip, bound_port(port)), timeout=5) as raw,
+        context.wrap_socket(raw, server_hostname=name) as tls,
+    ):
+        tls.sendall(f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        response = http.client.HTTPResponse(tls)
+        response.begin()
+        return response.status
+
+
+def test_a_gateway_ends_tls_with_the_certificate_of_its_secret(edge: Cluster, certificate: dict[str, Any]) -> None:
+    edge.in_force("secrets", edge.put("secrets", {"metadata": {"name": "it"}, "data": certificate["data"]}))
+    gateway(edge, server(443, "HTTPS", "b.test", tls={"mode": "SIMPLE", "credentialName": "it"}),
+            server(80, "HTTP", "b.test", tls={"httpsRedirect": True}))
+    bind(edge, TO_B)
+    assert secure(edge, certificate, "b.test", 443) == 200
+    status, headers, _ = ask(edge, "http://b.test/x")
+    assert (status, headers["location"]) == (301, "https://b.test/x")
+    _, dump = edge.pilot("/debug/config_dump?proxy=ingress-1.default")
+    assert certificate["data"]["tls.key"] not in str(dump)
+
+
+def test_an_ingress_with_tls_is_served_on_443_and_without_its_secret_not_at_all(
+    edge: Cluster, certificate: dict[str, Any]
+) -> None:
+    spec = {**rules("b.test", ""), "tls": [{"secretName": "it"}]}
+    ingress(edge, spec)
+    _, problems = edge.pilot("/debug/problems")
+    assert "no secret default/it" in problems["ingress-rule/default/it-1-1"]
+    edge.in_force("secrets", edge.put("secrets", {"metadata": {"name": "it"}, "data": certificate["data"]}))
+    assert secure(edge, certificate, "b.test", 443) == 200
+
+
+def test_a_gateway_passes_connections_on(edge: Cluster) -> None:
+    address, port = edge.outside("plain")
+    edge.store("ServiceEntry", {
+        "hosts": ["plain.test"], "ports": [{"number": 9000, "name": "tcp", "protocol": "TCP"}], "resolution": "STATIC",
+        "addresses": ["127.1.2.3"], "endpoints": [{"address": address, "ports": {"tcp": port}}],
+    })
+    gateway(edge, server(9001, "TCP"))
+    edge.store("VirtualService", {"hosts": ["*"], "gateways": ["it"], "tcp": [
+        {"match": [{"port": 9001}], "route": [{"destination": {"host": "plain.test", "port": {"number": 9000}}}]}
+    ]})
+    try:
+        assert ask(edge, "http://whatever:9001/")[2] == "plain"
+    finally:
+        edge.store("ServiceEntry", {}, event="DELETED")
+
+
+# Kubernetes' Gateway API
+
+
+def listeners(edge: Cluster, *listed: dict[str, Any]) -> None:
+    found = edge.store("Gateway", {"gatewayClassName": "istio", "listeners": list(listed)}, "it", KUBERNETES)
+    assert found.in_force, found
+
+
+def http_route(edge: Cluster, *rules_: dict[str, Any], **more: Any) -> None:
+    found = edge.store("HTTPRoute", {"parentRefs": [{"name": "it"}], "rules": list(rules_), **more})
+    assert found.in_force, found
+
+
+WEB = {"name": "web", "port": 8124, "protocol": "HTTP", "hostname": "*.k.test"}
+X = "http://x.k.test:8124"
+
+
+def test_an_http_route_serves_its_hosts_on_its_gateways_listener(edge: Cluster) -> None:
+    listeners(edge, WEB)
+    http_route(edge, {"backendRefs": [SVCB]}, hostnames=["x.k.test"])
+    assert ask(edge, f"{X}/")[2].startswith("svcb")
+    assert ask(edge, "http://y.k.test:8124/")[0] == 404
+    assert ask(edge, "http://x.k.test/")[0] == 404
+
+
+@pytest.mark.parametrize(("match", "yes", "no"), [
+    ({"path": {"type": "PathPrefix", "value": "/a"}}, "a/b", "ab"),
+    ({"path": {"type": "Exact", "value": "/a"}}, "a", "a/b"),
+    ({"path": {"type": "RegularExpression", "value": "/a+"}}, "aaa", "b"),
+    ({"queryParams": [{"name": "q", "value": "1"}]}, "?q=1", "?q=2"),
+    ({"method": "GET"}, "", None),
+])
+def test_the_matches_of_an_http_route(edge: Cluster, match: dict[str, Any], yes: str, no: str | None) -> None:
+    listeners(edge, WEB)
+    http_route(edge, {"matches": [match], "backendRefs": [SVCB]})
+    assert ask(edge, f"{X}/{yes}")[0] == 200
+    if no is not None:
+        assert ask(edge, f"{X}/{no}")[0] == 404
+
+
+@pytest.mark.parametrize(("kind", "fields", "status", "header"), [
+    ("RequestRedirect", {"requestRedirect": {"scheme": "https", "statusCode": 301}}, 301, ("location", "https://x.k.")),
+    ("ResponseHeaderModifier", {"responseHeaderModifier": {"set": [{"name": "x-a", "value": "1"}]}}, 200, ("x-a", "1")),
+])
+def test_the_filters_of_an_http_route(
+    edge: Cluster, kind: str, fields: dict[str, Any], status: int, header: tuple[str, str]
+) -> None:
+    listeners(edge, WEB)
+    backends = {} if "redirect" in kind.lower() else {"backendRefs": [SVCB]}
+    http_route(edge, {"filters": [{"type": kind, **fields}], **backends})
+    found, headers, _ = ask(edge, f"{X}/")
+    assert found == status
+    assert headers[header[0]].startswith(header[1])
+
+
+def test_a_backend_of_weight_0_gets_nothing_and_no_backend_at_all_is_500(edge: Cluster) -> None:
+    listeners(edge, WEB)
+    http_route(edge, {"backendRefs": [{**SVCB, "weight": 0}, {"name": "svca", "port": 80, "weight": 1}]})
+    assert {ask(edge, f"{X}/")[2] for _ in range(10)} == {"svca-1"}
+    http_route(edge, {"backendRefs": []})
+    assert ask(edge, f"{X}/")[0] == 500
+
+
+# Statuses
+
+
+def stored(target: Registry, kind: str, name: str, spec: dict[str, Any], group: str = KUBERNETES) -> Stored:
+    plural, known = next((p, k) for p, k in TODAY.items() if (k.kind, k.group) == (kind, group))
+    put(target, plural, name, apiVersion=known.api_version, kind=kind, spec=spec)
+    return next(e.stored for e in target.rules.entries(plural) if e.stored.name == name)
+
+
+def conditions(status: dict[str, Any]) -> dict[str, str]:
+    return {each["type"]: f"{each['status']} {each['reason']}" for each in status["conditions"]}
+
+
+@pytest.fixture
+def target() -> Registry:
+    found = registry()
+    put(found, "services", "istio-ingress", meta={"namespace": "istio-system"}, spec={
+        "clusterIP": "127.105.10.87", "selector": {"istio": "ingress"}, "ports": [{"name": "http", "port": 80}],
+    })
+    return found
+
+
+@pytest.mark.parametrize(("route", "accepted", "resolved"), [
+    ({"backendRefs": [SVCB]}, "True Accepted", "True ResolvedRefs"),
+    ({"backendRefs": [{"name": "nobody", "port": 80}]}, "True Accepted", "False BackendNotFound"),
+    ({"backendRefs": [{"name": "svcb", "port": 81}]}, "True Accepted", "False BackendNotFound"),
+])
+def test_the_conditions_of_a_route(target: Registry, route: dict[str, Any], accepted: str, resolved: str) -> None:
+    stored(target, "Gateway", "it", {"gatewayClassName": "istio", "listeners": [WEB]})
+    it = stored(target, "HTTPRoute", "r", {"parentRefs": [{"name": "it"}], "rules": [route]})
+    world = target.world()
+    (parent,) = route_status(world, it, {each.name: each for each in world.gateways})["parents"]
+    assert conditions(parent) == {"Accepted": accepted, "ResolvedRefs": resolved}
+
+
+@pytest.mark.parametrize(("fields", "reason"), [
+    ({"hostnames": ["a.example"]}, "NoMatchingListenerHostname"),
+    ({"parentRefs": [{"name": "it", "sectionName": "nowhere"}]}, "NoMatchingParent"),
+])
+def test_a_route_that_no_listener_takes_says_why(target: Registry, fields: dict[str, Any], reason: str) -> None:
+    stored(target, "Gateway", "it", {"gatewayClassName": "istio", "listeners": [WEB]})
+    it = stored(target, "HTTPRoute", "r", {"parentRefs": [{"name": "it"}], "rules": [{}], **fields})
+    world = target.world()
+    (parent,) = route_status(world, it, {each.name: each for each in world.gateways})["parents"]
+    assert conditions(parent)["Accepted"] == f"False {reason}"
+
+
+def test_the_conditions_and_address_of_a_gateway(target: Registry) -> None:
+    tls = {"name": "tls", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "cert"}]}}
+    it = stored(target, "Gateway", "it", {"gatewayClassName": "istio", "listeners": [WEB, tls]})
+    route = stored(target, "HTTPRoute", "r", {"parentRefs": [{"name": "it", "sectionName": "web"}], "rules": [{}]})
+    world = target.world()
+    status = gateway_status(world, it, world.gateways[0], [route])
+    assert status["addresses"] == [{"type": "IPAddress", "value": "127.105.10.87"}]
+    assert conditions(status) == {"Accepted": "True Accepted", "Programmed": "True Programmed"}
+    assert [each["attachedRoutes"] for each in status["listeners"]] == [1, 0]
+    assert conditions(status["listeners"][1])["ResolvedRefs"] == "False InvalidCertificateRef"
+
+
+def test_a_gateway_of_another_class_is_not_ours(target: Registry) -> None:
+    it = stored(target, "Gateway", "it", {"gatewayClassName": "nginx", "listeners": [WEB]})
+    assert not target.rules.is_ours(it)
+    assert target.world().gateways == ()
+
+
+def test_an_ingress_is_told_its_address(target: Registry) -> None:
+    assert ingress_status(target.world()) == {"loadBalancer": {"ingress": [{"ip": "127.105.10.87"}]}}
+
+
+def test_a_condition_that_says_what_it_said_keeps_its_time() -> None:
+    wanted = {"conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}]}
+    first = merged({}, wanted, 1, "then")
+    assert merged(first, wanted, 1, "now") == first
+    other = {"conditions": [{**wanted["conditions"][0], "status": "False"}]}
+    assert merged(first, other, 1, "now")["conditions"][0]["lastTransitionTime"] == "now"
+
+
+@pytest.mark.parametrize(("one", "other", "both"), [
+    ("*", "a.com", "a.com"), ("*.com", "a.com", "a.com"), ("a.com", "*.com", "a.com"), ("*.com", "*.a.com", "*.a.com"),
+    ("a.com", "b.com", ""), ("*.a.com", "*.b.com", ""), ("*", "*", "*"),
+])
+def test_the_hosts_that_two_patterns_have_in_common(one: str, other: str, both: str) -> None:
+    assert intersection(one, other) == both
