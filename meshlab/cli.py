@@ -137,6 +137,17 @@ def start(args: argparse.Namespace) -> int:
     return headless(lab, Path(args.headless).absolute(), report=say)
 
 
+def tour(args: argparse.Namespace) -> int:  # noqa: RET503 - execv does not return
+    """walk through the lessons in this terminal; --html executes all of them to HTML instead"""
+    from .workbook import headless, prepare
+
+    if args.html is not None:
+        return headless(prepare(say), Path(args.html).absolute(), report=say)
+    sys.stdout.flush()
+    # A program of its own: only the notebook room knows IPython.
+    os.execv(sys.executable, [sys.executable, "-m", "meshlab.notebook.tour", *args.lesson])
+
+
 def test(args: argparse.Namespace) -> int:
     """run all the tests; words after it go to pytest"""
     from .doctor import fetch_iptables, fetch_prometheus
@@ -152,7 +163,7 @@ def test(args: argparse.Namespace) -> int:
     os.execv(sys.executable, words)
 
 
-COMMANDS = (start, up, down, status, reset, env, kubeconfig, doctor, test)
+COMMANDS = (start, tour, up, down, status, reset, env, kubeconfig, doctor, test)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -169,6 +180,9 @@ def parser() -> argparse.ArgumentParser:
                 help="how connections come to the sidecar of a new lab: by a start-up shim of Python programs (as is "
                 "usual), by iptables in network namespaces (any program), or by whichever this machine allows",
             )
+        elif function is tour:
+            sub.add_argument("lesson", nargs="*", help="numbers of lessons, 00 to 13 (all)")
+            sub.add_argument("--html", metavar="DIR", help="execute all lessons and write HTML with an index to DIR")
         elif function is doctor:
             sub.add_argument("--fix", action="store_true", help="fetch what a Debian package can give")
         elif function is start:

@@ -1,0 +1,50 @@
+"""A lesson in a terminal: texts without their signs, cells that run, one's own words in between."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from meshlab.errors import LabError
+from meshlab.notebook.tour import plain, walk
+
+
+def book(folder: Path, *cells: tuple[str, str]) -> Path:
+    path = folder / "99-test.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": kind, "source": text} for kind, text in cells]}))
+    return path
+
+
+@pytest.mark.parametrize(("markdown", "text"), [
+    ("## Shift *it*", "Shift it"),
+    ("see [lesson 03](03-egress.ipynb), **now**", "see lesson 03, now"),
+    ("2 * 3 * 4", "2 * 3 * 4"),
+])  # fmt: skip
+def test_texts_lose_their_signs(markdown: str, text: str) -> None:
+    assert plain(markdown) == text
+
+
+def test_cells_run_in_turn_and_what_one_types_runs_between_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = book(tmp_path, ("markdown", "# Hello"), ("code", "x = 1"), ("code", "print('x is', x)"), ("code", "None"))
+    typed = iter(["", "x = 41 + x", ""])
+    assert walk(path, ask=lambda _: next(typed))
+    assert "x is 42" in capsys.readouterr().out
+
+
+def test_who_leaves_early_leaves_the_lab_as_it_was_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = book(tmp_path, ("code", "lesson = 1"), ("code", "print('second')"), ("code", "print('put back')"))
+    typed = iter(["", "q"])
+    assert not walk(path, ask=lambda _: next(typed))
+    out = capsys.readouterr().out
+    assert "put back" in out and out.count("second") == 1  # shown, not run
+
+
+def test_a_cell_that_fails_with_nobody_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="99-test failed"):
+        walk(book(tmp_path, ("code", "1 / 0"), ("code", "None")))
