@@ -59,6 +59,8 @@ class CertificateAuthority:
         self._accounts: set[Key] = set()
         #: Secret of account → when it is to be replaced, seconds since 1970.
         self._due: dict[Key, float] = {}
+        #: What this CA issued last.
+        self._issued: dict[Key, str] = {}
         self._ca: Pair | None = None
 
     def stop(self) -> None:
@@ -109,6 +111,7 @@ class CertificateAuthority:
             elif key in self._accounts:
                 self._accounts.discard(key)
                 self._due.pop(key, None)
+                self._issued.pop(key, None)
                 self._remove(key)
             return
         if not meta["name"].startswith(PREFIX):
@@ -116,7 +119,8 @@ class CertificateAuthority:
         key = (meta["namespace"], meta["name"].removeprefix(PREFIX))
         if event == "DELETED":
             self._due.pop(key, None)
-        elif event == "ADDED" and key not in self._due:
+        elif _text(obj.get("data") or {}, "cert-chain.pem") != self._issued.get(key):
+            # Found at the start, or written by somebody else: a CA that is being replaced, perhaps.
             self._due[key] = self._replace_at(obj)
 
     def _replace_at(self, secret: Object) -> float:
@@ -142,6 +146,7 @@ class CertificateAuthority:
                 log.warning("secret for %s/%s not stored: %s", *key, error)
                 self._due[key] = time.time() + RETRY
             else:
+                self._issued[key] = pair.certificate
                 self._due[key] = time.time() + self._lifetime * RENEWED_AT
 
     def _store(self, key: Key, pair: Pair) -> None:
