@@ -147,8 +147,8 @@ class Api:
         field_manager: str | None = None, dry_run: bool = False, validation: str = "Ignore", warn: Warn = _ignore,
     ) -> Object:
         """Stores a new object and returns it as stored, in the resource's version."""
-        new = self._received(resource, namespace, obj, validation, warn)
-        return self._create(resource, namespace, new, manager=_manager(field_manager, user), dry_run=dry_run)
+        new = self.received(resource, namespace, obj, validation, warn)
+        return self.insert(resource, namespace, new, manager=_manager(field_manager, user), dry_run=dry_run)
 
     def update(
         self, resource: Resource, namespace: str | None, name: str, obj: Mapping[str, Any], *,
@@ -161,7 +161,7 @@ class Api:
             from meshlab.cluster.api import scale
 
             return scale.update(self, resource, namespace, name, obj, user=manager, dry_run=dry_run)
-        new = self._received(resource, namespace, obj, validation, warn)
+        new = self.received(resource, namespace, obj, validation, warn)
         given = new["metadata"].get("name")
         if given and given != name:
             raise BadRequest(f"the name of the object ({given}) does not match the name on the URL ({name})")
@@ -175,7 +175,7 @@ class Api:
             )
             raise Invalid.of(resource, name, [cause])
         old = self.entry(resource, namespace, name)
-        return self._replace(resource, old, new, subresource=subresource, manager=manager, dry_run=dry_run)
+        return self.replace(resource, old, new, subresource=subresource, manager=manager, dry_run=dry_run)
 
     def patch(
         self, resource: Resource, namespace: str | None, name: str, patch: Any, kind: str, *,
@@ -192,18 +192,18 @@ class Api:
             raise no_strategic()
         entry = self.store.get(resource.collection, key_of(resource, namespace, name))
         if kind == "apply":
-            return self._apply(resource, namespace, name, entry, patch, manager, force, dry_run, validation, warn,
-                               subresource)
+            from meshlab.cluster.api.applying import applied
+
+            return applied(self, resource, namespace, name, entry, patch, manager=manager, force=force,
+                           dry_run=dry_run, validation=validation, warn=warn, subresource=subresource)
         if entry is None:
             raise NotFound.of(resource, name)
         live = self.types.from_storage(resource, entry.obj)
         result = patched(self.types, resource, live, patch, kind)
-        new = self._received(resource, namespace, result, validation, warn)
+        new = self.received(resource, namespace, result, validation, warn)
         if new["metadata"].get("name") != name:
             raise BadRequest("the name of the object does not match the name on the URL")
-        return self._replace(
-            resource, entry, new, subresource=subresource, manager=manager, dry_run=dry_run
-        )
+        return self.replace(resource, entry, new, subresource=subresource, manager=manager, dry_run=dry_run)
 
     def delete(
         self, resource: Resource, namespace: str | None, name: str, *, propagation: str | None = None,
@@ -237,21 +237,20 @@ class Api:
         subresource: str | None = None, dry_run: bool = False,
     ) -> Object | None:
         """The object as mutating webhooks changed it, decoded and with its defaults; None where none did."""
-        attributes = _attributes(resource, operation, new, old, subresource, dry_run)
-        changed_ = self.review.mutate(attributes)
-        if changed_ is None or new is None or changed_ == new:
+        attributes = Attributes.of(resource, operation, new, old, subresource, dry_run)
+        found = self.review.mutate(attributes)
+        if found is None or new is None or found == new:
             return None
-        given = self._received(resource, attributes.namespace, changed_, "Ignore", _ignore)
-        return self.types.defaults(resource, given)
+        return self.types.defaults(resource, self.received(resource, attributes.namespace, found, "Ignore", _ignore))
 
     def allowed(
         self, resource: Resource, operation: str, new: Object | None, old: Object | None, *,
         subresource: str | None = None, dry_run: bool = False,
     ) -> None:
         """Raises an ApiError where a validating webhook refuses."""
-        self.review.validate(_attributes(resource, operation, new, old, subresource, dry_run))
+        self.review.validate(Attributes.of(resource, operation, new, old, subresource, dry_run))
 
-    def _received(
+    def received(
         self, resource: Resource, namespace: str | None, obj: Mapping[str, Any], validation: str, warn: Warn
     ) -> Object:
         """The object as its type has it, in the right namespace; a copy."""
@@ -275,10 +274,11 @@ class Api:
             raise BadRequest("namespace may not be set on cluster-scoped resources")
         return new
 
-    def _create(
+    def insert(
         self, resource: Resource, namespace: str | None, new: Object, *, manager: str, dry_run: bool,
         managed: Managed = None,
     ) -> Object:
+        """Stores what was `received` and is new; see `create`. `managed` are managedFields that are known already."""
         meta = new["metadata"]
         if meta.get("resourceVersion"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
@@ -325,10 +325,11 @@ class Api:
         self.review.done()
         return self.types.from_storage(resource, stored.obj)
 
-    def _replace(
+    def replace(
         self, resource: Resource, entry: Entry, new: Object, *, subresource: str | None, manager: str,
         dry_run: bool, managed: Managed = None,
     ) -> Object:
+        """Stores what was `received` in the place of `entry`; see `update`."""
         old = self.types.from_storage(resource, entry.obj)
         name, meta = old["metadata"]["name"], new["metadata"]
         if (uid := meta.get("uid")) and uid != old["metadata"]["uid"]:
@@ -373,43 +374,6 @@ class Api:
         self.review.done()
         return self.types.from_storage(resource, stored.obj)
 
-    def _apply(
-        self, resource: Resource, namespace: str | None, name: str, entry: Entry | None, config: Any, manager: str,
-        force: bool, dry_run: bool, validation: str, warn: Warn, subresource: str | None,
-    ) -> Object:
-        """Server-side apply: creates or changes, and keeps account of who owns which field."""
-        if not isinstance(config, Mapping):
-            raise BadRequest("the object provided is unrecognized (must be an object)")
-        if not isinstance(config.get("metadata", {}), Mapping):
-            raise BadRequest("the object provided is unrecognized: metadata must be an object")
-        if config.get("kind") != resource.kind or config.get("apiVersion") != resource.api_version:
-            check_kind(resource, config)
-            raise BadRequest(f"invalid object type: {config.get('apiVersion')}, Kind={config.get('kind')}")
-        if (config.get("metadata") or {}).get("managedFields"):
-            raise BadRequest("metadata.managedFields must be nil")
-        intent = self._received(resource, namespace, config, validation, warn)
-        if intent["metadata"].setdefault("name", name) != name:
-            raise BadRequest("the name of the object does not match the name on the URL")
-        live = None if entry is None else self.types.from_storage(resource, entry.obj)
-        if live is None and (uid := intent["metadata"].get("uid")):
-            raise Conflict.of(resource, name, f"uid mismatch: the provided object specified uid {uid}, and no "
-                              "existing object was found")
-        if subresource == "status":
-            intent = {k: v for k, v in intent.items() if k in ("kind", "apiVersion", "metadata", "status")}
-        elif "status" in resource.subresources:
-            intent.pop("status", None)
-        result = self.types.apply(resource, live, intent, manager, force, subresource)
-        managed = result["metadata"].get("managedFields") or []
-        new = self._received(resource, namespace, result, "Ignore", _ignore)
-        if entry is None:
-            new["metadata"].pop("managedFields", None)
-            return self._create(
-                resource, namespace, new, manager=manager, dry_run=dry_run, managed=managed
-            )
-        return self._replace(
-            resource, entry, new, subresource=subresource, manager=manager, dry_run=dry_run, managed=managed
-        )
-
     def put(self, resource: Resource, key: str, obj: Object) -> Entry:
         """Commits one object as it is: the last step of every write. Raises InternalError on a full disk."""
         try:
@@ -417,23 +381,9 @@ class Api:
         except StoreFull as error:
             raise InternalError.because(str(error)) from error
         if resource.collection == crd.COLLECTION:
-            return self._define(resource, entry)
-        return entry
+            from meshlab.cluster.api.defining import defined
 
-    def _define(self, resource: Resource, entry: Entry) -> Entry:
-        """A definition was stored: serve it, and say so in its status."""
-        obj = entry.obj
-        if obj["metadata"].get("deletionTimestamp"):
-            return entry
-        refusal = self.definitions.serve(obj)
-        served = crd.established(obj, refusal)
-        if crd.CLEANUP not in served["metadata"].get("finalizers", ()):
-            served["metadata"]["finalizers"] = [*served["metadata"].get("finalizers", ()), crd.CLEANUP]
-        if served == obj:
-            return entry
-        served["metadata"] = ordered(served["metadata"])
-        self.store.put(resource.collection, entry.key, served)
-        # The writer sees what he wrote: the status came after, as with a real server.
+            return defined(self.store, self.definitions, resource, entry)
         return entry
 
     def _free_name(self, resource: Resource, namespace: str | None, prefix: str) -> str:
@@ -442,15 +392,6 @@ class Api:
             if self.store.get(resource.collection, key_of(resource, namespace, name)) is None:
                 return name
         raise AlreadyExists.of(resource, name)
-
-
-def _attributes(
-    resource: Resource, operation: str, new: Object | None, old: Object | None, subresource: str | None, dry_run: bool
-) -> Attributes:
-    meta = (new or old or {}).get("metadata") or {}
-    return Attributes(
-        resource, operation, meta.get("namespace", ""), meta.get("name", ""), new, old, subresource or "", dry_run
-    )
 
 
 def _manager(given: str | None, user: str) -> str:

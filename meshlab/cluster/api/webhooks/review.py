@@ -39,6 +39,17 @@ class Attributes:
     #: (apiVersion, kind) of the objects, where these are no objects of the resource: a Scale.
     kind: tuple[str, str] | None = None
 
+    @classmethod
+    def of(
+        cls, resource: Resource, operation: str, new: Object | None, old: Object | None, subresource: str | None,
+        dry_run: bool,
+    ) -> Attributes:
+        """With the name and namespace that the object has."""
+        meta = (new or old or {}).get("metadata") or {}
+        return cls(
+            resource, operation, meta.get("namespace", ""), meta.get("name", ""), new, old, subresource or "", dry_run
+        )
+
 
 class Review(Protocol):
     """Admission by others than the server itself."""
