@@ -38,7 +38,9 @@ T = TypeVar("T")
 PULL_ERROR = 2.0
 #: Seconds until a container whose files could not be made (a full disk) is tried again.
 CREATE_RETRY = 5.0
-#: Bytes of log kept as termination message with FallbackToLogsOnError; a kubelet's number.
+#: Seconds from a program's start in which it may not listen yet although it counts as ready.
+MOMENT = 3
+#: Bytes of log kept as termination message with FallbackToLogsOnError, as a kubelet does.
 MESSAGE = 2048
 
 
@@ -223,16 +225,13 @@ class ContainerRunner:
         if where := self.spec.get("workingDir"):
             place = files.root / str(where).lstrip("/")
             place.mkdir(parents=True, exist_ok=True)
-        interactive = None
-        if self.spec.get("stdin") or self.spec.get("tty"):
-            interactive = Interactive(tty=bool(self.spec.get("tty")), once=bool(self.spec.get("stdinOnce")))
+        self.interactive = interactive = Interactive.of(self.spec)
         try:
             self.process = spawn(argv, environ=environ, cwd=place, log=log, record=files.record,
                                  image=self.state.image, started=started, restart=run, interactive=interactive,
                                  place=self._place)
             if interactive is not None:
                 interactive.started(log)
-            self.interactive = interactive
         except OSError as error:
             if interactive is not None:
                 interactive.close()
@@ -303,6 +302,14 @@ class ContainerRunner:
         return Target(address=pod.address, local=network.local_of(pod.address), node=network.node, ports=ports,
                       environ=environ, cwd=self.files.root, command=command,
                       dial=lambda: pod.host.pods.socket(pod.uid))
+
+    @property
+    def starting(self) -> bool:
+        """Whether it runs and may not answer yet: until it is ready, or for a moment where no probe asks."""
+        if self.process is None or (self.state.ready and ("readinessProbe" in self.spec or "startupProbe" in self.spec)):
+            return False
+        started = datetime.fromisoformat(self.process.record.started)
+        return not self.state.ready or (datetime.now(UTC) - started).seconds < MOMENT
 
     @property
     def pod(self) -> PodRunner:

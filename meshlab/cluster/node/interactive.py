@@ -11,8 +11,10 @@ import fcntl
 import os
 import struct
 import termios
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from meshlab.cluster.api.streams import Size
 
@@ -41,6 +43,13 @@ class Interactive:
             self.theirs, self._ours = os.pipe()
         os.set_blocking(self._ours, False)
         self._log = -1
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> Interactive | None:
+        """What a container asks for; None for most."""
+        if not (spec.get("stdin") or spec.get("tty")):
+            return None
+        return cls(tty=bool(spec.get("tty")), once=bool(spec.get("stdinOnce")))
 
     def command_line(self, argv: list[str]) -> list[str]:
         """What to run so that `argv` has the terminal as its own."""

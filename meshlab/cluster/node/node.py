@@ -136,7 +136,9 @@ class Node:
         runner, phase = self._pods.get(obj["metadata"]["uid"]), (obj.get("status") or {}).get("phase", "Pending")
         if runner is None or phase != "Running":
             raise KubeletError(f"unable to forward port because pod is not running. Current status={phase}")
-        return PodDialer(self._host, runner.uid, runner.address)
+
+        return PodDialer(self._host, runner.uid, runner.address,
+                         lambda: any(container.starting for container in runner.containers))
 
     def _container(self, namespace: str, pod: str, container: str | None) -> tuple[PodRunner, ContainerRunner]:
         obj = self._api.get(self._api.kinds("Pod"), namespace, pod)
