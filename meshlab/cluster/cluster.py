@@ -6,7 +6,12 @@
         with Cluster() as cluster:                       # the API server alone, ready in a tenth of a second
             subprocess.run(["kubectl", "get", "namespaces"], env=cluster.environ, check=True)
 
-    with Cluster(parts=Parts.ALL) as cluster: ...        # pods run, as processes of this machine
+    with Cluster(parts=Parts.ALL) as cluster:            # pods run, as processes of this machine
+        cluster.kube.create(("v1", "pods", "default"), {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"},
+            "spec": {"containers": [{"name": "c", "image": "nginx"}]}})
+        official = kubernetes.config.new_client_from_config(str(cluster.kubeconfig))     # or any other client
+
+    with Cluster("kept") as cluster: ...                 # what is stored in this folder is there the next time
 
 It runs in a thread of the caller's process, with an address and a home of its own, so that many can run at the same
 time; nothing of it is left when the block ends. It is what the lab's daemon runs, without the daemon.

@@ -306,7 +306,7 @@ class ContainerRunner:
     @property
     def starting(self) -> bool:
         """Whether it runs and may not answer yet: until it is ready, or for a moment where no probe asks."""
-        if self.process is None or (self.state.ready and ("readinessProbe" in self.spec or "startupProbe" in self.spec)):
+        if self.process is None or (self.state.ready and {"readinessProbe", "startupProbe"} & self.spec.keys()):
             return False
         started = datetime.fromisoformat(self.process.record.started)
         return not self.state.ready or (datetime.now(UTC) - started).seconds < MOMENT
