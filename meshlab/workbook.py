@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -32,11 +33,11 @@ def prepare(report: Report) -> Lab:
 def jupyter(lab: Lab, words: Sequence[str], *, browser: bool, report: Report) -> int:
     """JupyterLab in the foreground, on loopback, with the lab's commands on its PATH. Ctrl-C ends it, not the lab."""
     os.environ.update(environment(lab.settings, os.environ))
+    _without_news(lab.settings)
     command = [
         *(sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1"),
         f"--ServerApp.root_dir={ROOT}",
         "--LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb",
-        "--LabApp.news_url=None",  # nothing here asks another host
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     if os.geteuid() == 0:
@@ -46,6 +47,16 @@ def jupyter(lab: Lab, words: Sequence[str], *, browser: bool, report: Report) ->
     report("opening the workbook; Ctrl-C ends JupyterLab, `meshlab down` ends the lab")
     sys.stdout.flush()
     os.execv(sys.executable, [*command, *words])
+
+
+def _without_news(settings: Settings) -> None:
+    """JupyterLab offers to fetch news from another host, and asks about it first: neither belongs in a lesson."""
+    folder = settings.home / "jupyter" / "labconfig"
+    folder.mkdir(parents=True, exist_ok=True)
+    disabled = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (folder / "page_config.json").write_text(json.dumps(disabled))
+    paths = [str(folder.parent), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
 
 
 def headless(lab: Lab, out: Path, *, report: Report) -> int:
