@@ -42,10 +42,10 @@ class Builder:
 
     def __init__(self) -> None:
         self.memo = Memo()
-        #: Pods on the way to mutual TLS (see `transition`): those that still take plain text, and those of them to
-        #: which callers still come in plain text.
-        self.moving: frozenset[str] = frozenset()
-        self.unmarked: frozenset[str] = frozenset()
+        #: While ports begin or cease to take mutual TLS (see `transition`): those that take both for now, and by what
+        #: callers still go.
+        self.moving: frozenset[tuple[str, int]] = frozenset()
+        self.callers: Security | None = None
 
     def snapshot(self, world: World, proxy: Proxy) -> Snapshot:
         """What `proxy` should have in `world`."""
@@ -72,14 +72,15 @@ class Builder:
             "outbound", (mesh, world.services, world.rules), view,
             lambda: OutboundBuilder(self.memo, resolver, view, mesh).build(),
         )
+        security = self.callers or world.security
         # The same for all sidecars of one view and account.
         together, endpoints = self.memo.get(
-            "clusters", (shared, world.instances, world.mesh, world.security, world.telemetry, world.sidecars),
-            (proxy.account if world.security.in_use else "", self.unmarked),
+            "clusters", (shared, world.instances, world.mesh, security, world.telemetry, world.sidecars),
+            proxy.account if security.in_use else "",
             lambda: self.clusters(resolver, shared.targets, proxy.account),
         )
         clusters = dict(together)
-        own = inbound(world, proxy, here, mesh, view.scope, gently=proxy.ip in self.moving)
+        own = inbound(world, proxy, here, mesh, view.scope, moving=self.moving)
         clusters |= own.clusters
         found = dict(own.listeners)
         for address, each in shared.listeners:
@@ -137,11 +138,12 @@ class Builder:
         )
 
     def _marked(self, world: World, instances: tuple[Instance, ...]) -> frozenset[tuple[str, int]]:
-        if not world.security.automatic:
+        security = self.callers or world.security
+        if not security.automatic:
             return frozenset()
         return self.memo.get(
-            "marked", (world.security, instances, world.sidecars), self.unmarked,
-            lambda: world.security.marked(instances, world.sidecars.keys() - self.unmarked),
+            "marked", (security, instances, world.sidecars), None,
+            lambda: security.marked(instances, world.sidecars),
         )
 
     def clusters(self, resolver: Resolver, targets: Iterable[Target], account: str = "") -> tuple[Named, Named]:
@@ -158,9 +160,10 @@ class Builder:
             name = external.get(target.hostname, "")
             instances = () if target.missing else world.instances.get(target.hostname, ())
             calling = PLAIN_CALLING
-            if not (target.external or name) and world.security.in_use:
+            security = self.callers or world.security
+            if not (target.external or name) and security.in_use:
                 tls = policy.traffic.tls if policy is not None else None
-                calling = self._calling(world.security, target, instances, account, tls)
+                calling = self._calling(security, target, instances, account, tls)
             made = self.memo.get(
                 "cluster", (target, world.mesh, policy, outside), (name, calling),
                 lambda t=target, p=policy, o=outside or name, c=calling: resource(  # type: ignore[misc]

@@ -131,7 +131,7 @@ class Control:
         self._notify()
 
     def _serve_all(self) -> None:
-        self._builder.moving, self._builder.unmarked = self.transition.moving, self.transition.unmarked
+        self._builder.moving, self._builder.callers = self.transition.moving, self.transition.callers
         if self.transition.step:
             self._last_step = self.generation
             asyncio.get_running_loop().call_later(STEP, self._advance, self.generation)

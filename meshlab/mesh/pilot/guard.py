@@ -80,14 +80,14 @@ OPEN = Guard()
 
 
 def guard(
-    world: World, proxy: Proxy, number: int, port: Port, *, gently: bool = False, log: str = ""
+    world: World, proxy: Proxy, number: int, port: Port, *, both: bool = False, log: str = ""
 ) -> Guard:
     """For a pod's port `number`, to which `port` of a service leads.
 
-    `gently`: plain text is still taken although it no longer should be, because callers are about to change.
+    `both`: plain text and mutual TLS are taken whatever is said, because callers are about to change.
     """
     security = world.security
-    if not security.in_use:
+    if not security.in_use and not both:
         return OPEN
     pod = world.workloads.get(proxy.ip)
     labels = pod.labels if pod is not None else NO_LABELS
@@ -97,7 +97,7 @@ def guard(
     if mode is PeerMode.PERMISSIVE and not ready:
         mode = PeerMode.DISABLE
     shut = mode is PeerMode.STRICT and not ready
-    if mode is PeerMode.STRICT and gently:
+    if both and ready:
         mode = PeerMode.PERMISSIVE
     bound = _really_bound(world, proxy)
     policies = security.policies(proxy.namespace, labels)

@@ -33,16 +33,16 @@ class Inbound:
     listeners: dict[str, Resource] = field(default_factory=dict)
     clusters: dict[str, Resource] = field(default_factory=dict)
     routes: dict[str, Resource] = field(default_factory=dict)
-    #: See `guard`.
-    gently: bool = False
+    #: (address, port) of those that take both plain text and mutual TLS for now.
+    moving: frozenset[tuple[str, int]] = frozenset()
 
 
 def inbound(
     world: World, proxy: Proxy, here: tuple[Instance, ...], mesh: Mesh, scope: SidecarScope | None = None, *,
-    gently: bool = False,
+    moving: frozenset[tuple[str, int]] = frozenset(),
 ) -> Inbound:
     """The pod's own services (the first wins a port), or what a Sidecar object says instead; then probed ports."""
-    found = Inbound(gently=gently)
+    found = Inbound(moving=moving)
     rules = tuple(
         rules
         for host in dict.fromkeys(each.service.hostname for each in here)
@@ -75,7 +75,7 @@ def _listener(
     if place in found.listeners or protocol in (Protocol.UDP, Protocol.UNSUPPORTED):
         return
     cluster = _cluster(found, number, protocol, proxy, mesh, behind)
-    before = guard(world, proxy, number, port, gently=found.gently, log=mesh.access_log)
+    before = guard(world, proxy, number, port, both=(proxy.ip, number) in found.moving, log=mesh.access_log)
     for name, fields in before.clusters.items():
         found.clusters.setdefault(name, resource(Kind.CLUSTER, name, fields))
     if protocol.is_http:

@@ -52,12 +52,16 @@ class Protection:
         return known or obj is not None
 
     def secret(self, key: Key, obj: Object | None) -> bool:
-        """Takes a Secret of whatever kind."""
-        before = self._certificates.pop(key, None)
-        now = read_certificate(obj) if obj is not None else None
-        if now is not None:
-            self._certificates[key] = now
-        return before != now
+        """Takes a Secret of whatever kind.
+
+        A certificate whose Secret is deleted stays: proxies have it and it is good until it ends, and istio-ca is about
+        to write the next.
+        """
+        found = read_certificate(obj) if obj is not None else None
+        if found is None or self._certificates.get(key) == found:
+            return False
+        self._certificates[key] = found
+        return True
 
     def _policy(self, plural: str, key: Key, obj: Object) -> None:
         if plural != "requestauthentications":

@@ -1,14 +1,11 @@
-"""From plain text to mutual TLS without a request that fails: pods first, then their callers, then the last word.
+"""From plain text to mutual TLS and back without a request that fails.
 
-A pod that takes plain text and is to take mutual TLS gets there in three steps, each when every proxy has acknowledged
-the one before:
+A port that begins or ceases to take mutual TLS gets there in three steps, each when every proxy has answered to the
+one before:
 
-    1. it takes both; callers still come in plain text
-    2. callers come by mutual TLS
-    3. it takes what it was told to (STRICT: plain text no longer)
-
-The way back needs no steps: endpoints reach callers before a listener is replaced, and the old listener stays for its
-connections.
+    1. it takes both; callers still come as they did
+    2. callers come as they are told to
+    3. it takes what it was told to, and nothing else
 """
 
 from __future__ import annotations
@@ -16,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from meshlab.mesh.config.security import PeerMode
+from meshlab.mesh.pilot.security import Security
 from meshlab.mesh.pilot.world import World
 
 __all__ = ["Transition"]
@@ -24,32 +22,40 @@ LAST = 3
 
 
 class Transition:
-    """Which pods are on the way, and at which step; step 0: none."""
+    """Which ports are on the way, and at which step; step 0: none."""
 
     def __init__(self) -> None:
         self.step = 0
-        self._pods: frozenset[str] = frozenset()
+        self._ports: frozenset[tuple[str, int]] = frozenset()
+        self._before: Security | None = None
 
     @property
-    def moving(self) -> frozenset[str]:
-        """Pods that take plain text although they are told not to."""
-        return self._pods if 0 < self.step < LAST else frozenset()
+    def moving(self) -> frozenset[tuple[str, int]]:
+        """(address of a pod, port) of those that take both for now."""
+        return self._ports if 0 < self.step < LAST else frozenset()
 
     @property
-    def unmarked(self) -> frozenset[str]:
-        """Pods whose callers do not know yet."""
-        return self._pods if self.step == 1 else frozenset()
+    def callers(self) -> Security | None:
+        """By what callers go for now; None: by what their world says."""
+        return self._before if self.step == 1 else None
 
     def begin(self, before: World, now: World, connected: Iterable[str]) -> None:
-        """Two worlds with different security: which of the connected pods begin to take mutual TLS?"""
-        pods = frozenset(ip for ip in connected if secured_ports(now, ip) - secured_ports(before, ip))
-        if pods:
-            self._pods, self.step = self._pods | pods if self.step else pods, 1
+        """Two worlds with different security: which ports of the connected pods change?"""
+        ports = {
+            (address, port) for address in connected
+            for port in secured_ports(before, address) ^ secured_ports(now, address)
+        }
+        if not ports:
+            return
+        self._ports = self._ports | ports if self.step else frozenset(ports)
+        if self.step != 1:
+            self._before = before.security
+        self.step = 1
 
     def advance(self) -> None:
         self.step += 1
         if self.step > LAST:
-            self.step, self._pods = 0, frozenset()
+            self.step, self._ports, self._before = 0, frozenset(), None
 
 
 def secured_ports(world: World, address: str) -> frozenset[int]:

@@ -172,6 +172,13 @@ def test_a_proxy_with_a_bad_token_gets_nothing_and_one_without_gets_no_certifica
     cluster.kill("nobody-1")
 
 
+def test_a_deleted_secret_takes_no_certificate_away(mesh: Secured) -> None:
+    mesh.peers("STRICT")
+    revision = mesh.cluster.put("secrets", {"metadata": {"name": "istio.svcb"}}, "DELETED")
+    assert mesh.cluster.in_force("secrets", revision).in_force
+    assert (mesh.call().status, mesh.plain()) == (200, 0)
+
+
 def test_certificates_are_rotated_under_traffic_without_a_failed_request(mesh: Secured) -> None:
     mesh.peers("STRICT")
     serials: set[str] = set()

@@ -1,0 +1,115 @@
+"""Identity in a whole lab: istio-ca, Pilot and the sidecars of the tutorial."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from meshlab.lab import Lab
+
+PEERS: dict[str, Any] = {
+    "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+    "metadata": {"name": "default", "namespace": "default"}, "spec": {"mtls": {"mode": "STRICT"}},
+}
+SVCA: dict[str, Any] = {
+    **PEERS, "metadata": {"name": "svca", "namespace": "default"},
+    "spec": {"selector": {"matchLabels": {"app": "svca"}}, "mtls": {"mode": "PERMISSIVE"}},
+}
+
+
+def until(condition: Callable[[], bool], what: str, timeout: float = 15.0) -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {timeout} s"
+
+
+@pytest.fixture
+def secured(lab: Lab) -> Iterator[Lab]:
+    lab.kubectl("apply -f istio-today/crds.yaml")
+    names = ("svca-http", "svcb-http")
+    for name in names:
+        lab.apply(lab.files / "demo" / f"{name}.yaml")
+    try:
+        yield lab
+    finally:
+        lab.kubectl("delete peerauthentications,authorizationpolicies --all")
+        for name in ("svca-v0.1", "svcb-v0.1"):
+            lab.kubectl("apply -f -", stdin=str(lab.istioctl(f"kube-inject -f demo/{name}.yaml")))
+
+
+def serial(lab: Lab, app: str) -> str:
+    """Of the certificate that a pod's sidecar uses now, "" for none."""
+    pods = json.loads(lab.kubectl(f"get pods -l app={app} -o json"))["items"]
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(5)
+        raw.connect(str(lab.settings.sockets / f"{pods[0]['metadata']['uid'][:8]}.sock"))
+        raw.sendall(b"GET /certs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        response = http.client.HTTPResponse(raw)
+        response.begin()
+        listed = json.loads(response.read())["certificates"]
+    return next((str(each["cert_chain"][0]["serial_number"]) for each in listed if each.get("cert_chain")), "")
+
+
+def test_strict_pods_know_their_callers_and_refuse_strangers(secured: Lab) -> None:
+    lab = secured
+    lab.apply(PEERS)
+    lab.apply(SVCA)
+    (answer,) = lab.curl("http://svca/pay")
+    assert (answer.status, bool(answer.upstream)) == (200, True)  # svca takes both, and calls svcb by mutual TLS
+    (refused,) = lab.curl("http://svcb/notify")
+    assert (refused.status, "Empty reply" in refused.error) == (0, True)
+    until(
+        lambda: "takes mutual TLS only" in lab.kubectl("logs -l app=svcb -c istio-proxy --tail=20"),
+        "the refusal is in the sidecar's log",
+    )
+    until(
+        lambda: '"sourceUser":"spiffe://cluster.local/ns/default/sa/default"' in lab.kubectl(
+            "-n istio-system logs -l istio=mixer -c mixer --tail=20"
+        ),
+        "Mixer knows who called",
+    )
+
+
+def test_who_has_no_role_reads_no_certificate_of_others(secured: Lab) -> None:
+    said = subprocess.run(
+        [str(secured.settings.bin / "kubectl"), "--kubeconfig", str(secured.settings.kubeconfig), "auth", "can-i",
+         "get", "secrets/istio.default", "-n", "istio-system", "--as=system:serviceaccount:default:default"],
+        capture_output=True, text=True, check=False,
+    )
+    assert said.stdout.strip() == "no"
+
+
+def test_certificates_are_replaced_before_they_end(secured: Lab) -> None:
+    lab = secured
+    lab.apply(PEERS)
+    lab.apply(SVCA)
+    ca = json.loads(lab.kubectl("-n istio-system get deployment istio-ca -o json"))
+    arguments = ca["spec"]["template"]["spec"]["containers"][0]["args"]
+
+    def lifetime(*more: str) -> None:
+        patch = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": [*arguments, *more]}]
+        lab.kubectl(f"-n istio-system patch deployment istio-ca --type=json -p '{json.dumps(patch)}'")
+        lab.wait("istio-system/istio-ca")
+
+    lifetime("--cert-ttl=4s")
+    # That of the other CA would be good for an hour.
+    lab.kubectl("delete secret istio.default")
+    try:
+        seen: set[str] = set()
+
+        def two_more() -> bool:
+            seen.add(serial(lab, "svcb"))
+            assert lab.curl("http://svca/pay")[0].upstream
+            return len(seen - {""}) >= 3
+
+        until(two_more, "new certificates are in use, twice")
+    finally:
+        lifetime()
+        until(lambda: serial(lab, "svcb") not in seen, "certificates of an hour are back")
