@@ -84,10 +84,18 @@ def _closing() -> Fields:
     return {"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": pack("TcpProxy", tcp)}]}
 
 
-def outbound_http(port: int, mesh: Mesh) -> Fields:
-    return _unbound(f"http_{ANY}_{port}", ANY, port, [
-        {"filters": [connection_manager(str(port), Direction.OUTBOUND, mesh)]}
-    ])
+def outbound_http(
+    port: int, mesh: Mesh, chains: Sequence[Chain] = (), logs: Sequence[Fields] = ()
+) -> Fields:
+    """Requests for any address; `chains` (each with networks or server names) take their connections first."""
+    requests = {"filters": [connection_manager(str(port), Direction.OUTBOUND, mesh)]}
+    made = _chains("tcp", chains, logs)
+    found = _unbound(f"http_{ANY}_{port}", ANY, port, made or [requests])
+    if made:
+        found["default_filter_chain"] = requests
+    if any(each.sni for each in chains):
+        found["listener_filters"] = [_tls_inspector()]
+    return found
 
 
 def _passing() -> Fields:
@@ -103,6 +111,15 @@ def outbound_tcp(
     kind = {Protocol.MONGO: "mongo", Protocol.REDIS: "redis"}.get(protocol, "tcp")
     if kind == "redis" and (len(chains) != 1 or len(chains[0].to) != 1):
         kind = "tcp"
+    found = _unbound(f"{kind}_{address}_{port}", address, port, _chains(kind, chains, logs))
+    if any(each.sni for each in chains):
+        found["listener_filters"] = [_tls_inspector()]
+    if all(each.networks or each.sni for each in chains):
+        found["default_filter_chain"] = _passing() if passed else _closing()
+    return found
+
+
+def _chains(kind: str, chains: Sequence[Chain], logs: Sequence[Fields]) -> list[Fields]:
     made: list[Fields] = []
     for each in chains:
         chain: Fields = {"filters": _tcp_filters(kind, _named(each.to), logs)}
@@ -114,12 +131,7 @@ def outbound_tcp(
         if match:
             chain["filter_chain_match"] = match
         made.append(chain)
-    found = _unbound(f"{kind}_{address}_{port}", address, port, made)
-    if any(each.sni for each in chains):
-        found["listener_filters"] = [_tls_inspector()]
-    if all(each.networks or each.sni for each in chains):
-        found["default_filter_chain"] = _passing() if passed else _closing()
-    return found
+    return made
 
 
 def _named(to: Sequence[tuple[Target | str, int]]) -> list[tuple[str, int]]:

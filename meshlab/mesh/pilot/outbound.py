@@ -83,6 +83,8 @@ class OutboundBuilder:
         self._hosts: dict[int, list[Host]] = {}
         self._found: Named = {}
         self._targets: list[Target] = []
+        #: Port → connections to external services, which share their listener with requests on that port.
+        self._pending: dict[int, tuple[Protocol, tuple[Chain, ...]]] = {}
 
     def build(self) -> Outbound:
         for service in self._world.services:
@@ -97,11 +99,8 @@ class OutboundBuilder:
         for outside, external in self._outside(http=True):
             self._hosts.setdefault(external.number, []).append(self._external(outside, external))
         self._others()
-        for number in sorted(self._hosts):
-            made = self._memo.get("http", (self._mesh,), number, lambda n=number: resource(  # type: ignore[misc]
-                Kind.LISTENER, f"http_{listeners.ANY}_{n}", listeners.outbound_http(n, self._mesh), (str(n),)
-            ))
-            self._found.setdefault(f"{listeners.ANY}:{number}", made)
+        for number in sorted({*self._hosts, *self._pending}):
+            self._shared(number)
         last = self._memo.get("unknown", (), self._view.outbound, lambda: _unknown(self._view.outbound))
         kept = {
             number: distinct([*listed, last] if last is not None else listed) for number, listed in self._hosts.items()
@@ -109,6 +108,28 @@ class OutboundBuilder:
         self._targets += [t for listed in kept.values() for host in listed for t in host.targets]
         bodies = {number: Body.of(listed) for number, listed in kept.items()}
         return Outbound(bodies, tuple(self._found.items()), tuple(self._targets))
+
+    def _shared(self, number: int) -> None:
+        """The listener for any address on a port: connections by address or name, and everything else as HTTP.
+
+        In 0.4.0 one TCP egress rule on port 80 closed that port for all requests; that is not done again.
+        """
+        place = f"{listeners.ANY}:{number}"
+        protocol, chains = self._pending.get(number, (Protocol.TCP, ()))
+        if number not in self._hosts:
+            self._listen(listeners.ANY, number, protocol, list(chains), place)
+            return
+        chains = tuple(chain for chain in chains if chain.networks or chain.sni)
+        targets = [t for chain in chains for t, _ in chain.to if isinstance(t, Target)]
+        metrics = self._mesh.metrics
+        logs = tcp_stats(metrics, inbound=False) if chains and metrics is not None else []
+        made = self._memo.get("http", (self._mesh,), (number, chains), lambda: resource(
+            Kind.LISTENER, f"http_{listeners.ANY}_{number}",
+            listeners.outbound_http(number, self._mesh, chains, logs), (str(number),),
+            leads=tuple(t.cluster for t in targets),
+        ))
+        if self._found.setdefault(place, made) is made:
+            self._targets += targets
 
     def _sees(self, namespace: str, host: str, port: int) -> bool:
         return self._view.scope is None or self._view.scope.sees(namespace, host, port)
@@ -234,8 +255,7 @@ class OutboundBuilder:
             anything = [chain for chain in chains if not chain.networks and not chain.sni]
             chains = [chain for chain in chains if chain.networks or chain.sni] + anything[:1]
             if chains:
-                place = f"{listeners.ANY}:{number}"
-                self._listen(listeners.ANY, number, wanted[0][1].protocol, chains, place)
+                self._pending[number] = (wanted[0][1].protocol, tuple(chains))
 
     def _external_chains(self, service: ExternalService, port: ExternalPort, taken: set[str]) -> Iterator[Chain]:
         """By address, else (TLS) by the name that is asked for, else everything on that port."""

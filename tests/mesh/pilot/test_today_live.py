@@ -264,6 +264,14 @@ def test_tcp_by_address_is_tunnelled_and_another_address_is_closed(cluster: Clus
     assert closed(cluster, "127.1.2.3", port)
 
 
+def test_connections_by_address_leave_the_requests_on_their_port_alone(cluster: Cluster) -> None:
+    address, port = cluster.outside("db")
+    entry(cluster, "db.test", 80, "TCP", addresses=["127.1.2.3"], resolution="STATIC",
+          endpoints=[{"address": address, "ports": {"it": port}}])
+    assert cluster.get("svca-1", "http://whatever/", address="127.1.2.3").pod == "db"
+    assert ask(cluster).status == 200
+
+
 def closed(cluster: Cluster, address: str, port: int) -> bool:
     with cluster.connect("svca-1", address, port) as raw:
         raw.settimeout(5)
