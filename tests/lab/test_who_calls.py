@@ -33,15 +33,10 @@ def until(condition: Callable[[], bool], what: str, timeout: float = 15.0) -> No
 @pytest.fixture
 def secured(lab: Lab) -> Iterator[Lab]:
     lab.kubectl("apply -f istio-today/crds.yaml")
-    names = ("svca-http", "svcb-http")
-    for name in names:
-        lab.apply(lab.files / "demo" / f"{name}.yaml")
-    try:
+    with lab.leave_as_found():
+        for name in ("svca-http", "svcb-http"):
+            lab.apply(lab.files / "demo" / f"{name}.yaml")
         yield lab
-    finally:
-        lab.kubectl("delete peerauthentications,authorizationpolicies --all")
-        for name in ("svca-v0.1", "svcb-v0.1"):
-            lab.kubectl("apply -f -", stdin=str(lab.istioctl(f"kube-inject -f demo/{name}.yaml")))
 
 
 def serial(lab: Lab, app: str) -> str:
