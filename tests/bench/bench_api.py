@@ -12,8 +12,8 @@ from pathlib import Path
 import aiohttp
 import yaml
 from figure import Figure, own_home, quantile
-from meshlab.cluster.daemon import start
 
+from meshlab.cluster.daemon import start
 from meshlab.settings import Settings
 
 CREATES = 2000

@@ -343,6 +343,8 @@ def install(pod: Pod) -> None:
             return [each for each in every if each[0] == socket.AF_INET] or every
         if not found or family == socket.AF_INET6:
             raise unknown(str(name))
+        # These are addresses already: whether this machine has others than loopback does not matter for them.
+        flags &= ~socket.AI_ADDRCONFIG
         return [each for ip in found for each in real_getaddrinfo(ip, port, socket.AF_INET, type, proto, flags)]
 
     def gethostbyname(name: str, /) -> str:
