@@ -104,9 +104,11 @@ def env(_: argparse.Namespace) -> int:
     """print the shell lines that put the lab's kubectl and istioctl on your PATH: eval "$(meshlab env)" """
     import shlex
 
-    from .lab import environment
+    from .lab import environment, link_commands
 
-    for name, value in environment(Settings.load(), os.environ).items():
+    settings = Settings.load()
+    link_commands(settings)  # meshlab itself is to be found, too, before the first up
+    for name, value in environment(settings, os.environ).items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 

@@ -78,6 +78,7 @@ def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
 
 def link_commands(settings: Settings) -> None:
     """Makes `home/bin`: this environment's kubectl, istioctl and meshlab, under these names only."""
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.bin.mkdir(mode=0o700, exist_ok=True)
     for name in ("kubectl", "istioctl", "meshlab"):
         link, target = settings.bin / name, Path(sys.prefix) / "bin" / name
