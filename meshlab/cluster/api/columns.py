@@ -2,7 +2,8 @@
 
 A line is `Name|type|priority|description`; priority 1 shows in wide output only. A description of the form
 `@core.v1.ServiceSpec.type` is that field's own in Kubernetes' documentation, which is where real servers take it
-from (`descriptions`); the others are what a real server says there, and clients compare.
+from (`descriptions`); the others are what a real server says there, and clients compare. Fields that hold a struct
+are written out, because the package has no text of theirs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,14 @@ AGE = "Age|string|0|@meta.v1.ObjectMeta.creationTimestamp"
 CREATED = "Created At|date|0|@meta.v1.ObjectMeta.creationTimestamp"
 CONTAINERS = "Containers|string|1|Names of each container in the template."
 IMAGES = "Images|string|1|Images referenced by each container in the template."
+
+LABELS = (
+    "More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors"
+)
+JOB_SELECTOR = (
+    "Selector|string|1|A label query over pods that should match the pod count. Normally, the system sets this field "
+    "for you. " + LABELS
+)
 
 COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "Pod"): (
@@ -60,7 +69,9 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         "Current|integer|0|@apps.v1.ReplicaSetStatus.replicas",
         "Ready|integer|0|@apps.v1.ReplicaSetStatus.readyReplicas",
         AGE, CONTAINERS, IMAGES,
-        "Selector|string|1|@apps.v1.ReplicaSetSpec.selector",
+        "Selector|string|1|Selector is a label query over pods that should match the replica count. Label keys and "
+        "values that must match in order to be controlled by this replica set. It must match the pod template's "
+        "labels. " + LABELS,
     ),
     ("apps", "DaemonSet"): (
         NAME,
@@ -71,7 +82,8 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         "Available|integer|0|@apps.v1.DaemonSetStatus.numberAvailable",
         "Node Selector|string|0|@core.v1.PodSpec.nodeSelector",
         AGE, CONTAINERS, IMAGES,
-        "Selector|string|1|@apps.v1.DaemonSetSpec.selector",
+        "Selector|string|1|A label query over pods that are managed by the daemon set. Must match in order to be "
+        "controlled. It must match the pod template's labels. " + LABELS,
     ),
     ("apps", "Deployment"): (
         NAME,
@@ -79,7 +91,8 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         "Up-to-date|string|0|@apps.v1.DeploymentStatus.updatedReplicas",
         "Available|string|0|@apps.v1.DeploymentStatus.availableReplicas",
         AGE, CONTAINERS, IMAGES,
-        "Selector|string|1|@apps.v1.DeploymentSpec.selector",
+        "Selector|string|1|Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the "
+        "ones affected by this deployment. It must match the pod template's labels.",
     ),
     ("apps", "StatefulSet"): (
         NAME,
@@ -98,7 +111,7 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         "Completions|string|0|@batch.v1.JobStatus.succeeded",
         "Duration|string|0|Time required to complete the job.",
         AGE, CONTAINERS, IMAGES,
-        "Selector|string|1|@batch.v1.JobSpec.selector",
+        JOB_SELECTOR,
     ),
     ("batch", "CronJob"): (
         NAME,
@@ -108,7 +121,7 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         "Active|integer|0|@batch.v1.CronJobStatus.active",
         "Last Schedule|string|0|@batch.v1.CronJobStatus.lastScheduleTime",
         AGE, CONTAINERS, IMAGES,
-        "Selector|string|1|@batch.v1.JobSpec.selector",
+        JOB_SELECTOR,
     ),
     ("", "Service"): (
         NAME,
@@ -135,7 +148,11 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("networking.k8s.io", "NetworkPolicy"): (
         NAME,
-        "Pod-Selector|string|0|@networking.v1.NetworkPolicySpec.podSelector",
+        "Pod-Selector|string|0|podSelector selects the pods to which this NetworkPolicy object applies. The array of "
+        "rules is applied to any pods selected by this field. An empty selector matches all pods in the policy's "
+        "namespace. Multiple network policies can select the same set of pods. In this case, the ingress rules for "
+        "each are combined additively. This field is optional. If it is not specified, it defaults to an empty "
+        "selector.",
         AGE,
     ),
     ("", "Endpoints"): (NAME, "Endpoints|string|0|@core.v1.Endpoints.subsets", AGE),
@@ -162,9 +179,9 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         "Last Seen|string|0|@core.v1.Event.lastTimestamp",
         "Type|string|0|@core.v1.Event.type",
         "Reason|string|0|@core.v1.Event.reason",
-        "Object|string|0|@core.v1.Event.involvedObject",
+        "Object|string|0|The object that this event is about.",
         "Subobject|string|1|@core.v1.ObjectReference.fieldPath",
-        "Source|string|1|@core.v1.Event.source",
+        "Source|string|1|The component reporting this event. Should be a short machine understandable string.",
         "Message|string|0|@core.v1.Event.message",
         "First Seen|string|1|@core.v1.Event.firstTimestamp",
         "Count|string|1|@core.v1.Event.count",
@@ -179,7 +196,9 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         "Access Modes|string|0|@core.v1.PersistentVolumeSpec.accessModes",
         "Reclaim Policy|string|0|@core.v1.PersistentVolumeSpec.persistentVolumeReclaimPolicy",
         "Status|string|0|@core.v1.PersistentVolumeStatus.phase",
-        "Claim|string|0|@core.v1.PersistentVolumeSpec.claimRef",
+        "Claim|string|0|claimRef is part of a bi-directional binding between PersistentVolume and "
+        "PersistentVolumeClaim. Expected to be non-nil when bound. claim.VolumeName is the authoritative bind between PV and PVC. More info: "
+        "https://kubernetes.io/docs/concepts/storage/persistent-volumes#binding",
         "StorageClass|string|0|StorageClass of the pv",
         "VolumeAttributesClass|string|0|VolumeAttributesClass of the pv",
         "Reason|string|0|@core.v1.PersistentVolumeStatus.reason",
@@ -207,7 +226,8 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("autoscaling", "HorizontalPodAutoscaler"): (
         NAME,
-        "Reference|string|0|@autoscaling.v2.HorizontalPodAutoscalerSpec.scaleTargetRef",
+        "Reference|string|0|scaleTargetRef points to the target resource to scale, and is used to the pods for which "
+        "metrics should be collected, as well as to actually change the replica count.",
         "Targets|string|0|@autoscaling.v2.HorizontalPodAutoscalerSpec.metrics",
         "MinPods|string|0|@autoscaling.v2.HorizontalPodAutoscalerSpec.minReplicas",
         "MaxPods|string|0|@autoscaling.v2.HorizontalPodAutoscalerSpec.maxReplicas",
@@ -229,7 +249,7 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         AGE,
         "PreemptionPolicy|string|0|@scheduling.v1.PriorityClass.preemptionPolicy",
     ),
-    ("node.k8s.io", "RuntimeClass"): (NAME, "Handler|string|0|@node.v1.RuntimeClass.handler", AGE),
+    ("node.k8s.io", "RuntimeClass"): (NAME, "Handler|string|0|", AGE),
     ("coordination.k8s.io", "Lease"): (
         NAME,
         "Holder|string|0|@coordination.v1.LeaseSpec.holderIdentity",
@@ -245,12 +265,12 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): (
         NAME,
-        "Webhooks|string|0|Webhooks indicates the number of webhooks registered in this configuration",
+        "Webhooks|integer|0|Webhooks indicates the number of webhooks registered in this configuration",
         AGE,
     ),
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): (
         NAME,
-        "Webhooks|string|0|Webhooks indicates the number of webhooks registered in this configuration",
+        "Webhooks|integer|0|Webhooks indicates the number of webhooks registered in this configuration",
         AGE,
     ),
     ("apiregistration.k8s.io", "APIService"): (
@@ -260,10 +280,15 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         AGE,
     ),
 }
-for _kind in ("RoleBinding", "ClusterRoleBinding"):
+REFERRED = {
+    "RoleBinding": "reference a Role in the current namespace or a ClusterRole in the global namespace",
+    "ClusterRoleBinding": "only reference a ClusterRole in the global namespace",
+}
+for _kind, _what in REFERRED.items():
     COLUMNS["rbac.authorization.k8s.io", _kind] = (
         NAME,
-        f"Role|string|0|@rbac.v1.{_kind}.roleRef",
+        f"Role|string|0|roleRef can {_what}. If the RoleRef cannot be resolved, the Authorizer must return an error. "
+        "This field is immutable.",
         AGE,
         f"Users|string|1|Users in the {_kind[0].lower()}{_kind[1:]}",
         f"Groups|string|1|Groups in the {_kind[0].lower()}{_kind[1:]}",

@@ -26,6 +26,8 @@ FIELDS = (
 NAMES = re.compile(r"^        ['\"](\w+)['\"]: ['\"]([\w$-]+)['\"],?$", re.M)
 #: The first line of a model's own description.
 OWN = re.compile(r'^class \w+\(BaseModel\):\n    """\n    (.*?)\n\n?    (?:Attributes:|""")', re.M | re.S)
+#: A list with numbers, before which each end of line has become a blank.
+NUMBERED = re.compile(r" {2,}\d+\. ")
 #: Texts of headings to keep: all kinds together have fewer.
 KEPT = 500
 
@@ -103,4 +105,14 @@ def _words(name: str) -> str:
 def _lines(text: str) -> str:
     """The package's sources have blanks for ends of line; these two it is plain where they were."""
     text = text.replace(".  Populated by the system", ".\n\nPopulated by the system")
+    if NUMBERED.search(text):
+        return re.sub(r" {2,}(?=(\d?))", _broken, text)
     return re.sub(r" {2,}([*-]) (?=\S)", r"\n \1 ", text)
+
+
+def _broken(blanks: re.Match[str]) -> str:
+    """What several blanks were in a text with a numbered list: an empty line, or the indentation of a new one."""
+    width, number = len(blanks[0]), blanks[1]
+    if width == 2 and not number:
+        return "\n\n"
+    return "\n\n" + (width - 2) * " " if width > 3 and number else "\n" + (width - 1) * " "

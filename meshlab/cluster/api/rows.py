@@ -61,10 +61,8 @@ def _ingress(obj: Object, now: datetime) -> Cells:
     shown = ",".join(hosts) or "*"
     if len(rules) > SHOWN and hosts:
         shown += f" + {len(rules) - SHOWN} more..."
-    meta = obj.get("metadata") or {}
-    legacy = (meta.get("annotations") or {}).get("kubernetes.io/ingress.class")
     return [
-        _name(obj), spec.get("ingressClassName") or legacy or "<none>", shown, _balancer(obj.get("status") or {}),
+        _name(obj), spec.get("ingressClassName") or "<none>", shown, _balancer(obj.get("status") or {}),
         "80, 443" if spec.get("tls") else "80", _age(obj, now),
     ]  # fmt: skip
 
@@ -84,8 +82,8 @@ def _endpoints(obj: Object, now: datetime) -> Cells:
     subsets = obj.get("subsets") or ()
     for subset in subsets:
         ports = [port.get("port") for port in subset.get("ports") or ()]
-        for address in subset.get("addresses") or ():
-            for port in ports or [None]:
+        for port in ports or [None]:
+            for address in subset.get("addresses") or ():
                 count += 1
                 ip = address.get("ip", "")
                 listed.append(f"{f'[{ip}]' if ':' in ip else ip}:{port}" if port is not None else ip)
@@ -101,11 +99,7 @@ def _few(values: Sequence[str], nothing: str) -> str:
 
 
 def _endpointslice(obj: Object, now: datetime) -> Cells:
-    ports = obj.get("ports")
-    if not ports:
-        shown = "<unset>"
-    else:
-        shown = _few(["*" if p.get("port") is None else str(p["port"]) for p in ports], "<unset>")
+    shown = _few([str(p.get("port") or p.get("name") or "*") for p in obj.get("ports") or ()], "<unset>")
     addresses = [a for e in obj.get("endpoints") or () for a in e.get("addresses") or ()]
     return [_name(obj), obj.get("addressType", ""), shown, _few(addresses, "<unset>"), _age(obj, now)]
 
@@ -306,16 +300,16 @@ def _lease(obj: Object, now: datetime) -> Cells:
 
 def _signing_request(obj: Object, now: datetime) -> Cells:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    words = []
-    for condition in status.get("conditions") or ():
-        if condition.get("type") in ("Approved", "Denied", "Failed"):
-            words.append(condition["type"])
+    known = {condition.get("type") for condition in status.get("conditions") or ()}
+    words = [next((word for word in ("Denied", "Approved") if word in known), "Pending")]
+    if "Failed" in known:
+        words.append("Failed")
     if status.get("certificate"):
         words.append("Issued")
     seconds = spec.get("expirationSeconds")
     return [
         _name(obj), _age(obj, now), spec.get("signerName") or "<none>", spec.get("username", ""),
-        "<none>" if seconds is None else human(seconds), ",".join(words) or "Pending",
+        "<none>" if seconds is None else human(seconds), ",".join(words),
     ]  # fmt: skip
 
 

@@ -172,7 +172,9 @@ def test_every_kind_has_kubectls_columns(
 
 def test_every_column_is_described(schemas: Schemas) -> None:
     for group, kind in COLUMNS:
-        assert all(column["description"] for column in definitions(schemas, group, kind)), kind
+        heads = definitions(schemas, group, kind)
+        # A real server looks for that of a runtime class where there is none.
+        assert [head["name"] for head in heads if not head["description"]] == ["Handler"] * (kind == "RuntimeClass")
 
 
 def test_custom_resources_show_the_columns_of_their_definition(schemas: Schemas) -> None:
