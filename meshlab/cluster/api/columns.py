@@ -197,8 +197,8 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         "Reclaim Policy|string|0|@core.v1.PersistentVolumeSpec.persistentVolumeReclaimPolicy",
         "Status|string|0|@core.v1.PersistentVolumeStatus.phase",
         "Claim|string|0|claimRef is part of a bi-directional binding between PersistentVolume and "
-        "PersistentVolumeClaim. Expected to be non-nil when bound. claim.VolumeName is the authoritative bind between PV and PVC. More info: "
-        "https://kubernetes.io/docs/concepts/storage/persistent-volumes#binding",
+        "PersistentVolumeClaim. Expected to be non-nil when bound. claim.VolumeName is the authoritative bind "
+        "between PV and PVC. More info: https://kubernetes.io/docs/concepts/storage/persistent-volumes#binding",
         "StorageClass|string|0|StorageClass of the pv",
         "VolumeAttributesClass|string|0|VolumeAttributesClass of the pv",
         "Reason|string|0|@core.v1.PersistentVolumeStatus.reason",

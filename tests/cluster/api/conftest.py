@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from webhook_lab import Hook, running_hook
 
 from meshlab.cluster import Cluster
 from meshlab.kube import Kube, Raw
@@ -33,6 +34,12 @@ def namespace(kube: Kube) -> str:
     name = f"test-{next(_numbers)}"
     kube.create(("v1", "namespaces"), {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}})
     return name
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with running_hook() as running:
+        yield running
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 import trustme
+from webhook_lab import Hook
 
 from meshlab.cluster import Cluster, Parts
 from meshlab.errors import Rejected
@@ -19,52 +18,6 @@ from meshlab.kube import Informer, Kube, Raw
 
 Object = dict[str, Any]
 Send = Callable[..., Raw]
-#: Answers a request of an AdmissionReview with the fields of its response.
-Answer = Callable[[Object], Object]
-HOST = "hook.hooks.svc"
-
-
-class Hook:
-    """A webhook that runs in this process."""
-
-    def __init__(self, server: ThreadingHTTPServer, ca: str) -> None:
-        self.server, self.ca = server, ca
-        self.asked: list[Object] = []
-        self.answer: Answer = lambda request: {"allowed": True}
-
-    def client(self, path: str = "/") -> Object:
-        return {"url": f"https://127.0.0.1:{self.server.server_port}{path}", "caBundle": self.ca}
-
-
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    ca = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("127.0.0.1", HOST).configure_cert(context)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            made.asked.append(review["request"])
-            response = {"uid": review["request"]["uid"], **made.answer(review["request"])}
-            body = json.dumps({"kind": "AdmissionReview", "apiVersion": review["apiVersion"], "response": response})
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    made = Hook(server, base64.b64encode(ca.cert_pem.bytes()).decode())
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield made
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.fixture
