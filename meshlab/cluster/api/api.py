@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.api import crd
-from meshlab.cluster.api.admission import SERVICES, Admission, Reason
+from meshlab.cluster.api.admission import SERVICES, Admission
 from meshlab.cluster.api.builtin import built_in_resources
+from meshlab.cluster.api.causes import invalid
 from meshlab.cluster.api.deletion import Deletion
-from meshlab.cluster.api.kinds import Kinds, check_kind, no_strategic
+from meshlab.cluster.api.kinds import Kinds, Undecodable, check_kind, check_name, no_strategic
 from meshlab.cluster.api.limits import Limits
 from meshlab.cluster.api.listing import Page, Reader
 from meshlab.cluster.api.metadata import (
@@ -35,7 +36,7 @@ from meshlab.cluster.api.metadata import (
     shell,
     timestamp,
 )
-from meshlab.cluster.api.patching import patched
+from meshlab.cluster.api.patching import misfit, patched
 from meshlab.cluster.api.registry import Registry, Resource
 from meshlab.cluster.api.status import (
     AlreadyExists,
@@ -162,19 +163,11 @@ class Api:
 
             return scale.update(self, resource, namespace, name, obj, user=manager, dry_run=dry_run)
         new = self.received(resource, namespace, obj, validation, warn)
-        given = new["metadata"].get("name")
-        if given and given != name:
-            raise BadRequest(f"the name of the object ({given}) does not match the name on the URL ({name})")
-        if not given:
-            raise BadRequest("the name of the object (based on namespace and name) must be specified")
-        if resource.custom and not new["metadata"].get("resourceVersion"):
-            self.entry(resource, namespace, name)
-            cause = Reason(
-                "metadata.resourceVersion", "FieldValueInvalid",
-                "Invalid value: 0x0: must be specified for an update",
-            )
-            raise Invalid.of(resource, name, [cause])
+        check_name(new["metadata"].get("name"), name)
         old = self.entry(resource, namespace, name)
+        if resource.conditional and new["metadata"].get("resourceVersion") in (None, "", "0"):
+            cause = invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise Invalid.kind(resource.plural, resource.group, name, [cause])
         return self.replace(resource, old, new, subresource=subresource, manager=manager, dry_run=dry_run)
 
     def patch(
@@ -200,9 +193,11 @@ class Api:
             raise NotFound.of(resource, name)
         live = self.types.from_storage(resource, entry.obj)
         result = patched(self.types, resource, live, patch, kind)
-        new = self.received(resource, namespace, result, validation, warn)
-        if new["metadata"].get("name") != name:
-            raise BadRequest("the name of the object does not match the name on the URL")
+        try:
+            new = self.received(resource, namespace, result, validation, warn)
+        except Undecodable as error:
+            raise misfit(error.why, result, patch, kind) from None
+        check_name(new["metadata"].get("name"), name)
         return self.replace(resource, entry, new, subresource=subresource, manager=manager, dry_run=dry_run)
 
     def delete(
@@ -270,8 +265,8 @@ class Api:
                     "the namespace of the provided object does not match the namespace sent on the request"
                 )
             meta["namespace"] = namespace
-        elif meta.pop("namespace", None):
-            raise BadRequest("namespace may not be set on cluster-scoped resources")
+        else:
+            meta.pop("namespace", None)
         return new
 
     def insert(
@@ -333,8 +328,11 @@ class Api:
         old = self.types.from_storage(resource, entry.obj)
         name, meta = old["metadata"]["name"], new["metadata"]
         if (uid := meta.get("uid")) and uid != old["metadata"]["uid"]:
-            raise Conflict.of(resource, name, "Precondition failed: UID in precondition: "
-                              f"{uid}, UID in object meta: {old['metadata']['uid']}")
+            raise Conflict.of(
+                resource, name, f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{entry.key}, "
+                "ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: "
+                f"{uid}, UID in object meta: {old['metadata']['uid']}"
+            )
         if (revision := meta.get("resourceVersion")) and revision not in (str(entry.revision), "0"):
             raise Conflict.of(resource, name)
         new = prepare_update(resource, new, old, subresource)

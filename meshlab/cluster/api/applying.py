@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from meshlab.cluster.api.kinds import check_kind
+from meshlab.cluster.api.declared import undeclared
+from meshlab.cluster.api.kinds import check_name
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.status import BadRequest, Conflict
 from meshlab.cluster.api.store import Entry
@@ -29,13 +30,17 @@ def applied(
     if not isinstance(config.get("metadata", {}), Mapping):
         raise BadRequest("the object provided is unrecognized: metadata must be an object")
     if config.get("kind") != resource.kind or config.get("apiVersion") != resource.api_version:
-        check_kind(resource, config)
-        raise BadRequest(f"invalid object type: {config.get('apiVersion')}, Kind={config.get('kind')}")
-    if (config.get("metadata") or {}).get("managedFields"):
+        raise BadRequest(f"invalid object type: {_type(config)}")
+    meta = config.get("metadata") or {}
+    if meta.get("managedFields"):
         raise BadRequest("metadata.managedFields must be nil")
+    if (node := api.types.node(resource)) is not None and (faults := list(undeclared(config, node))):
+        what = f"{meta.get('namespace', '')}/{meta.get('name', '')}; {_type(config)}"
+        shown = faults[0] if len(faults) == 1 else "errors:" + "".join(f"\n  {fault}" for fault in faults)
+        raise BadRequest(f"failed to create typed patch object ({what}): {shown}")
     intent = api.received(resource, namespace, config, validation, warn)
-    if intent["metadata"].setdefault("name", name) != name:
-        raise BadRequest("the name of the object does not match the name on the URL")
+    check_name(intent["metadata"].get("name") or (entry and name), name)
+    intent["metadata"]["name"] = name
     live = None if entry is None else api.types.from_storage(resource, entry.obj)
     if live is None and (uid := intent["metadata"].get("uid")):
         raise Conflict.of(resource, name, f"uid mismatch: the provided object specified uid {uid}, and no "
@@ -55,3 +60,9 @@ def applied(
     return api.replace(
         resource, entry, new, subresource=subresource, manager=manager, dry_run=dry_run, managed=managed
     )
+
+
+def _type(obj: Mapping[str, Any]) -> str:
+    """`apps/v1, Kind=Deployment`, as Go prints a type; the core group has no name before its slash."""
+    version = str(obj.get("apiVersion") or "")
+    return f"{version if '/' in version else '/' + version}, Kind={obj.get('kind') or ''}"

@@ -128,6 +128,12 @@ MOVED = {
 #: Versions of storage that are not v1.
 STORED = {"autoscaling": "v2"}
 
+#: Groups and kinds of which an update must say what revision it was made from.
+CONDITIONAL: frozenset[str | tuple[str, str]] = frozenset((
+    "admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io",
+    "flowcontrol.apiserver.k8s.io", "node.k8s.io", ("policy", "poddisruptionbudgets"),
+))
+
 #: Field selectors beyond metadata.name and metadata.namespace, by (group of storage, plural).
 FIELDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "pods"): (
@@ -179,6 +185,7 @@ def _resource(group: str, words: list[str]) -> Resource:
         storage=(home, plural),
         stored_as=f"{home}/{STORED.get(home, 'v1')}" if home else "v1",
         generation="generation" in flags,
+        conditional=home in CONDITIONAL or (home, plural) in CONDITIONAL,
         returns_deleted="returned" in flags,
         list_kind=f"{kind}List",
         fields=FIELDS.get((home, plural), ()),

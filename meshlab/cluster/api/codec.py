@@ -21,7 +21,7 @@ from meshlab.cluster.api.store import Entry, encode
 if TYPE_CHECKING:
     from meshlab.cluster.api.schema import Schemas
 
-__all__ = ["Form", "Renderer", "accepted", "decode_body", "parse_json"]
+__all__ = ["Form", "Renderer", "accepted", "decode_body", "loads", "parse_json", "parse_yaml"]
 
 Object = dict[str, Any]
 
@@ -80,7 +80,10 @@ def decode_body(body: bytes, content_type: str, resource: Resource | None, schem
         except ProtobufError as error:
             raise BadRequest(_unrecognized(kind, str(error), body)) from None
     if media in (YAML, "application/x-yaml", "text/yaml") or media.endswith("+yaml"):
-        return _parse_yaml(body, kind)
+        try:
+            return parse_yaml(body)
+        except ValueError as error:
+            raise BadRequest(f"error converting YAML to JSON: {error}") from None
     # `kubectl scale --current-replicas` sends no type at all.
     if media in ("", JSON, "application/octet-stream", "*/*") or media.endswith("+json"):
         return parse_json(body, kind)
@@ -141,7 +144,8 @@ def object_body(value: Any, resource: Resource, body: bytes) -> Object:
     raise BadRequest(_unrecognized(resource.kind, why, body))
 
 
-def _parse_yaml(body: bytes, kind: str) -> Any:
+def parse_yaml(body: bytes) -> Any:
+    """The value of a YAML text. ValueError where it is none."""
     if body.lstrip().startswith(b"{"):
         try:
             return loads(body)
@@ -152,8 +156,8 @@ def _parse_yaml(body: bytes, kind: str) -> Any:
     try:
         value = yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
         return loads(json.dumps(value, default=_yaml_value).encode())
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise BadRequest(f"error converting YAML to JSON: {error}") from None
+    except (yaml.YAMLError, TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
 
 
 def _yaml_value(value: Any) -> str:

@@ -81,6 +81,7 @@ def resources_of(crd: Mapping[str, Any]) -> list[Version]:
             storage=(group, names["plural"]),
             stored_as=stored,
             generation=True,
+            conditional=True,
             custom=True,
             list_kind=names.get("listKind") or names["kind"] + "List",
             fields=tuple(f["jsonPath"].lstrip(".") for f in selectable),

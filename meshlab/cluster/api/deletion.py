@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from meshlab.cluster.api import crd
 from meshlab.cluster.api.metadata import key_of, ordered
 from meshlab.cluster.api.registry import Resource
-from meshlab.cluster.api.status import BadRequest, Conflict, InternalError, NotFound, success
+from meshlab.cluster.api.status import Conflict, InternalError, NotFound, success
 from meshlab.cluster.api.store import Entry, StoreFull
 from meshlab.cluster.api.strategy import terminating
 
@@ -20,7 +20,6 @@ Object = dict[str, Any]
 
 #: Finalizers that stand for a way of deleting dependents; the garbage collector removes them.
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
-PROPAGATION = ("Background", "Foreground", "Orphan")
 #: terminationGracePeriodSeconds where a pod states none.
 GRACE = 30
 
@@ -39,13 +38,16 @@ class Deletion:
         entry = api.store.get(resource.collection, key_of(resource, namespace, name))
         if entry is None:
             raise NotFound.of(resource, name)
-        if propagation is not None and propagation not in PROPAGATION:
-            raise BadRequest(f"invalid propagationPolicy {propagation!r}")
         meta = entry.obj["metadata"]
-        for what, asked, have in (("UID", uid, meta["uid"]), ("ResourceVersion", revision, str(entry.revision))):
+        for what, asked, have, since in (
+            ("UID", uid, meta["uid"], "deleted and then recreated"),
+            ("ResourceVersion", revision, str(entry.revision), "modified"),
+        ):
             if asked and asked != have:
-                why = f"Precondition failed: {what} in precondition: {asked}, {what} in object meta: {have}"
-                raise Conflict.of(resource, name, why)
+                raise Conflict.kind(
+                    resource, name, f"the {what} in the precondition ({asked}) does not match the {what} in record "
+                    f"({have}). The object might have been {since}"
+                )
         seconds = self._grace(resource, entry.obj, grace)
         marked = entry.obj if meta.get("deletionTimestamp") else terminating(resource, entry.obj, seconds)
         if meta.get("deletionTimestamp") and seconds < meta.get("deletionGracePeriodSeconds", 0):

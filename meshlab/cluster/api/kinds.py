@@ -7,6 +7,7 @@ of their definition.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,22 @@ from meshlab.cluster.api.status import BadRequest, CauseLike, Conflict, Invalid,
 if TYPE_CHECKING:
     from meshlab.cluster.api.schema import Node, Schemas
 
-__all__ = ["Kinds"]
+__all__ = ["Kinds", "Undecodable", "check_kind", "check_name"]
 
 Object = dict[str, Any]
+#: Versions that a kind had before: a real server still has their types, and knows what it does not serve.
+EARLIER = re.compile(r"v1|v\d+(alpha|beta)\d+")
 #: Receives the text of a warning for the client.
 Warn = Callable[[str], None]
+
+
+class Undecodable(BadRequest):
+    """An object that is none of its kind; `why` is what Go's decoder says of it."""
+
+    def __init__(self, resource: Resource, why: str) -> None:
+        kind = resource.kind
+        super().__init__(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {why}')
+        self.why = why
 
 
 class Kinds:
@@ -65,13 +77,11 @@ class Kinds:
             try:
                 decoded = decode(obj, node)
             except DecodeError as error:
-                raise BadRequest(cannot_be_handled(resource, str(error))) from None
+                raise Undecodable(resource, str(error)) from None
             pruned, unknown = decoded.obj, decoded.unknown
             message = decoded.strict_message() if unknown else ""
         if unknown and validation == "Strict":
-            raise BadRequest(cannot_be_handled(resource, message) if not resource.custom else
-                             f'{resource.kind} in version "{resource.version}" cannot be handled as a '
-                             f"{resource.kind}: {message}")
+            raise Undecodable(resource, message)
         if unknown and validation == "Warn":
             for path in unknown:
                 warn(f'unknown field "{path}"')
@@ -176,16 +186,20 @@ def no_strategic() -> UnsupportedMediaType:
     )
 
 
-def cannot_be_handled(resource: Resource, why: str) -> str:
-    return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}'
+def check_name(own: Any, name: str) -> None:
+    """That an object has the name that the path of its request says. Raises BadRequest."""
+    if not own:
+        raise BadRequest(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+    if own != name:
+        raise BadRequest(f"the name of the object ({own}) does not match the name on the URL ({name})")
 
 
 def check_kind(resource: Resource, obj: Mapping[str, Any]) -> None:
-    """That an object sent to a resource says that it is one. Raises BadRequest."""
+    """That an object sent to a resource says that it is one; a built-in need not say it. Raises BadRequest."""
     kind, api_version = obj.get("kind"), obj.get("apiVersion")
+    if not resource.custom:
+        kind, api_version = kind or resource.kind, api_version or resource.api_version
     if kind == resource.kind and api_version == resource.api_version:
-        return
-    if not kind and not api_version and not resource.custom:
         return
     if not kind:
         raise BadRequest("Object 'Kind' is missing in the body of the request")
@@ -200,6 +214,11 @@ def check_kind(resource: Resource, obj: Mapping[str, Any]) -> None:
     if resource.custom and kind != resource.kind:
         raise BadRequest(
             f"the kind in the data ({kind}) does not match the expected kind ({resource.kind})"
+        )
+    if not resource.custom and (group != resource.group or not EARLIER.fullmatch(version)):
+        raise BadRequest(
+            f'{kind} in version "{version}" cannot be handled as a {resource.kind}: no kind "{kind}" is registered for '
+            f'version "{api_version}" in scheme "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30"'
         )
     raise BadRequest(
         f"the API version in the data ({api_version}) does not match the expected API version "

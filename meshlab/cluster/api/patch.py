@@ -45,7 +45,8 @@ def merge_patch(obj: Any, patch: Any) -> Any:
 def json_patch(obj: Any, operations: Any) -> Any:
     """RFC 6902. A test that fails, or a path that is not there, raises a PatchError of reason Invalid."""
     if not isinstance(operations, Sequence) or isinstance(operations, str):
-        raise PatchError("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+        why = "json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+        raise PatchError(f"error decoding patch: {why}")
     if len(operations) > MAX_OPERATIONS:
         raise PatchError(
             f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}",
@@ -54,7 +55,7 @@ def json_patch(obj: Any, operations: Any) -> Any:
     result = copy.deepcopy(obj)
     for operation in operations:
         if not isinstance(operation, Mapping):
-            raise PatchError("error decoding patch: json: cannot unmarshal into Go value of type jsonpatch.Operation")
+            raise PatchError("error decoding patch: json: cannot unmarshal into Go value of type handlers.jsonPatchOp")
         result = _operate(result, operation)
     return result
 
@@ -95,7 +96,7 @@ def _operate(obj: Any, operation: Mapping[str, Any]) -> Any:
         if not _equal(seen, operation.get("value")):
             raise _misfit(f"testing value {path} failed: test failed")
         return obj
-    raise PatchError(f"Unexpected kind: {name}")
+    raise _misfit(f"Unexpected kind: {name}")
 
 
 def _misfit(message: str) -> PatchError:

@@ -38,6 +38,8 @@ class Resource:
     generation: bool = False
     #: Whether DELETE answers with the object; otherwise with a Status.
     returns_deleted: bool = False
+    #: Whether an update must say which revision it was made from.
+    conditional: bool = False
     #: Whether a CustomResourceDefinition made it.
     custom: bool = False
     list_kind: str = ""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from meshlab.cluster.api.admission import Reason
 from meshlab.cluster.api.registry import Registry, Resource
-from meshlab.cluster.api.status import ApiError, BadRequest, Invalid, NotFound
+from meshlab.cluster.api.status import ApiError, BadRequest, NotFound
 
-__all__ = ["NoSuchPath", "Target", "check_dry_run", "flag", "number", "target_of", "validation_mode"]
+__all__ = ["NoSuchPath", "Target", "flag", "number", "target_of"]
 
 #: What may follow /api/v1/namespaces/NAME without being a kind in that namespace.
 NAMESPACE_SUBRESOURCES = ("status", "finalize")
@@ -87,25 +86,3 @@ def number(query: Mapping[str, str], name: str) -> int | None:
         return int(value)
     except ValueError:
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": invalid syntax') from None
-
-
-def check_dry_run(values: list[str], verb: str) -> bool:
-    """Whether `dryRun` asks for one. `verb` (Create, Update, Patch, Delete) names the options in the 422."""
-    if not values or values == [""]:
-        return False
-    if any(v != "All" for v in values):
-        shown = "[" + ", ".join(f'"{v}"' for v in values) + "]"
-        message = f'Unsupported value: {shown}: supported values: "All"'
-        cause = Reason("dryRun", "FieldValueNotSupported", message)
-        raise Invalid.kind(f"{verb}Options", "meta.k8s.io", "", [cause])
-    return True
-
-
-def validation_mode(query: Mapping[str, str], verb: str) -> str:
-    """`fieldValidation`: Ignore, Warn (the default) or Strict."""
-    mode = query.get("fieldValidation") or "Warn"
-    if mode not in ("Ignore", "Warn", "Strict"):
-        message = f'Unsupported value: "{mode}": supported values: "Ignore", "Strict", "Warn"'
-        cause = Reason("fieldValidation", "FieldValueNotSupported", message)
-        raise Invalid.kind(f"{verb}Options", "meta.k8s.io", "", [cause])
-    return mode

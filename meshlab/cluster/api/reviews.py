@@ -21,7 +21,7 @@ from meshlab.cluster.api.status import Invalid
 if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
 
-__all__ = ["SUBRESOURCES", "create", "force_forbidden", "manager_required", "requested", "subresource"]
+__all__ = ["SUBRESOURCES", "create", "requested", "subresource"]
 
 Object = dict[str, Any]
 
@@ -140,13 +140,3 @@ def requested(resource: Resource, body: Object, user: User) -> Object:
     spec = body.get("spec")
     info = user.info()
     return {**body, "spec": {**(spec if isinstance(spec, Mapping) else {}), **info}}
-
-
-def manager_required() -> Invalid:
-    cause = Reason("fieldManager", "FieldValueRequired", "Required value: is required for apply patch")
-    return Invalid.kind("PatchOptions", "meta.k8s.io", "", [cause])
-
-
-def force_forbidden() -> Invalid:
-    cause = Reason("force", "FieldValueForbidden", "Forbidden: may not be specified for non-apply patch")
-    return Invalid.kind("PatchOptions", "meta.k8s.io", "", [cause])

@@ -132,6 +132,13 @@ class Conflict(ApiError):
         return cls(message, details=_named(resource, name))
 
     @classmethod
+    def kind(cls, resource: Resource, name: str, why: str) -> Conflict:
+        """Like `of`, of a check that knows the kind of an object and not its resource."""
+        qualified = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+        details = _named(resource, name) | {"kind": resource.kind}
+        return cls(f'Operation cannot be fulfilled on {qualified} "{name}": {why}', details=details)
+
+    @classmethod
     def managers(cls, message: str, conflicts: Iterable[Mapping[str, str]]) -> Conflict:
         """Of server-side apply: each conflict has a `field` and a `message`."""
         causes = [
@@ -163,7 +170,8 @@ class Invalid(ApiError):
         details: dict[str, Any] = {"name": name} if name else {}
         if group:
             details["group"] = group
-        details["kind"] = kind
+        if kind:
+            details["kind"] = kind
         details["causes"] = [
             {"reason": c.reason, "message": c.message, **({"field": c.field} if c.field else {})} for c in listed
         ]

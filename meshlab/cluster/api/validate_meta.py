@@ -10,6 +10,7 @@ from meshlab.cluster.api.causes import Cause, forbidden, invalid, required, too_
 
 __all__ = [
     "annotation_keys",
+    "built_in_finalizers",
     "immutable",
     "labels",
     "metadata",
@@ -24,6 +25,8 @@ Object = Mapping[str, Any]
 Shape = Callable[[str], list[str]]
 #: All annotations of an object together, keys and values, in bytes.
 ANNOTATIONS_LIMIT = 256 * 1024
+#: Finalizers without a domain that Kubernetes knows.
+STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 RBAC = "rbac.authorization.k8s.io"
 #: Kinds whose names are no DNS subdomains.
 SHAPES: dict[tuple[str, str], Shape] = {
@@ -136,6 +139,15 @@ def finalizers(path: str, names: Sequence[str]) -> list[Cause]:
         why = "finalizer orphan and foregroundDeletion cannot be both set"
         causes.append(invalid(path, list(names), why))
     return causes
+
+
+def built_in_finalizers(names: Sequence[str]) -> list[Cause]:
+    """Built-in kinds take names of their own or with a domain."""
+    why = "name is neither a standard finalizer name nor is it fully qualified"
+    return [
+        invalid(f"metadata.finalizers[{i}]", name, why)
+        for i, name in enumerate(names) if "/" not in name and name not in STANDARD_FINALIZERS
+    ]
 
 
 def _common(meta: Object) -> list[Cause]:

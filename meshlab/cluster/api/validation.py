@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from meshlab.cluster.api.causes import Cause
 from meshlab.cluster.api.convert import convert, stored_version
-from meshlab.cluster.api.validate_meta import metadata, metadata_update, name_shape
+from meshlab.cluster.api.validate_meta import built_in_finalizers, metadata, metadata_update, name_shape
 
 __all__ = ["Cause", "ResourceLike", "validate", "validate_metadata"]
 
@@ -71,6 +71,8 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): ("other", "webhooks"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): ("definition", "definition"),
 }
+#: Ends of the groups by which the API is extended: their objects may have any finalizers.
+EXTENDING = ("extensions.k8s.io", "registration.k8s.io")
 
 
 def validate_metadata(obj: Object, resource: ResourceLike, *, old: Object | None = None) -> list[Cause]:
@@ -91,6 +93,8 @@ def validate(
     object is the stored one.
     """
     causes = validate_metadata(obj, resource, old=old)
+    if not resource.group.endswith(EXTENDING):
+        causes += built_in_finalizers((obj.get("metadata") or {}).get("finalizers") or ())
     if subresource is not None:
         return causes
     stored = stored_version(f"{resource.group}/{resource.version}".removeprefix("/"), resource.kind)

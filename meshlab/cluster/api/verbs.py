@@ -11,12 +11,14 @@ from meshlab.cluster.api import reviews, scale
 from meshlab.cluster.api.api import Api
 from meshlab.cluster.api.auth import Auth, User
 from meshlab.cluster.api.codec import Form, Renderer, accepted, decode_body, dump, object_body
+from meshlab.cluster.api.kinds import check_name
 from meshlab.cluster.api.logs import Logs
-from meshlab.cluster.api.patching import TYPES
+from meshlab.cluster.api.options import check_list, delete_options, write_options
+from meshlab.cluster.api.patching import TYPES, decode_patch
 from meshlab.cluster.api.proxy import Proxy
 from meshlab.cluster.api.rbac import Guard
 from meshlab.cluster.api.registry import Resource
-from meshlab.cluster.api.request import Target, check_dry_run, flag, number, validation_mode
+from meshlab.cluster.api.request import Target, flag, number
 from meshlab.cluster.api.status import BadRequest, MethodNotAllowed, NotFound, UnsupportedMediaType
 from meshlab.cluster.api.streams import Kubelet
 from meshlab.cluster.api.watching import Watching
@@ -91,6 +93,7 @@ class Verbs:
         if "get" not in resource.verbs:
             raise MethodNotAllowed
         if target.name is None:
+            check_list(query, watch=False)
             minimum, exact = _revision(query)
             page = self.api.reader.page(
                 resource, target.namespace, query.get("labelSelector", ""), query.get("fieldSelector", ""),
@@ -110,8 +113,8 @@ class Verbs:
     async def _create(self, request: web.BaseRequest, target: Target, user: User) -> web.Response:
         resource, query = target.resource, request.query
         form = accepted(request.headers.get("Accept"))
-        dry_run = check_dry_run(query.getall("dryRun", []), "Create")
-        validation = validation_mode(query, "Create")
+        options = write_options(query, "Create")
+        dry_run, validation = options.dry_run, options.validation
         if target.name is not None and target.subresource is None:
             raise MethodNotAllowed
         value = await self._received(request, resource)
@@ -135,8 +138,8 @@ class Verbs:
     async def _update(self, request: web.BaseRequest, target: Target, user: User) -> web.Response:
         resource, query = target.resource, request.query
         form = accepted(request.headers.get("Accept"))
-        dry_run = check_dry_run(query.getall("dryRun", []), "Update")
-        validation = validation_mode(query, "Update")
+        options = write_options(query, "Update")
+        dry_run, validation = options.dry_run, options.validation
         if target.name is None or "update" not in resource.verbs:
             raise MethodNotAllowed
         value = await self._received(request, resource)
@@ -171,15 +174,9 @@ class Verbs:
         kind = TYPES.get(media)
         if kind is None:
             raise UnsupportedMediaType("415: Unsupported Media Type", details={})
-        dry_run = check_dry_run(query.getall("dryRun", []), "Patch")
-        validation = validation_mode(query, "Patch")
-        if kind == "apply" and not query.get("fieldManager"):
-            raise reviews.manager_required()
-        if kind != "apply" and "force" in query:
-            raise reviews.force_forbidden()
-        body = await request.read()
-        media = "application/yaml" if kind == "apply" else "application/json"
-        patch = decode_body(body, media, resource, self.api.types.schemas)
+        options = write_options(query, "Patch", apply=kind == "apply")
+        dry_run, validation = options.dry_run, options.validation
+        patch = decode_patch(await request.read(), kind)
         new = kind == "apply" and target.subresource is None and self.api.find(
             resource, target.namespace, target.name
         ) is None
@@ -189,7 +186,7 @@ class Verbs:
         name = target.name
         made = await self._admitted(request, target, user, warnings, dry_run, lambda dry: self.api.patch(
             resource, target.namespace, name, patch, kind, subresource=target.subresource,
-            user=user.name, field_manager=manager_of(request), force=flag(query, "force"), dry_run=dry,
+            user=user.name, field_manager=manager_of(request), force=options.force, dry_run=dry,
             validation=validation, warn=warnings.append,
         ))
         return _answer(self._object(resource, target, made, form, dry_run), form, 201 if new else 200, warnings)
@@ -202,18 +199,13 @@ class Verbs:
         body = await request.read()
         media = request.headers.get("Content-Type", "")
         given = decode_body(body, media, None, self.api.types.schemas) if body else {}
-        options = self.api.types.decode_as("v1", "DeleteOptions", given)
-        dry_run = check_dry_run(query.getall("dryRun", []) or list(options.get("dryRun") or ()), "Delete")
-        propagation = options.get("propagationPolicy") or query.get("propagationPolicy")
-        if (orphan := options.get("orphanDependents")) is not None and propagation is None:
-            propagation = "Orphan" if orphan else "Background"
-        grace = options.get("gracePeriodSeconds", number(query, "gracePeriodSeconds"))
-        conditions = options.get("preconditions") or {}
+        options = delete_options(query, self.api.types.decode_as("v1", "DeleteOptions", given))
+        dry_run, propagation, grace = options.dry_run, options.propagation, options.grace
         warnings: list[str] = []
         if (name := target.name) is not None:
             made = await self._admitted(request, target, user, warnings, dry_run, lambda dry: self.api.delete(
-                resource, target.namespace, name, propagation=propagation, uid=conditions.get("uid"),
-                revision=conditions.get("resourceVersion"), grace=grace, dry_run=dry,
+                resource, target.namespace, name, propagation=propagation, uid=options.uid,
+                revision=options.revision, grace=grace, dry_run=dry,
             ))
             return _answer(self.render.object(resource, made, form), form, 200, warnings)
         page = self.api.reader.page(
@@ -271,8 +263,7 @@ def named(resource: Resource, obj: Object, name: str) -> Object:
     """An object with the name that its path says. BadRequest where it says another, Conflict where it is no new one."""
     meta = obj.get("metadata")
     meta = meta if isinstance(meta, dict) else {}
-    if (own := meta.get("name") or name) != name:
-        raise BadRequest(f"the name of the object ({own}) does not match the name on the URL ({name})")
+    check_name(meta.get("name"), name)
     if meta.get("resourceVersion") or meta.get("uid"):
         raise NotFound.of(resource, name)
     return {**obj, "metadata": {**meta, "name": name}}
@@ -287,16 +278,12 @@ def manager_of(request: web.BaseRequest) -> str:
 def _revision(query: Mapping[str, str]) -> tuple[int, int | None]:
     """(at least this revision, exactly this revision) of a list."""
     text, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
-    if match and not text:
-        raise BadRequest("resourceVersionMatch is forbidden unless resourceVersion is provided")
     if not text:
         return 0, None
     if not text.isdigit():
         raise BadRequest(f'invalid resourceVersion: strconv.ParseUint: parsing "{text}": invalid syntax')
     if match == "Exact":
         return 0, int(text)
-    if match not in ("", "NotOlderThan"):
-        raise BadRequest(f'resourceVersionMatch: Unsupported value: "{match}"')
     return int(text), None
 
 

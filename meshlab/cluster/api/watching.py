@@ -10,12 +10,12 @@ from typing import Any
 
 from aiohttp import web
 
-from meshlab.cluster.api.admission import Reason
 from meshlab.cluster.api.api import Api
 from meshlab.cluster.api.codec import Form, Renderer, accepted, partial
+from meshlab.cluster.api.options import check_list
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.request import Target, flag, number
-from meshlab.cluster.api.status import ApiError, BadRequest, Expired, Invalid, MethodNotAllowed
+from meshlab.cluster.api.status import ApiError, BadRequest, Expired, MethodNotAllowed
 from meshlab.cluster.api.store import encode
 from meshlab.cluster.api.watch import Event, Watch
 
@@ -39,7 +39,7 @@ class Watching:
         form = accepted(request.headers.get("Accept"))
         since = _since(query)
         initial = query.get("sendInitialEvents")
-        _check_initial(query)
+        check_list(query, watch=True)
         fields = query.get("fieldSelector", "")
         if target.name is not None:
             fields = ",".join(f for f in (fields, f"metadata.name={target.name}") if f)
@@ -129,20 +129,3 @@ def _since(query: Mapping[str, str]) -> int | None:
     if text and not text.isdigit():
         raise BadRequest(f"invalid resourceVersion: {json.dumps(text)}")
     return int(text) if text else None
-
-
-def _check_initial(query: Mapping[str, str]) -> None:
-    given, match = query.get("sendInitialEvents"), query.get("resourceVersionMatch", "")
-    causes = []
-    if given is not None and match != "NotOlderThan":
-        causes.append(Reason(
-            "resourceVersionMatch", "FieldValueForbidden",
-            "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ))
-    elif given is None and match:
-        causes.append(Reason(
-            "resourceVersionMatch", "FieldValueForbidden",
-            "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        ))
-    if causes:
-        raise Invalid.kind("ListOptions", "meta.k8s.io", "", causes)

@@ -79,7 +79,7 @@ def test_the_schema_fills_in_cuts_off_and_refuses(kube: Kube, group: str, namesp
 
 def test_an_update_must_name_its_revision(kube: Kube, group: str, namespace: str) -> None:
     kube.create((f"{group}/v1", "Zag", namespace), zag(group))
-    with pytest.raises(Rejected, match="Invalid value: 0x0: must be specified"):
+    with pytest.raises(Rejected, match="Invalid value: 0: must be specified"):
         kube.replace((f"{group}/v1", "Zag", namespace, "z"), zag(group))
 
 

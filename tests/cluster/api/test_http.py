@@ -191,7 +191,7 @@ def test_generated_names_and_dry_runs(send: Send) -> None:
 def test_preconditions_of_a_deletion(send: Send) -> None:
     made = json.loads(send("POST", MAPS, config_map()).data)
     wrong = status(send("DELETE", MAPS + "/a", {"preconditions": {"uid": "other"}}))
-    assert wrong["reason"] == "Conflict" and "Precondition failed: UID in precondition: other" in wrong["message"]
+    assert wrong["reason"] == "Conflict" and "the UID in the precondition (other) does not match" in wrong["message"]
     right = {"preconditions": {"uid": made["metadata"]["uid"]}}
     assert status(send("DELETE", MAPS + "/a", right))["details"]["uid"] == made["metadata"]["uid"]
 
