@@ -1,40 +1,36 @@
 """A World and a Proxy to a Snapshot: pure, and remembered piece by piece.
 
-What proxies have in common (see `outbound`) is made once for all of them; of that, only what a change touches.
+What proxies have in common (see `shared`) is made once for all of them; of that, only what a change touches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from meshlab.mesh.config.labels import NO_LABELS
 from meshlab.mesh.config.outside import OutboundPolicy, SidecarScope
-from meshlab.mesh.config.services import Instance
 from meshlab.mesh.config.telemetry import effective
-from meshlab.mesh.config.traffic import NO_TRAFFIC, ClientTls, Policy
 from meshlab.mesh.pilot import listeners
-from meshlab.mesh.pilot.clusters import original_destination, outbound_cluster, passthrough
-from meshlab.mesh.pilot.endpoints import load_assignment
+from meshlab.mesh.pilot.clusters import passthrough
+from meshlab.mesh.pilot.destinations import DestinationsBuilder
 from meshlab.mesh.pilot.gateways import gateway_snapshot
 from meshlab.mesh.pilot.http import MIXER_CLUSTER, STANDARD_OUTPUT, TRACING_CLUSTER, added_headers
-from meshlab.mesh.pilot.inbound import inbound
+from meshlab.mesh.pilot.inbound import Inbound, inbound
 from meshlab.mesh.pilot.memo import Memo
-from meshlab.mesh.pilot.mutual import server_name
-from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, PASSTHROUGH, Target
-from meshlab.mesh.pilot.outbound import OutboundBuilder, View
+from meshlab.mesh.pilot.names import PASSTHROUGH
 from meshlab.mesh.pilot.proxy import Proxy, Role
 from meshlab.mesh.pilot.resolve import Resolver
 from meshlab.mesh.pilot.secrets import secrets
-from meshlab.mesh.pilot.security import PLAIN_CALLING, Calling, How, Security
+from meshlab.mesh.pilot.security import Security
+from meshlab.mesh.pilot.shared import Shared
 from meshlab.mesh.pilot.snapshot import Kind, Resource, Snapshot, resource
-from meshlab.mesh.pilot.stats import described, page
+from meshlab.mesh.pilot.stats import page
+from meshlab.mesh.pilot.units import View
 from meshlab.mesh.pilot.world import ROOT_NAMESPACE, Mesh, World
 
 __all__ = ["Builder", "scope_of"]
 
 STATIC = frozenset({MIXER_CLUSTER, TRACING_CLUSTER, listeners.BLACK_HOLE_CLUSTER})
-Named = dict[str, Resource]
 
 
 class Builder:
@@ -46,10 +42,13 @@ class Builder:
         #: callers still go.
         self.moving: frozenset[tuple[str, int]] = frozenset()
         self.callers: Security | None = None
+        self._shared: Shared | None = None
 
     def snapshot(self, world: World, proxy: Proxy) -> Snapshot:
         """What `proxy` should have in `world`."""
-        found = self._routing(world, proxy)
+        if self._shared is None or self._shared.world is not world:
+            self._shared = Shared(self.memo, world, self._shared)
+        found = self._routing(world, proxy, self._shared)
         certificate = world.security.certificates.get(proxy.account)
         if certificate is None:
             return found
@@ -58,48 +57,57 @@ class Builder:
         })
         return replace(found, resources={**found.resources, Kind.SECRET: own})
 
-    def _routing(self, world: World, proxy: Proxy) -> Snapshot:
+    def _routing(self, world: World, proxy: Proxy, shared: Shared) -> Snapshot:
         """Everything but secrets."""
         resolver = Resolver(world, world.caller(proxy.ip, proxy.namespace))
         mesh = self._mesh(world, proxy)
-        if proxy.role is Role.INGRESS:
-            return gateway_snapshot(
-                world, proxy, mesh, resolver, lambda targets: self.clusters(resolver, targets, proxy.account), STATIC
-            )
-        here = world.at(proxy.ip)
-        view = self._view(world, proxy, resolver)
-        shared = self.memo.get(
-            "outbound", (mesh, world.services, world.rules), view,
-            lambda: OutboundBuilder(self.memo, resolver, view, mesh).build(),
-        )
         security = self.callers or world.security
-        # The same for all sidecars of one view and account.
-        together, endpoints = self.memo.get(
-            "clusters", (shared, world.instances, world.mesh, security, world.telemetry, world.sidecars),
-            proxy.account if security.in_use else "",
-            lambda: self.clusters(resolver, shared.targets, proxy.account),
-        )
-        clusters = dict(together)
-        own = inbound(world, proxy, here, mesh, view.scope, moving=self.moving)
-        clusters |= own.clusters
-        found = dict(own.listeners)
-        for address, each in shared.listeners:
-            found.setdefault(address, each)
+        account = proxy.account if security.in_use else ""
+        counted = any(each.metrics is not None for each in world.telemetry)
+        if proxy.role is Role.INGRESS:
+            builder = DestinationsBuilder(self.memo, resolver, security, account, counted=counted)
+            return gateway_snapshot(world, proxy, mesh, resolver, builder, STATIC)
+        view = self._view(world, proxy, resolver)
+        outbound = shared.outbound(resolver, mesh, view)
+        there = shared.destinations(resolver, mesh, view, security, account, counted=counted)
+        own = self._inbound(world, proxy, mesh, view)
+        clusters = {**there.clusters, **own.clusters}
+        found = {**outbound.listeners, **own.listeners}
         passed = view.outbound is OutboundPolicy.ALLOW_ANY
         if passed:
-            clusters[PASSTHROUGH] = resource(Kind.CLUSTER, PASSTHROUGH, passthrough(mesh))
-        found[""] = resource(Kind.LISTENER, "virtual", listeners.virtual(proxy, mesh, passed=passed))
+            clusters[PASSTHROUGH] = self.memo.get("passthrough", (mesh,), None, lambda: resource(
+                Kind.CLUSTER, PASSTHROUGH, passthrough(mesh)
+            ))
+        found[""] = self.memo.get("virtual", (mesh,), (proxy, passed), lambda: resource(
+            Kind.LISTENER, "virtual", listeners.virtual(proxy, mesh, passed=passed)
+        ))
         if mesh.metrics is not None:
-            shown = page(proxy.ip)
-            found["stats"] = resource(Kind.LISTENER, shown["name"], shown)
-        headers = added_headers(proxy, mesh)
-        routes = own.routes
-        for port, body in shared.bodies.items():
-            routes[str(port)] = body.table(str(port), headers)
+            found["stats"] = self.memo.get("page", (), proxy.ip, lambda: _page(proxy.ip))
+        headers = self.memo.get("headers", (mesh,), proxy, lambda: added_headers(proxy, mesh))
+        routes = dict(own.routes)
+        for port, body in outbound.bodies.items():
+            routes[str(port)] = self.memo.get(
+                "table", (body, headers), port, lambda b=body, p=port: b.table(str(p), headers)  # type: ignore[misc]
+            )
         return Snapshot(proxy, {
-            Kind.CLUSTER: clusters, Kind.ENDPOINTS: endpoints,
+            Kind.CLUSTER: clusters, Kind.ENDPOINTS: there.endpoints,
             Kind.LISTENER: {each.name: each for each in found.values()}, Kind.ROUTE: routes,
         }, STATIC)
+
+    def _inbound(self, world: World, proxy: Proxy, mesh: Mesh, view: View) -> Inbound:
+        """What the pod itself takes in; the same as long as nothing that concerns the pod changes."""
+        here, pod = world.at(proxy.ip), world.workloads.get(proxy.ip)
+        rules = tuple(
+            rules for host in dict.fromkeys(each.service.hostname for each in here)
+            for rules in world.rules.hosts.get(host, ())[:1]
+        )
+        moving = frozenset(each for each in self.moving if each[0] == proxy.ip)
+        keys = world.services if world.security.tokens else None
+        return self.memo.get(
+            "inbound", (here, mesh, world.security, world.checks, keys, *rules),
+            (proxy, pod, view.scope, world.management.get(proxy.ip), moving),
+            lambda: inbound(world, proxy, here, mesh, view.scope, rules, moving=moving),
+        )
 
     def _view(self, world: World, proxy: Proxy, resolver: Resolver) -> View:
         hidden = frozenset(each for each in world.sources if not resolver.caller.is_one_of(each))
@@ -127,75 +135,10 @@ class Builder:
             inbound_log=bool(base.access_log) if server is None else server,
         ))
 
-    def _calling(
-        self, security: Security, target: Target, instances: tuple[Instance, ...], account: str, tls: ClientTls | None
-    ) -> Calling:
-        """How the sidecars of `account` connect to a target inside the mesh."""
-        sni = server_name(target.hostname, target.port.number)
-        return self.memo.get(
-            "calling", (security, instances), (target, account, tls),
-            lambda: security.calling(account, target.hostname, target.port, instances, tls, sni),
-        )
 
-    def _marked(self, world: World, instances: tuple[Instance, ...]) -> frozenset[tuple[str, int]]:
-        security = self.callers or world.security
-        if not security.automatic:
-            return frozenset()
-        return self.memo.get(
-            "marked", (security, instances, world.sidecars), None,
-            lambda: security.marked(instances, world.sidecars),
-        )
-
-    def clusters(self, resolver: Resolver, targets: Iterable[Target], account: str = "") -> tuple[Named, Named]:
-        """Clusters of these targets and their endpoints, for the sidecars of a service account."""
-        clusters: Named = {}
-        endpoints: Named = {}
-        world = resolver.world
-        external = {s.hostname: s.external_name for s in world.services if s.external_name}
-        headless = any(s.headless for s in world.services)
-        counted = any(each.metrics is not None for each in world.telemetry)
-        for target in {id(t): t for t in targets}.values():
-            policy = resolver.policy(target) if world.has_traffic(target.hostname) else None
-            outside = world.outside_by_name.get(target.hostname) if target.external else None
-            name = external.get(target.hostname, "")
-            instances = () if target.missing else world.instances.get(target.hostname, ())
-            calling = PLAIN_CALLING
-            security = self.callers or world.security
-            if not (target.external or name) and security.in_use:
-                tls = policy.traffic.tls if policy is not None else None
-                calling = self._calling(security, target, instances, account, tls)
-            made = self.memo.get(
-                "cluster", (target, world.mesh, policy, outside), (name, calling),
-                lambda t=target, p=policy, o=outside or name, c=calling: resource(  # type: ignore[misc]
-                    Kind.CLUSTER, t.cluster,
-                    outbound_cluster(t, world.mesh, p.traffic if p is not None else NO_TRAFFIC, o, c),
-                    () if o or _chosen_by_caller(p) else (t.key,), secured=c.how is not How.PLAIN,
-                ),
-            )
-            if made.name in clusters:
-                continue
-            clusters[made.name] = made
-            if made.needs:
-                marked = self._marked(world, instances)
-                found = self.memo.get("endpoints", (target, instances, world.mesh), (marked, counted),
-                                      lambda t=target, i=instances, m=marked: resource(  # type: ignore[misc]
-                    Kind.ENDPOINTS, t.key, described(
-                        load_assignment(t, i, world.mesh.low_port_start, m), i if counted else (),
-                        world.mesh.low_port_start,
-                    )
-                ))
-                endpoints[found.name] = found
-        if headless:
-            clusters[ORIGINAL_DESTINATION] = resource(
-                Kind.CLUSTER, ORIGINAL_DESTINATION, original_destination(world.mesh)
-            )
-        return clusters, endpoints
-
-
-def _chosen_by_caller(policy: Policy | None) -> bool:
-    """Whether a policy leaves the endpoint to the application: there are none to discover then."""
-    balancer = policy.traffic.balancer if policy is not None else None
-    return balancer is not None and balancer.name == "PASSTHROUGH"
+def _page(ip: str) -> Resource:
+    fields = page(ip)
+    return resource(Kind.LISTENER, fields["name"], fields)
 
 
 def scope_of(world: World, proxy: Proxy) -> SidecarScope | None:

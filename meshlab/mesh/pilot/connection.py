@@ -258,10 +258,10 @@ class Connection:
         known.version, known.nonce = f"{content}/{nonce}", nonce
         known.open.append(nonce)
         url = kind.type_url.encode()
-        anys = (embed(1, (url,)) + embed(2, (each.data,)) for each in listed)
-        self._send(
-            embed(1, (known.version.encode(),)) + embed(2, anys) + embed(4, (url,)) + embed(5, (nonce.encode(),))
-        )
+        parts = [embed(1, (known.version.encode(),))]
+        for each in listed:
+            parts += each.packed(url)
+        self._send(b"".join((*parts, embed(4, (url,)), embed(5, (nonce.encode(),)))))
         return nonce
 
     # What others ask
@@ -302,4 +302,4 @@ def _empty(kind: Kind, name: str) -> Resource:
     """A resource without content, for a name that is asked for and not (or no longer) there: silence costs 15 s."""
     # Its name is field 1 of both a ClusterLoadAssignment and a RouteConfiguration.
     data = embed(1, (name.encode(),))
-    return Resource(name, data, digest((data,)))
+    return Resource(name, (data,), digest((data,)))

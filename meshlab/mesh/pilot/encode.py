@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Fields", "as_json", "decode", "duration", "embed", "encode", "pack", "type_url"]
+__all__ = ["Fields", "as_json", "decode", "duration", "embed", "encode", "heading", "pack", "type_url"]
 
 Fields = dict[str, Any]
 
@@ -100,8 +100,12 @@ def embed(field: int, parts: Iterable[bytes]) -> bytes:
 
     This is what lets a route table of a thousand virtual hosts be put together from parts that did not change.
     """
-    tag = _varint(field << 3 | 2)
-    return b"".join(tag + _varint(len(part)) + part for part in parts)
+    return b"".join(heading(field, len(part)) + part for part in parts)
+
+
+def heading(field: int, length: int) -> bytes:
+    """What stands before `length` bytes of an embedded message."""
+    return _varint(field << 3 | 2) + _varint(length)
 
 
 def duration(ns: int) -> Fields:

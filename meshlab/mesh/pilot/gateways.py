@@ -10,13 +10,15 @@ Gateways of both of today's APIs are `MeshGateway`s, and routes bound to them `H
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from meshlab.mesh.config.outside import GatewayServer, MeshGateway, ServerTls
 from meshlab.mesh.config.routing import HostRules, PatternKind, Route, TcpMatch, Weighted
 from meshlab.mesh.config.services import Port, Protocol
 from meshlab.mesh.pilot import listeners
+from meshlab.mesh.pilot.destinations import DestinationsBuilder
 from meshlab.mesh.pilot.encode import Fields, encode
 from meshlab.mesh.pilot.http import added_headers
 from meshlab.mesh.pilot.ingress import by_path, ingress_routes, secret_of
@@ -35,7 +37,6 @@ HTTP_PORT, HTTPS_PORT = 80, 443
 HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
 #: Today's gateways are labelled so; the pod of 0.4 that takes their place here has the shorter label.
 TODAYS_LABEL, OUR_LABEL = ("istio", "ingressgateway"), ("istio", "ingress")
-Clusters = Callable[[Iterable[Target]], tuple[dict[str, Resource], dict[str, Resource]]]
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Table:
             listed.append((encode("VirtualHost", fields), ()))
         # Whatever port the client thinks it talks to: it may be another one than ours.
         made = table(name, added_headers(proxy, mesh), listed, asking() if asks else None, any_port=True)
-        return Resource(made.name, made.data, made.version, tuple(t.cluster for t in self.targets))
+        return Resource(made.name, made.parts, made.version, tuple(t.cluster for t in self.targets))
 
 
 @dataclass
@@ -77,18 +78,20 @@ class Listening:
 
 
 def gateway_snapshot(
-    world: World, proxy: Proxy, mesh: Mesh, resolver: Resolver, clusters: Clusters, static: frozenset[str]
+    world: World, proxy: Proxy, mesh: Mesh, resolver: Resolver, builder: DestinationsBuilder, static: frozenset[str]
 ) -> Snapshot:
-    """What the proxy of a gateway should have. `clusters` makes the clusters and endpoints of targets."""
+    """What the proxy of a gateway should have. `builder` makes the clusters and endpoints of targets."""
     making = _Making(world, proxy, mesh, resolver)
     making.ingresses()
     for gateway in world.gateways:
         if serves(world, proxy, gateway):
             for server in gateway.servers:
                 making.server(gateway, server)
-    targets = dict.fromkeys(t for each in making.tables.values() for t in each.targets)
-    targets.update(dict.fromkeys(t for each in making.ports.values() for t in each.targets))
-    made, endpoints = clusters(targets)
+    targets: dict[str, Target] = {}
+    for listed in [each.targets for each in making.tables.values()], [each.targets for each in making.ports.values()]:
+        for target in chain.from_iterable(listed):
+            targets.setdefault(target.cluster, target)
+    there = builder.build(targets)
     asks = checked(world.checks, proxy.namespace)
     found: dict[str, Resource] = {}
     for port, listening in making.ports.items():
@@ -99,7 +102,7 @@ def gateway_snapshot(
         leads = tuple(dict.fromkeys(t.cluster for t in listening.targets))
         found[name] = resource(Kind.LISTENER, name, fields, tuple(listening.tables), leads=leads)
     return Snapshot(proxy, {
-        Kind.CLUSTER: made, Kind.ENDPOINTS: endpoints, Kind.LISTENER: found,
+        Kind.CLUSTER: there.clusters, Kind.ENDPOINTS: there.endpoints, Kind.LISTENER: found,
         Kind.ROUTE: {name: each.resource(name, proxy, mesh, asks=asks) for name, each in making.tables.items()},
     }, static)
 

@@ -38,16 +38,14 @@ class Inbound:
 
 
 def inbound(
-    world: World, proxy: Proxy, here: tuple[Instance, ...], mesh: Mesh, scope: SidecarScope | None = None, *,
-    moving: frozenset[tuple[str, int]] = frozenset(),
+    world: World, proxy: Proxy, here: tuple[Instance, ...], mesh: Mesh, scope: SidecarScope | None = None,
+    rules: tuple[HostRules, ...] = (), *, moving: frozenset[tuple[str, int]] = frozenset(),
 ) -> Inbound:
-    """The pod's own services (the first wins a port), or what a Sidecar object says instead; then probed ports."""
+    """The pod's own services (the first wins a port), or what a Sidecar object says instead; then probed ports.
+
+    `rules` are those of its services, for websockets and decorators.
+    """
     found = Inbound(moving=moving)
-    rules = tuple(
-        rules
-        for host in dict.fromkeys(each.service.hostname for each in here)
-        for rules in world.rules.hosts.get(host, ())[:1]
-    )
     if scope is not None and scope.ingress is not None:
         for number, protocol, name, endpoint in scope.ingress:
             port = Port(name, number, PROTOCOLS.get(protocol.upper(), Protocol.TCP))

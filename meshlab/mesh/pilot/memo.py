@@ -17,22 +17,18 @@ T = TypeVar("T")
 class Entry:
     """A result, and what it was made of: its inputs are kept alive so that no identity is used twice."""
 
-    __slots__ = ("inputs", "parts", "result", "used")
+    __slots__ = ("inputs", "result", "used")
 
-    def __init__(self, used: int, inputs: tuple[object, ...]) -> None:
-        self.used, self.inputs = used, inputs
-        self.result: Any = None
-        #: Entries that were asked for while this one was made.
-        self.parts: list[Entry] = []
+    def __init__(self, used: int, inputs: tuple[object, ...], result: Any) -> None:
+        self.used, self.inputs, self.result = used, inputs, result
 
 
 class Memo:
-    """Results by name and inputs. `sweep` drops what the last two rounds did not use, directly or as a part."""
+    """Results by name and inputs. `sweep` drops what the last two rounds did not ask for."""
 
     def __init__(self) -> None:
         self._round = 0
         self._kept: dict[Hashable, Entry] = {}
-        self._making: list[Entry] = []
         #: How many results were made, ever.
         self.made = 0
 
@@ -41,28 +37,14 @@ class Memo:
         key = (name, more, *map(id, inputs))
         entry = self._kept.get(key)
         if entry is None:
-            entry = Entry(self._round, inputs)
-            self._making.append(entry)
-            try:
-                entry.result = make()
-            finally:
-                self._making.pop()
-            self._kept[key] = entry
+            entry = self._kept[key] = Entry(self._round, inputs, make())
             self.made += 1
         entry.used = self._round
-        if self._making:
-            self._making[-1].parts.append(entry)
         result: T = entry.result
         return result
 
     def sweep(self) -> None:
         """Ends a round."""
-        waiting = [each for each in self._kept.values() if each.used == self._round]
-        while waiting:
-            for part in waiting.pop().parts:
-                if part.used < self._round:
-                    part.used = self._round
-                    waiting.append(part)
         self._kept = {key: each for key, each in self._kept.items() if each.used >= self._round - 1}
         self._round += 1
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshlab.mesh.config.labels import NO_LABELS, Labels
+from meshlab.mesh.pilot.world import Workload, World
 
-__all__ = ["Pod", "read_pod"]
+__all__ = ["Pod", "moved", "read_pod"]
 
 Object = Mapping[str, Any]
 
@@ -60,3 +61,20 @@ def _configured(meta: Object, containers: Iterable[Object], status: Object) -> b
         return False
     ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or ())
     return ready and any(list(c.get("args") or ())[:2] == ["proxy", "sidecar"] for c in containers)
+
+
+def moved(world: World, pods: Mapping[str, Pod], addresses: Iterable[str]) -> dict[str, Any]:
+    """What a World knows by the address of a pod, where `addresses` came, changed or went: fields that differ."""
+    probes, sidecars, workloads = dict(world.management), dict(world.sidecars), dict(world.workloads)
+    for ip in addresses:
+        for each in (probes, sidecars, workloads):
+            each.pop(ip, None)
+        if (pod := pods.get(ip)) is None:
+            continue
+        workloads[ip] = Workload(pod.namespace, pod.name, pod.labels, pod.service_account)
+        if pod.probes:
+            probes[ip] = pod.probes
+        if pod.configured:
+            sidecars[ip] = f"{pod.name}.{pod.namespace}"
+    found = {"management": probes, "sidecars": sidecars, "workloads": workloads}
+    return {name: each for name, each in found.items() if each != getattr(world, name)}

@@ -18,13 +18,13 @@ from meshlab.mesh.config.meshconfig import MeshConfig, parse_mesh_config
 from meshlab.mesh.config.model import Config, IngressRule
 from meshlab.mesh.config.outside import Endpoint
 from meshlab.mesh.config.services import Authentication, Instance, Service, service_from_kubernetes
-from meshlab.mesh.pilot.pods import Pod, read_pod
+from meshlab.mesh.pilot.pods import Pod, moved, read_pod
 from meshlab.mesh.pilot.policy import CheckRule, check_rule
 from meshlab.mesh.pilot.protection import KINDS as SECURITY
 from meshlab.mesh.pilot.protection import Protection
 from meshlab.mesh.pilot.rulebook import LEGACY, TODAY, Rulebook
 from meshlab.mesh.pilot.tls import key_pair
-from meshlab.mesh.pilot.world import KeyPair, Mesh, Problem, Workload, World
+from meshlab.mesh.pilot.world import KeyPair, Mesh, Problem, World
 
 __all__ = ["BUILT_IN", "CONFIG_MAP", "KINDS", "SECRETS", "Registry"]
 
@@ -93,6 +93,8 @@ class Registry:
         self._labelled: dict[tuple[str, str, str], set[Key]] = {}
         self._selecting: dict[tuple[str, str, str], set[Key]] = {}
         self._stale: set[Key] = set()
+        #: Addresses of pods that came, changed or went.
+        self._moved: set[str] = set()
         self._dirty: set[str] = {"mesh"}
         self._world = World(self._mesh)
 
@@ -174,6 +176,7 @@ class Registry:
             for label in now.labels.items():
                 self._labelled.setdefault((key[0], *label), set()).add(key)
         self._dirty.add("pods")
+        self._moved |= {pod.ip for pod in (before, now) if pod is not None}
         for pod in (before, now):
             for label in pod.labels.items() if pod is not None else ():
                 for each in self._selecting.get((key[0], *label), ()):
@@ -244,12 +247,8 @@ class Registry:
                 if not by_host:
                     del local[ip]
                     self._local.pop(ip, None)
-            pods = self._pods.values()
-            changes["management"] = {pod.ip: pod.probes for pod in pods if pod.probes}
-            changes["sidecars"] = {pod.ip: f"{pod.name}.{pod.namespace}" for pod in pods if pod.configured}
-            changes["workloads"] = {
-                pod.ip: Workload(pod.namespace, pod.name, pod.labels, pod.service_account) for pod in pods
-            }
+            changes |= moved(self._world, self._by_ip, self._moved)
+            self._moved.clear()
         if "secrets" in self._dirty:
             changes["secrets"] = dict(self._secrets)
         changes |= self.rules.changes(self._endpoints_of_pods, everything="pods" in self._dirty and self.rules.selects)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from meshlab.mesh.config.labels import NO_LABELS
 from meshlab.mesh.config.outside import ExternalPort, ExternalService, Resolution
-from meshlab.mesh.config.routing import Caller, Destination, Route
+from meshlab.mesh.config.routing import Caller, Destination, HostRules, Route
 from meshlab.mesh.config.services import Port
 from meshlab.mesh.config.traffic import Policy
 from meshlab.mesh.pilot.names import Target
@@ -23,13 +23,21 @@ def external_target(service: ExternalService, port: ExternalPort) -> Target:
 
 
 class Resolver:
-    """Look-ups of one caller in one World."""
+    """Look-ups of one caller in one World, and the hosts that they were about."""
 
     def __init__(self, world: World, caller: Caller) -> None:
         self.world, self.caller = world, caller
+        #: Hosts that were looked up, to be emptied by who wants to know.
+        self.asked: set[str] = set()
+
+    def rules(self, host: str) -> HostRules | None:
+        """What this caller's sidecar does with requests and connections to a host."""
+        self.asked.add(host)
+        return self.world.rules_for(host, self.caller)
 
     def policy(self, target: Target) -> Policy | None:
         """The traffic policy that this caller follows on the way to a target."""
+        self.asked.add(target.hostname)
         return self.world.rules.traffic.policy(
             target.hostname, target.labels, target.subset, target.port.number, self.caller
         )
@@ -45,6 +53,7 @@ class Resolver:
 
     def target(self, destination: Destination, called: Target) -> Target:
         """The cluster of a destination. One that nobody knows is one without endpoints."""
+        self.asked.add(destination.host)
         if destination.host == called.hostname and called.external and destination.port in (0, called.port.number):
             outside = self.world.outside_by_name.get(called.hostname)
             return self._version(destination, called, outside)

@@ -13,9 +13,10 @@ from meshlab.mesh.config.routing import Destination, HostRules, Route
 from meshlab.mesh.config.services import Port, Service
 from meshlab.mesh.config.traffic import Balancer
 from meshlab.mesh.pilot import actions
-from meshlab.mesh.pilot.encode import Fields, duration, encode
+from meshlab.mesh.pilot.encode import Fields, duration, embed, encode
 from meshlab.mesh.pilot.match import route_match
 from meshlab.mesh.pilot.names import Target, domains, inbound
+from meshlab.mesh.pilot.snapshot import digest
 
 __all__ = [
     "DEFAULT_ROUTE", "Host", "Led", "default_route", "destination_routes", "destinations_of", "encode_host",
@@ -37,10 +38,15 @@ class Host:
     targets: tuple[Target, ...]
     #: The Hosts as Envoy compares them.
     keys: frozenset[str]
+    #: As one field of a route table, and a digest of it: a table of thousands is joined of these.
+    part: bytes
+    digest: bytes
+    clusters: tuple[str, ...]
 
     @classmethod
     def of(cls, name: str, answers: tuple[str, ...], data: bytes, targets: tuple[Target, ...]) -> Host:
-        return cls(name, answers, data, targets, frozenset(each.lower() for each in answers))
+        keys, clusters = frozenset(each.lower() for each in answers), tuple(each.cluster for each in targets)
+        return cls(name, answers, data, targets, keys, embed(2, (data,)), digest((data,)).encode(), clusters)
 
 
 @dataclass(frozen=True, slots=True)

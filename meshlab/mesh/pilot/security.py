@@ -10,7 +10,7 @@ or has an object of today's security API about peers (PeerAuthentication, Author
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -102,13 +102,12 @@ class Security:
         mode = self.mode(instance.namespace, instance.labels, instance.port, instance.service_port)
         return mode in (PeerMode.PERMISSIVE, PeerMode.STRICT) and self.certified(account_of(instance))
 
-    def marked(self, instances: Iterable[Instance], sidecars: Iterable[str]) -> frozenset[tuple[str, int]]:
+    def marked(self, instances: Iterable[Instance], sidecars: Container[str]) -> frozenset[tuple[str, int]]:
         """(address, port) of those that take mutual TLS; `sidecars` are the addresses of pods that have one."""
         if not self.certificates:
             return frozenset()
-        there = frozenset(sidecars)
         return frozenset(
-            (each.address, each.port) for each in instances if each.address in there and self.takes(each)
+            (each.address, each.port) for each in instances if each.address in sidecars and self.takes(each)
         )
 
     # The calling side

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
-from meshlab.mesh.pilot.encode import as_json, embed, encode
+from meshlab.mesh.pilot.encode import as_json, embed, encode, heading
 from meshlab.mesh.pilot.proxy import Proxy
 
 __all__ = ["Kind", "Resource", "Snapshot", "digest", "resource", "table"]
@@ -60,12 +61,23 @@ class Resource:
     """
 
     name: str
-    data: bytes
+    #: The message in pieces: a large one shares most of it with those of other proxies.
+    parts: tuple[bytes, ...]
     version: str
     needs: tuple[str, ...] = ()
     leads: tuple[str, ...] = ()
     #: It has TLS with the proxy's own certificate.
     secured: bool = False
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.parts)
+
+    def packed(self, url: bytes) -> tuple[bytes, ...]:
+        """As field 2 (an Any of type `url`) of a DiscoveryResponse, in pieces."""
+        typed, length = embed(1, (url,)), sum(map(len, self.parts))
+        value = heading(2, length)
+        return heading(2, len(typed) + len(value) + length), typed, value, *self.parts
 
 
 def digest(parts: Iterable[bytes]) -> str:
@@ -80,7 +92,7 @@ def resource(
     secured: bool = False,
 ) -> Resource:
     data = encode(kind.value, fields)
-    return Resource(name, data, digest((data,)), needs, leads, secured)
+    return Resource(name, (data,), digest((data,)), needs, leads, secured)
 
 
 def table(
@@ -100,7 +112,7 @@ def table(
     head = encode("RouteConfiguration", fields)
     data = head + embed(2, (data for data, _ in listed))
     needs = dict.fromkeys(each for _, clusters in listed for each in clusters)
-    return Resource(name, data, digest((data,)), tuple(needs))
+    return Resource(name, (data,), digest((data,)), tuple(needs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +146,12 @@ class Snapshot:
         """What refers to something that is not there; () if nothing does."""
         missing: list[str] = []
         for kind, wanted in _REFERENCES.items():
-            there = self.of(wanted)
-            for each in self.of(kind).values():
+            there, found = self.of(wanted), self.of(kind)
+            named = set(chain.from_iterable([each.needs for each in found.values()]))
+            if lost := named - there.keys() - self.static:
                 missing += [
                     f"{kind.value} {each.name} needs {wanted.value} {name}"
-                    for name in each.needs
-                    if name not in there and name not in self.static
+                    for each in found.values() for name in each.needs if name in lost
                 ]
         clusters = self.of(Kind.CLUSTER)
         missing += [

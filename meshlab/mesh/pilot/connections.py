@@ -1,0 +1,108 @@
+"""Outbound traffic that is routed by connection: listeners by address, and the filter chains of external services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from meshlab.mesh.config.outside import ExternalPort, ExternalService
+from meshlab.mesh.config.routing import MESH, Caller, Destination, HostRules, TcpMatch, TcpRoute
+from meshlab.mesh.config.services import Port, Protocol, Service
+from meshlab.mesh.pilot import listeners
+from meshlab.mesh.pilot.listeners import Chain
+from meshlab.mesh.pilot.names import ORIGINAL_DESTINATION, Target
+from meshlab.mesh.pilot.resolve import Resolver, external_target
+from meshlab.mesh.pilot.snapshot import Kind, Resource, resource
+from meshlab.mesh.pilot.stats import Metrics, tcp_stats
+
+__all__ = ["TCP_LIKE", "chained", "external_chains", "led_to", "service_chains", "tcp_listener"]
+
+TCP_LIKE = (Protocol.TCP, Protocol.HTTPS, Protocol.MONGO, Protocol.REDIS)
+
+
+def service_chains(resolver: Resolver, service: Service, port: Port) -> list[Chain]:
+    """What rules say of the connections to a service; [] where they say nothing."""
+    rules = None if service.headless else resolver.rules(service.hostname)
+    wanted = tuple(_connections(resolver.caller, rules, port.number)) if rules is not None else ()
+    if not wanted:
+        return []
+    called = Target(service.hostname, port)
+    chains = [_chain(resolver, route, match, called) for route, match in wanted]
+    if all(chain.sni or chain.networks for chain in chains):
+        chains.append(Chain(((called, 0),)))
+    return chains
+
+
+def external_chains(resolver: Resolver, wanted: Iterable[tuple[ExternalService, ExternalPort]]) -> tuple[Chain, ...]:
+    """Of all external services on one port. What takes all that no other takes must be the only one of its kind."""
+    taken: set[str] = set()
+    chains = [each for service, port in wanted for each in _external(resolver, service, port, taken)]
+    anything = [chain for chain in chains if not chain.networks and not chain.sni]
+    return (*(chain for chain in chains if chain.networks or chain.sni), *anything[:1])
+
+
+def led_to(chains: Iterable[Chain]) -> tuple[Target, ...]:
+    return tuple(target for chain in chains for target, _ in chain.to if isinstance(target, Target))
+
+
+def tcp_listener(service: Service, port: Port, metrics: Metrics) -> tuple[Target, Resource]:
+    """On the cluster IP; headless services share one on any address, which keeps the caller's choice."""
+    target = Target(service.hostname, port)
+    to = ORIGINAL_DESTINATION if service.headless else target
+    address = listeners.ANY if service.headless else service.address
+    return target, chained(address, port.number, port.protocol, [Chain(((to, 0),))], metrics)
+
+
+def chained(
+    address: str, number: int, protocol: Protocol, chains: Sequence[Chain], metrics: Metrics, *, passed: bool = False
+) -> Resource:
+    logs = tcp_stats(metrics, inbound=False) if metrics is not None else []
+    fields = listeners.outbound_tcp(address, number, protocol, chains, passed=passed, logs=logs)
+    leads = tuple(t.cluster if isinstance(t, Target) else t for chain in chains for t, _ in chain.to)
+    return resource(Kind.LISTENER, fields["name"], fields, leads=leads)
+
+
+def _connections(caller: Caller, rules: HostRules, number: int) -> Iterator[tuple[TcpRoute, TcpMatch]]:
+    """Each match of a host's TCP routes that is for this caller and port, up to the first that holds always."""
+    for route in rules.tcp:
+        for match in route.matches or (TcpMatch(),):
+            if match.port not in (0, number) or not caller.is_one_of(match.source):
+                continue
+            if match.gateways and MESH not in match.gateways:
+                continue
+            yield route, match
+            if not match.sni and not match.destinations:
+                return
+
+
+def _chain(resolver: Resolver, route: TcpRoute, match: TcpMatch, called: Target) -> Chain:
+    leads = {w.destination: resolver.target(w.destination, called) for w in route.destinations}
+    return Chain(tuple((leads[w.destination], w.weight) for w in route.destinations), match.destinations, match.sni)
+
+
+def _external(resolver: Resolver, service: ExternalService, port: ExternalPort, taken: set[str]) -> Iterator[Chain]:
+    """By address, else (TLS) by the name that is asked for, else everything on that port."""
+    called = external_target(service, port)
+    target = resolver.target(Destination(service.key), called)
+    rules = resolver.rules(service.key)
+    routed = {
+        match.sni: _chain(resolver, route, match, called).to
+        for route, match in (_connections(resolver.caller, rules, port.number) if rules is not None else ())
+    }
+    networks = [f"{r['address_prefix']}/{r['prefix_len']['value']}" for r in listeners.ranges(service.addresses)]
+    fresh = tuple(each for each in networks if each not in taken)
+    taken.update(fresh)
+    to = routed.get((), ((target, 0),))
+    names = tuple(each for each in service.hosts if port.protocol is Protocol.HTTPS and each not in taken)
+    taken.update(names)
+    for sni, elsewhere in routed.items():
+        if sni and not service.addresses:
+            names = tuple(each for each in names if each not in sni)
+            yield Chain(elsewhere, (), sni)
+    if fresh:
+        yield Chain(to, fresh)
+    elif names and not networks:
+        yield Chain(to, (), names)
+    elif not networks and not service.hosts:
+        return
+    elif not networks and port.protocol is not Protocol.HTTPS:
+        yield Chain(to)
