@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.api.admission import Reason
 from meshlab.cluster.api.auth import LIFETIME, Auth, User
+from meshlab.cluster.api.eviction import evict
 from meshlab.cluster.api.kinds import check_kind
 from meshlab.cluster.api.metadata import timestamp
 from meshlab.cluster.api.rbac import Access, Attributes
@@ -96,10 +97,7 @@ def subresource(api: Api, auth: Auth, target: Target, body: Object, dry_run: boo
     if target.subresource == "token":
         return _token(api, auth, target.resource, namespace, name, body)
     options = body.get("deleteOptions") or {}
-    api.delete(
-        target.resource, namespace, name, grace=options.get("gracePeriodSeconds"),
-        propagation=options.get("propagationPolicy"), dry_run=dry_run or bool(options.get("dryRun")),
-    )
+    evict(api, namespace, name, options, dry_run or bool(options.get("dryRun")))
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 

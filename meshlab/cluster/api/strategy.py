@@ -21,6 +21,8 @@ KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSec
         "generateName")
 #: Kinds whose creator may state a status: a node registers with its capacity.
 REGISTERS_STATUS = {"nodes"}
+DAEMONS = ("apps", "daemonsets")
+TEMPLATES = "deprecated.daemonset.template.generation"
 
 
 def prepare_create(resource: Resource, obj: Object) -> Object:
@@ -37,6 +39,8 @@ def prepare_create(resource: Resource, obj: Object) -> Object:
         _string_data(obj)
     if resource.storage == ("batch", "jobs"):
         _job_selector(obj)
+    if resource.storage == DAEMONS:
+        obj["metadata"]["annotations"] = {**(obj["metadata"].get("annotations") or {}), TEMPLATES: "1"}
     if resource.generation:
         obj["metadata"]["generation"] = 1
     return obj
@@ -69,7 +73,17 @@ def prepare_update(resource: Resource, new: Object, old: Object, subresource: st
         without = ("status", "kind", "apiVersion") if "status" in resource.subresources else ("kind", "apiVersion")
         if not same_but_for_metadata(new, old, without=without):
             new["metadata"]["generation"] = before.get("generation", 0) + 1
+    if resource.storage == DAEMONS and subresource is None:
+        _count_templates(new, old)
     return new
+
+
+def _count_templates(new: Object, old: Object) -> None:
+    """How often a DaemonSet's template has changed, as an annotation: from the time before revisions."""
+    count = (old["metadata"].get("annotations") or {}).get(TEMPLATES, "1")
+    if (new.get("spec") or {}).get("template") != (old.get("spec") or {}).get("template") and count.isdecimal():
+        count = str(int(count) + 1)
+    new["metadata"]["annotations"] = {**(new["metadata"].get("annotations") or {}), TEMPLATES: count}
 
 
 def _status_only(resource: Resource, new: Object, old: Object) -> Object:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from meshlab.cluster.api import formats
 from meshlab.cluster.api.causes import Cause, forbidden, invalid, required, unsupported
+from meshlab.cluster.api.cron import Schedule, ScheduleError
 from meshlab.cluster.api.validate_meta import immutable, non_negative, selector, selects
 from meshlab.cluster.api.validate_pod import template
 
@@ -153,6 +154,8 @@ def cronjob(obj: Object, old: Object | None) -> list[Cause]:
         causes.append(required("spec.schedule"))
     elif why := _schedule(spec["schedule"]):
         causes.append(invalid("spec.schedule", spec["schedule"], why))
+    if (zone := spec.get("timeZone")) is not None:
+        causes += [invalid("spec.timeZone", zone, why) for why in _zone(zone)]
     causes += non_negative("spec.startingDeadlineSeconds", spec.get("startingDeadlineSeconds"))
     policy = spec.get("concurrencyPolicy")
     if policy not in ("Allow", "Forbid", "Replace"):
@@ -162,36 +165,26 @@ def cronjob(obj: Object, old: Object | None) -> list[Cause]:
     return causes + _job_spec("spec.jobTemplate.spec", (spec.get("jobTemplate") or {}).get("spec") or {})
 
 
-#: Bounds of minute, hour, day of month, month, day of week.
-CRON_FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
-CRON_NAMES = re.compile("(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|sun|mon|tue|wed|thu|fri|sat)", re.I)
-
-
 def _schedule(text: str) -> str:
-    """Why this is no schedule, in the words of the library that real servers use; empty where it is one."""
-    if text.startswith("@"):
-        known = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
-        if text in known or text.startswith("@every "):
-            return ""
-        return f"unrecognized descriptor: {text}"
-    fields = text.split()
-    if len(fields) != 5:
-        return f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]"
-    for item, (low, high) in zip(fields, CRON_FIELDS, strict=True):
-        for part in item.split(","):
-            span = part.partition("/")[0]
-            for number in span.split("-") if span not in ("*", "?") else ():
-                if CRON_NAMES.fullmatch(number):
-                    continue
-                if not number.isdigit():
-                    return (
-                        f"failed to parse int from {number}: strconv.Atoi: parsing \"{number}\": invalid syntax"
-                    )
-                if int(number) < low:
-                    return f"beginning of range ({number}) below minimum ({low}): {part}"
-                if int(number) > high:
-                    return f"end of range ({number}) above maximum ({high}): {part}"
+    """Why this is no schedule; empty where it is one."""
+    try:
+        Schedule.parse(text)
+    except ScheduleError as error:
+        return str(error)
     return ""
+
+
+def _zone(name: str) -> list[str]:
+    """Why this is no time zone."""
+    if not name:
+        return ["timeZone must be nil or non-empty string"]
+    if name.lower() == "local":
+        return ["timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"]
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return [f"unknown time zone {name}"]
+    return []
 
 
 def _selects_anything(value: Object) -> bool:

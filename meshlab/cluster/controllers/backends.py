@@ -34,6 +34,8 @@ class Backend:
     ready: bool
     serving: bool
     terminating: bool
+    #: Its own name below the service's, if it has one there.
+    hostname: str = ""
 
 
 def target_port(service_port: Mapping[str, Any], pod: Mapping[str, Any]) -> int | None:
@@ -65,8 +67,15 @@ def backends(service: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> l
             for port in spec.get("ports") or [] if (number := target_port(port, pod)) is not None)
         terminating, serving = bool(pod["metadata"].get("deletionTimestamp")), is_ready(pod)
         found.append(Backend(pod, status["podIP"], ports, publish or (serving and not terminating), serving,
-                             terminating))
+                             terminating, _hostname(service, pod)))
     return sorted(found, key=lambda backend: [int(part) for part in backend.ip.split(".")])
+
+
+def _hostname(service: Mapping[str, Any], pod: Mapping[str, Any]) -> str:
+    """The name that a pod asks for with `hostname`, where its `subdomain` is this service."""
+    spec = pod["spec"]
+    named = spec.get("hostname") and spec.get("subdomain") == service["metadata"]["name"]
+    return str(spec["hostname"]) if named else ""
 
 
 class Members:

@@ -34,7 +34,9 @@ def subsets(found: Sequence[Backend]) -> list[Obj]:
 
 
 def _address(backend: Backend) -> Obj:
-    return {"ip": backend.ip, "nodeName": backend.pod["spec"].get("nodeName"), "targetRef": target_ref(backend.pod)}
+    named = {"hostname": backend.hostname} if backend.hostname else {}
+    return {**named, "ip": backend.ip, "nodeName": backend.pod["spec"].get("nodeName"),
+            "targetRef": target_ref(backend.pod)}
 
 
 def _port(port: Port) -> Obj:

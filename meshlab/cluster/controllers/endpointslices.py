@@ -40,6 +40,7 @@ def _endpoint(backend: Backend) -> Obj:
     return {
         "addresses": [backend.ip],
         "conditions": {"ready": backend.ready, "serving": backend.serving, "terminating": backend.terminating},
+        **({"hostname": backend.hostname} if backend.hostname else {}),
         "nodeName": backend.pod["spec"].get("nodeName"),
         "targetRef": target_ref(backend.pod),
     }

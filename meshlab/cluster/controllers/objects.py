@@ -18,6 +18,7 @@ __all__ = [
     "now",
     "owner_reference",
     "parse_time",
+    "phase_of",
     "timestamp",
     "with_condition",
 ]
@@ -88,10 +89,14 @@ def with_condition(conditions: Iterable[Mapping[str, Any]], kind: str, status: s
     return [*result, fresh]
 
 
+def phase_of(pod: Mapping[str, Any]) -> str:
+    """Pending, Running, Succeeded or Failed; "" before anybody has said."""
+    return str((pod.get("status") or {}).get("phase") or "")
+
+
 def is_active(pod: Mapping[str, Any]) -> bool:
     """Neither finished nor being deleted: it counts as a replica."""
-    phase = (pod.get("status") or {}).get("phase")
-    return phase not in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp")
+    return phase_of(pod) not in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp")
 
 
 def is_ready(pod: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""ReplicaSets: as many pods as asked for, no more and no fewer."""
+"""ReplicaSets, and ReplicationControllers before them: as many pods as asked for, no more and no fewer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from meshlab.cluster.controllers.selection import claim
 if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
 
-__all__ = ["BURST", "ReplicaSetController", "deletion_rank", "pod_from"]
+__all__ = ["BURST", "ReplicaSetController", "ReplicationControllerController", "deletion_rank", "pod_from"]
 
 #: Pods created or deleted in one look; what is left follows in the next. A real controller's number is 500.
 BURST = 50
@@ -74,17 +74,17 @@ class ReplicaSetController:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._resource, self._pods = api.kinds("ReplicaSet"), api.kinds("Pod")
+        self._resource, self._pods = api.kinds(self.kind[1]), api.kinds("Pod")
         self._events = Recorder(api, self.name)
 
     @property
     def sources(self) -> Sequence[Source]:
-        return [Source("ReplicaSet", lambda _, obj: [key_of(obj)]), Source("Pod", self._of_pod)]
+        return [Source(self.kind[1], lambda _, obj: [key_of(obj)]), Source("Pod", self._of_pod)]
 
     def _of_pod(self, kind: str, pod: Obj) -> Iterable[Key]:
         reference = controller_of(pod)
         if reference is not None:
-            return [(pod["metadata"]["namespace"], reference["name"])] if reference["kind"] == "ReplicaSet" else []
+            return [(pod["metadata"]["namespace"], reference["name"])] if reference["kind"] == self.kind[1] else []
         if kind == "DELETED" or not pod["metadata"].get("labels"):
             return []
         # An orphan: whoever selects it may want to adopt it.
@@ -164,4 +164,11 @@ class ReplicaSetController:
         return seconds if len(available) < len(ready) else None
 
     def _event(self, replica_set: Obj, reason: str, message: str, *, warning: bool = False) -> None:
-        self._events.event(replica_set, "ReplicaSet", "apps/v1", reason, message, warning=warning)
+        self._events.event(replica_set, self.kind[1], self.kind[0], reason, message, warning=warning)
+
+
+class ReplicationControllerController(ReplicaSetController):
+    """The same for the kind that ReplicaSets replaced. In a real cluster, too, it is the same code."""
+
+    name = "replication-controller"
+    kind = ("v1", "ReplicationController")

@@ -17,6 +17,7 @@ __all__ = [
     "find_new",
     "new_replica_set",
     "revision",
+    "safe_hash",
     "surplus",
     "template_hash",
 ]
@@ -49,9 +50,14 @@ def _plain(template: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def template_hash(template: Mapping[str, Any], collisions: int = 0) -> str:
-    """FNV-1a (32 bits) of the template, in safe letters, as a deployment controller names its ReplicaSets."""
+    """What a deployment controller adds to the name of the ReplicaSet of a template."""
+    return safe_hash(json.dumps([_plain(template), collisions], sort_keys=True))
+
+
+def safe_hash(text: str) -> str:
+    """FNV-1a (32 bits) of a text, in letters that make no words."""
     value = 2166136261
-    for byte in json.dumps([_plain(template), collisions], sort_keys=True).encode():
+    for byte in text.encode():
         value = ((value ^ byte) * 16777619) & 0xFFFFFFFF
     return "".join(SAFE[ord(digit) % len(SAFE)] for digit in str(value))
 

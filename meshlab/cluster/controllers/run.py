@@ -6,19 +6,24 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from meshlab.cluster.controllers.cronjob import CronJobController
+from meshlab.cluster.controllers.daemonset import DaemonSetController
 from meshlab.cluster.controllers.deployment import DeploymentController
+from meshlab.cluster.controllers.disruption import DisruptionController
 from meshlab.cluster.controllers.endpoints import EndpointsController
 from meshlab.cluster.controllers.endpointslices import EndpointSliceController
 from meshlab.cluster.controllers.follow import Handler, follow
 from meshlab.cluster.controllers.garbage import GarbageCollector
 from meshlab.cluster.controllers.job import JobController
 from meshlab.cluster.controllers.namespace import NamespaceController
+from meshlab.cluster.controllers.nodes import NodeController
 from meshlab.cluster.controllers.objects import Obj
 from meshlab.cluster.controllers.queue import Controller, WorkQueue
 from meshlab.cluster.controllers.quota import QuotaController
-from meshlab.cluster.controllers.replicaset import ReplicaSetController
+from meshlab.cluster.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from meshlab.cluster.controllers.scheduler import Scheduler
 from meshlab.cluster.controllers.serviceaccount import ServiceAccountController
+from meshlab.cluster.controllers.statefulset import StatefulSetController
 from meshlab.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +39,13 @@ def controllers_of(api: Api, settings: Settings) -> list[Controller]:
         NamespaceController(api),
         DeploymentController(api),
         ReplicaSetController(api),
+        ReplicationControllerController(api),
+        StatefulSetController(api),
+        DaemonSetController(api),
         JobController(api),
+        CronJobController(api),
+        DisruptionController(api),
+        NodeController(api),
         Scheduler(api),
         EndpointsController(api),
         EndpointSliceController(api),

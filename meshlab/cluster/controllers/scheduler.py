@@ -2,77 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from meshlab.cluster.api.quantity import parse as quantity
 from meshlab.cluster.api.status import NotFound
 from meshlab.cluster.controllers.events import Recorder
 from meshlab.cluster.controllers.objects import Key, Obj, key_of, now
+from meshlab.cluster.controllers.placement import FINAL, unfit
 from meshlab.cluster.controllers.queue import Source
 
 if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
 
-__all__ = ["Scheduler", "requests", "unfit"]
+__all__ = ["Scheduler"]
 
 #: The schedulerName that this scheduler answers to.
 NAME = "default-scheduler"
-
-
-def requests(pod: Mapping[str, Any]) -> dict[str, float]:
-    """What a pod asks of its node, cpu in cores and memory in bytes: its containers together, or its largest init."""
-    total: dict[str, float] = {}
-    for container in pod["spec"].get("containers") or []:
-        for name, amount in ((container.get("resources") or {}).get("requests") or {}).items():
-            total[name] = total.get(name, 0) + float(quantity(amount)[0])
-    for container in pod["spec"].get("initContainers") or []:
-        for name, amount in ((container.get("resources") or {}).get("requests") or {}).items():
-            total[name] = max(total.get(name, 0), float(quantity(amount)[0]))
-    return total
-
-
-def tolerates(tolerations: Iterable[Mapping[str, Any]], taint: Mapping[str, Any]) -> bool:
-    """Whether one of the pod's tolerations covers the taint."""
-    for toleration in tolerations:
-        if toleration.get("effect") not in (None, "", taint.get("effect")):
-            continue
-        if toleration.get("operator") == "Exists":
-            if toleration.get("key") in (None, "", taint["key"]):
-                return True
-        elif (toleration.get("key"), toleration.get("value") or "") == (taint["key"], taint.get("value") or ""):
-            return True
-    return False
-
-
-def unfit(pod: Mapping[str, Any], node: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> str:
-    """Why the pod cannot run on the node beside `others`, in a scheduler's words; "" if it can."""
-    spec, node_spec = pod["spec"], node.get("spec") or {}
-    tolerations = spec.get("tolerations") or []
-    if node_spec.get("unschedulable") and not any(
-            t.get("key") == "node.kubernetes.io/unschedulable" or not t.get("key") for t in tolerations):
-        return "node(s) were unschedulable"
-    for taint in node_spec.get("taints") or []:
-        if taint.get("effect") in ("NoSchedule", "NoExecute") and not tolerates(tolerations, taint):
-            return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
-    labels = node["metadata"].get("labels") or {}
-    if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
-        return "node(s) didn't match Pod's node affinity/selector"
-    capacity = {name: float(quantity(amount)[0]) for name, amount in
-                ((node.get("status") or {}).get("allocatable") or {}).items()}
-    wanted = requests(pod)
-    present = list(others)
-    if len(present) + 1 > capacity.get("pods", 110):
-        return "Too many pods"
-    if wanted:
-        used: dict[str, float] = {}
-        for other in present:
-            for name, amount in requests(other).items():
-                used[name] = used.get(name, 0) + amount
-        for name, amount in wanted.items():
-            if used.get(name, 0) + amount > capacity.get(name, 0):
-                return f"Insufficient {name}"
-    return ""
 
 
 class Scheduler:
@@ -128,7 +73,7 @@ class Scheduler:
         self._waiting.add(key)
         if nodes:
             # A lab without a node is about to get one: nothing to complain of.
-            self._refuse(pod, key, f"0/{len(nodes)} nodes are available: 1 {', '.join(reasons)}.")
+            self._refuse(pod, key, _words(len(nodes), reasons))
         return None
 
     def _refuse(self, pod: Obj, key: Key, message: str) -> None:
@@ -142,3 +87,11 @@ class Scheduler:
         self._api.update(self._api.kinds("Pod"), *key, {**pod, "status": {**status, "conditions": conditions}},
                          subresource="status")
         self._events.event(pod, "Pod", "v1", "FailedScheduling", message, warning=True)
+
+
+def _words(nodes: int, reasons: Sequence[str]) -> str:
+    """What a scheduler says when no node takes a pod; what follows the reasons is of its search for victims."""
+    final = all(reason.startswith(FINAL) for reason in reasons)
+    hope = "Preemption is not helpful for scheduling" if final else "No preemption victims found for incoming pod"
+    return (f"0/{nodes} nodes are available: {', '.join(f'1 {reason}' for reason in reasons)}. no new claims to "
+            f"deallocate, preemption: 0/{nodes} nodes are available: {nodes} {hope}.")

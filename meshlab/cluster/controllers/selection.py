@@ -25,6 +25,8 @@ def claim(api: Api, owner: Mapping[str, Any], owner_kind: tuple[str, str], child
     """
     namespace, uid = owner["metadata"]["namespace"], owner["metadata"]["uid"]
     selector = owner["spec"].get("selector")
+    if selector is not None and owner_kind == ("v1", "ReplicationController"):
+        selector = {"matchLabels": selector}  # older than selectors with expressions
     match = selector_object(selector)
     going = bool(owner["metadata"].get("deletionTimestamp"))
     claimed: list[Obj] = []

@@ -5,6 +5,7 @@ Pure: a Service and its Endpoints go in, one plain entry of the network file com
     {"ip": "127.105.119.194",                       "None" for a headless service, "" with an externalName
      "ports": [{"name", "port", "protocol", "targetPort", "nodePort"}],
      "endpoints": {"80": [["127.40.0.7", 8080]]},   by port, UDP ports as "9125/UDP"; nominal port numbers
+     "hosts": {"web-0": "127.40.0.7"},              pods with names of their own: web-0.web.default.svc…
      "affinity": true,                              only with sessionAffinity ClientIP
      "externalName": "example.com"}                 only with type ExternalName
 """
@@ -37,6 +38,10 @@ def entry(service: Mapping[str, Any], endpoints: Mapping[str, Any] | None) -> En
         "ports": ports,
         "endpoints": {port_key(port["port"], port["protocol"]): _ends(port, subsets) for port in ports},
     }
+    hosts = {address["hostname"]: address["ip"] for subset in subsets
+             for address in subset.get("addresses") or [] if address.get("hostname")}
+    if hosts:
+        found["hosts"] = dict(sorted(hosts.items()))
     if spec.get("sessionAffinity") == "ClientIP":
         found["affinity"] = True
     if spec.get("type") == "ExternalName":

@@ -22,6 +22,8 @@ class ControllerLab:
 
     def __init__(self, api: Api) -> None:
         self.api = api
+        #: Names of pods that the played node does not get to run.
+        self.idle: set[str] = set()
 
     async def until(self, look: Callable[[], T], seconds: float = 5.0) -> T:
         """The first true value of `look`; AssertionError with its last value after `seconds`."""
@@ -90,7 +92,7 @@ class ControllerLab:
                 continue
             if pod["metadata"].get("deletionTimestamp"):
                 self.end(pod)
-            elif pod["status"].get("phase") == "Pending":
+            elif pod["status"].get("phase") == "Pending" and pod["metadata"]["name"] not in self.idle:
                 number += 1
                 self.set_status(pod, ip=f"127.54.0.{number % 250}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from controller_lab import condition, controller_lab, deployment
 
-from meshlab.cluster.controllers.scheduler import requests, unfit
+from meshlab.cluster.controllers.placement import requests, unfit
 
 
 def namespace(name: str):

@@ -56,6 +56,8 @@ def test_what_is_special_about_a_service_is_said_only_then() -> None:
     alias = entry({"metadata": {}, "spec": {"type": "ExternalName", "externalName": "example.com"}}, None)
     assert (alias["ip"], alias["externalName"]) == ("", "example.com")
     assert "affinity" not in alias
+    named = some_endpoints({"addresses": [{"ip": "127.40.0.9", "hostname": "db-0"}, {"ip": "127.40.0.8"}]})
+    assert entry(a_service(clusterIP="None"), named)["hosts"] == {"db-0": "127.40.0.9"}
 
 
 def configured(*ports: Json, low: int = 1024, **spec: Any) -> Any:

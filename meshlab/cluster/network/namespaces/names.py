@@ -1,6 +1,7 @@
 """The cluster's DNS: from a question to an answer, without sockets.
 
     svcb.default.svc.cluster.local          A: its cluster address; without one (headless), those of its pods
+    web-0.web.default.svc…                  A: that pod behind the service
     _http._tcp.svcb.default.svc…            SRV: the port of that name
     10-40-0-7.default.pod.cluster.local     A: 10.40.0.7
     meshlab                                 A: the node
@@ -64,6 +65,9 @@ class Zone:
                 return self._service(f"{namespace}/{service}", kind)
             case [port, protocol, service, namespace, "svc"] if port[:1] == protocol[:1] == "_":
                 return self._port(f"{namespace}/{service}", port[1:], protocol[1:].upper(), kind)
+            case [pod, service, namespace, "svc"]:
+                hosts = self.services.get(f"{namespace}/{service}", {}).get("hosts", {})
+                return self._addresses([hosts[pod]], kind) if pod in hosts else None
             case ["svc"]:
                 return []
             case [namespace, "svc"] if any(key.startswith(namespace + "/") for key in self.services):

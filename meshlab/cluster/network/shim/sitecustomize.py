@@ -124,12 +124,16 @@ class Pod:
             return [parts[0].replace("-", ".")]
         if len(parts) == 3 and parts[2] == "svc":
             return self._service(parts[1], parts[0])
+        if len(parts) == 4 and parts[3] == "svc":
+            return self._single(parts[2], parts[1], parts[0])
         if absolute:
             return [] if plain.endswith("." + domain) else None
         if len(parts) == 1:
             return self._service(self.namespace, parts[0])
+        if len(parts) == 3 and (single := self._single(parts[2], parts[1], parts[0])):
+            return single
         if len(parts) == 2:
-            found = self._service(parts[1], parts[0])
+            found = self._service(parts[1], parts[0]) or self._single(self.namespace, parts[1], parts[0])
             known = any(key.startswith(parts[1] + "/") for key in self.network["services"])
             return found if found or known else None
         return None
@@ -144,6 +148,12 @@ class Pod:
         if service["ip"] != "None":
             return [service["ip"]]
         return sorted({ip for ends in service["endpoints"].values() for ip, _ in ends})  # headless: its pods
+
+    def _single(self, namespace: str, service: str, pod: str) -> list[str]:
+        """A pod behind a service that has a name of its own there."""
+        known = self.network["services"].get(f"{namespace}/{service}") or {}
+        ip = (known.get("hosts") or {}).get(pod)
+        return [ip] if ip else []
 
     def endpoint(self, ip: str, port: int, udp: bool, key: int | None = None) -> tuple[str, int]:
         """Where a connection to an address goes: one of a service's endpoints, or the address itself.
