@@ -82,13 +82,11 @@ class Kube:
 
         self.server = server.rstrip("/")
         self.namespace = namespace
-        self._headers = {"Accept": "application/json", "User-Agent": "meshlab"}
+        self.headers = {"Accept": "application/json", "User-Agent": "meshlab"}
         if token:
-            self._headers["Authorization"] = f"Bearer {token}"
-        options: dict[str, Any] = {}
-        if self.server.startswith("https"):
-            options["ssl_context"] = tls_context(ca, certificate, verify)
-        self._pool: urllib3.PoolManager = urllib3.PoolManager(maxsize=8, retries=False, **options)
+            self.headers["Authorization"] = f"Bearer {token}"
+        self.tls = tls_context(ca, certificate, verify) if self.server.startswith("https") else None
+        self._pool = urllib3.PoolManager(maxsize=8, retries=False, ssl_context=self.tls)
         self._plurals: dict[tuple[str, str], str] = {}
 
     @classmethod
@@ -252,7 +250,7 @@ class Kube:
         for attempt in range(1, attempts + 1):
             try:
                 return self._pool.request(
-                    method, self.server + path, body=body, headers={**self._headers, **headers},
+                    method, self.server + path, body=body, headers={**self.headers, **headers},
                     redirect=False, preload_content=not stream,
                     timeout=urllib3.Timeout(connect=5.0, read=timeout),
                 )

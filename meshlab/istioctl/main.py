@@ -1,4 +1,4 @@
-"""`istioctl`: the commands of Istio 0.4.0's tool that the lab needs, with its outputs, errors and exit codes.
+"""`istioctl`: commands of Istio 0.4.0's tool and some of today's, with their outputs, errors and exit codes.
 
 Also `meshlab istioctl …`. What the original printed on standard output is printed there; errors go to standard
 error as `Error: …`, and the exit code is then 255 as the original's was. `validate` is ours and exits with 1.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -123,6 +123,16 @@ def _commands() -> dict[str, Command]:
     inputs = Flag("filename", "", "File to convert; may be repeated (- for standard input)", "f", repeated=True)
     analyzed = "File or folder to analyze; may be repeated (- for standard input)"
     looked_at = Flag("filename", "", analyzed, "f", repeated=True)
+    from meshlab.istioctl.proxies import CONFIG_FLAGS, STATUS_FLAGS
+
+    config = Command(
+        "proxy-config all|bootstrap|cluster|endpoint|listener|route|secret POD[.NAMESPACE]",
+        "Show what a proxy was configured with (short: pc)", _proxy_config, CONFIG_FLAGS,
+    )
+    status = Command(
+        "proxy-status [POD[.NAMESPACE]]", "Say which proxies have the newest configuration (short: ps)", _proxy_status,
+        STATUS_FLAGS,
+    )
     return {
         "analyze": Command(
             "analyze [FILE ...]", "Say what is probably wrong in files, in the lab, or in both", _analyze, (
@@ -149,6 +159,10 @@ def _commands() -> dict[str, Command]:
             "kube-inject -f FILE", "Inject Envoy sidecar into Kubernetes pod resources", _kube_inject, FLAGS
         ),
         "mixer": Command("mixer", removed, _mixer, (_FILE,), hidden=True),
+        "pc": replace(config, hidden=True),
+        "proxy-config": config,
+        "proxy-status": status,
+        "ps": replace(status, hidden=True),
         "replace": Command("replace -f FILE", "Replace existing policies and rules", _replace, (_FILE, _WAIT)),
         "validate": Command(
             "validate -f FILE [FILE ...]", "Say whether documents are valid; needs no lab", _validate, (several,)
@@ -289,6 +303,18 @@ def _analyze(flags: Parsed, streams: Streams) -> int:
         threshold=flags.text("failure-threshold"),
         suppress=flags.lists.get("suppress", ()),
     )
+
+
+def _proxy_config(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl.proxies import proxy_config
+
+    return proxy_config(flags, streams.stdin, streams.stdout)
+
+
+def _proxy_status(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl.proxies import proxy_status
+
+    return proxy_status(flags, streams.stdout)
 
 
 def _version(flags: Parsed, streams: Streams) -> int:

@@ -34,6 +34,15 @@ ATTRIBUTES_HEADER = "x-istio-attributes"
 #: Where a sidecar logs for which a Telemetry object asks for it in a mesh that logs nothing.
 STANDARD_OUTPUT = "/dev/stdout"
 SPAN_CONTEXT_HEADER = "x-ot-span-context"
+#: A line of the access log, as istiod's text format has it since 1.9. Envoy's own format of 2017 has neither route nor
+#: cluster; these fields cost a sidecar about a microsecond a request.
+LOG_FORMAT = (
+    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% '
+    '%RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% '
+    '%BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" '
+    '"%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% '
+    "%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n"
+)
 
 
 class Direction(Enum):
@@ -95,7 +104,10 @@ def _logs(direction: Direction, mesh: Mesh, name: str, message: str) -> list[Fie
     if wanted:
         logs.append({
             "name": "envoy.access_loggers.file",
-            "typed_config": pack("FileAccessLog", {"path": mesh.access_log or STANDARD_OUTPUT}),
+            "typed_config": pack("FileAccessLog", {
+                "path": mesh.access_log or STANDARD_OUTPUT,
+                "log_format": {"text_format_source": {"inline_string": LOG_FORMAT}},
+            }),
         })
     # A report costs both who makes it and who counts it, so what nobody counts is not made.
     if mesh.mixer and (direction is Direction.INBOUND or mesh.double_report):

@@ -1,6 +1,7 @@
 """The process: `discovery`, as Istio's Deployment starts it.
 
     python -m meshlab.mesh.pilot discovery -v 2 --admission-service istio-pilot
+    kubectl -n istio-system exec deploy/istio-pilot -c discovery -- pilot-discovery request GET /debug/syncz
 
 ADS on $LOCAL_IP:8080, where the pod's own proxy reaches it; debug port on $POD_IP:15014.
 """
@@ -22,6 +23,8 @@ log = logging.getLogger("meshlab.pilot")
 
 #: Seconds to wait for the first lists before serving what there is.
 PATIENCE = 10.0
+#: Port of the debug pages.
+MONITORING = 15014
 #: Where systems keep the authorities that they believe: Debian's, Fedora's, Alpine's place.
 AUTHORITIES = (
     "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",
@@ -36,24 +39,46 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     run.add_argument("-a", "--appNamespace", default="", metavar="NAMESPACE", help="only this namespace")
     run.add_argument("-n", "--namespace", default="", help="namespace of the control plane")
     run.add_argument("--port", type=int, default=8080, help="of discovery")
-    run.add_argument("--monitoringPort", type=int, default=15014, help="of the debug pages")
+    run.add_argument("--monitoringPort", type=int, default=MONITORING, help="of the debug pages")
     run.add_argument("--domain", default="cluster.local", help="DNS domain of the cluster")
     run.add_argument("--kubeconfig", default=None, help="default: $KUBECONFIG")
     # Taken because the Deployment has them; validation on write is the API server's and istioctl's here.
     run.add_argument("--admission-service", default="istio-pilot", help=argparse.SUPPRESS)
     run.add_argument("--meshConfig", default="", help=argparse.SUPPRESS)
     run.add_argument("--logtostderr", action="store_true", help=argparse.SUPPRESS)
+    ask = commands.add_parser("request", help="ask the debug pages of the one that runs here")
+    ask.add_argument("method", choices=["GET"])
+    ask.add_argument("path")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Runs until SIGTERM or SIGINT."""
     options = _arguments(sys.argv[1:] if argv is None else argv)
+    if options.command == "request":
+        return _request(options.path, (os.environ if environ is None else environ).get("POD_IP", "127.0.0.1"))
     logging.basicConfig(
         level=logging.DEBUG if options.v > 2 else logging.INFO, stream=sys.stderr,
         format="%(asctime)s %(levelname).1s %(message)s",
     )
     return asyncio.run(_serve(options, os.environ if environ is None else environ))
+
+
+def _request(path: str, host: str) -> int:
+    """Prints a debug page; 1 for any status but 200."""
+    import http.client
+
+    connection = http.client.HTTPConnection(host, MONITORING, timeout=60)
+    try:
+        connection.request("GET", "/" + path.lstrip("/"))
+        answer = connection.getresponse()
+        sys.stdout.write(answer.read().decode())
+    except OSError as error:
+        print(f"cannot reach Pilot's debug pages: {error}", file=sys.stderr)
+        return 1
+    finally:
+        connection.close()
+    return int(answer.status != 200)
 
 
 async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -1,0 +1,92 @@
+"""`proxy-config` and `proxy-status`: commands of today's istioctl, which 0.4.0's did not have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from meshlab.errors import MeshlabError
+from meshlab.istioctl.flags import Flag, Parsed
+from meshlab.kube import Kube
+
+__all__ = ["CONFIG_FLAGS", "STATUS_FLAGS", "proxy_config", "proxy_status"]
+
+_OUTPUT = Flag("output", "", "Output format: one of json|yaml|short", "o")
+CONFIG_FLAGS = (
+    _OUTPUT,
+    Flag("file", "", "Envoy's config dump as a file, instead of a pod", "f"),
+    Flag("fqdn", "", "Filter clusters by a part of their service's FQDN"),
+    Flag("port", 0, "Filter by port"),
+    Flag("subset", "", "Filter clusters by a part of their subset"),
+    Flag("direction", "", "Filter clusters by direction: inbound or outbound"),
+    Flag("address", "", "Filter listeners and endpoints by address"),
+    Flag("type", "", "Filter listeners by type: HTTP, TCP or HTTP+TCP"),
+    Flag("name", "", "Filter route tables by name"),
+    Flag("cluster", "", "Filter endpoints by the name of their cluster"),
+    Flag("status", "", "Filter endpoints by status"),
+    Flag("verbose", True, "Show listeners' matches and routes' domains"),
+    Flag("with-headers", False, "Print headings between the tables of `all`"),
+)
+STATUS_FLAGS = (Flag("output", "table", "Output format: one of json|yaml|table", "o"),)
+
+
+def proxy_config(flags: Parsed, stdin: TextIO, stdout: TextIO) -> int:
+    from meshlab.istioctl.proxyconfig.command import KINDS, kind_of, printed
+    from meshlab.istioctl.proxyconfig.filters import Filters
+
+    if not flags.args:
+        raise MeshlabError(
+            "which part of the configuration?",
+            why=f"there are {', '.join(KINDS)}",
+            then="istioctl proxy-config route POD[.NAMESPACE]",
+        )
+    kind, *pods = flags.args
+    kind, file = kind_of(kind), flags.text("file")
+    if (len(pods) == 1) == bool(file) or len(pods) > 1:
+        raise MeshlabError(f"{kind} requires pod name or --file parameter")
+    wanted = Filters(
+        flags.text("fqdn"),
+        flags.number("port"),
+        flags.text("subset"),
+        flags.text("direction"),
+        flags.text("address"),
+        flags.text("type"),
+        flags.text("name"),
+        flags.text("cluster"),
+        flags.text("status"),
+        flags.on("verbose"),
+    )
+    if file:
+        text = stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    else:
+        from meshlab.sidecars.sidecars import Sidecars
+
+        kube = Kube.from_kubeconfig(flags.text("kubeconfig") or None)
+        sidecars = Sidecars(kube)
+        text = sidecars.admin(sidecars.find(pods[0], flags.text("namespace") or kube.namespace), KINDS[kind][1])
+    stdout.write(printed(kind, text, flags.text("output"), wanted, headers=flags.on("with-headers")))
+    return 0
+
+
+def proxy_status(flags: Parsed, stdout: TextIO) -> int:
+    """All proxies, or one (with what it refused); `-v 1` shows each kind of configuration by itself."""
+    from meshlab.istioctl.proxyconfig.status import status_text
+    from meshlab.sidecars.sidecars import Sidecars
+    from meshlab.sidecars.syncz import read
+
+    kube = Kube.from_kubeconfig(flags.text("kubeconfig") or None)
+    sidecars, namespace = Sidecars(kube), flags.text("namespace")
+    found = read(sidecars, flags.text("istioNamespace"))
+    if flags.args:
+        pod = sidecars.find(flags.args[0], namespace or kube.namespace)
+        found = [each for each in found if each.proxy == pod.id]
+        if not found:
+            raise MeshlabError(
+                f"{pod.id} is not connected to the control plane",
+                then=(f"kubectl -n {pod.namespace} logs {pod.name} -c {pod.proxy}"),
+            )
+    elif namespace:
+        found = [each for each in found if each.namespace == namespace]
+    verbose = bool(flags.args) or flags.number("v") > 0
+    stdout.write(status_text(found, flags.text("output"), verbose=verbose))
+    return 0
