@@ -67,6 +67,8 @@ TABLE: dict[str, str] = {
     """,
     "admissionregistration.k8s.io": """
         v1 MutatingWebhookConfiguration mutatingwebhookconfigurations - api-extensions cluster generation
+        v1 ValidatingAdmissionPolicy validatingadmissionpolicies - api-extensions cluster generation /status
+        v1 ValidatingAdmissionPolicyBinding validatingadmissionpolicybindings - api-extensions cluster generation
         v1 ValidatingWebhookConfiguration validatingwebhookconfigurations - api-extensions cluster generation
     """,
     "apiregistration.k8s.io": """

@@ -273,6 +273,18 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         "Webhooks|integer|0|Webhooks indicates the number of webhooks registered in this configuration",
         AGE,
     ),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): (
+        NAME,
+        "Validations|integer|0|Validations indicates the number of validation rules defined in this configuration",
+        "ParamKind|string|0|ParamKind specifies the kind of resources used to parameterize this policy",
+        AGE,
+    ),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): (
+        NAME,
+        "PolicyName|string|0|PolicyName indicates the policy definition which the policy binding binded to",
+        "ParamRef|string|0|ParamRef indicates the param resource which sets the configration param",
+        AGE,
+    ),
     ("apiregistration.k8s.io", "APIService"): (
         NAME,
         "Service|string|0|The reference to the service that hosts this API endpoint.",

@@ -338,6 +338,7 @@ def _rules() -> dict[tuple[str, str], Callable[[Object], None]]:
         ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"): extensions.webhooks,
         ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"): extensions.webhooks,
         ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"): extensions.admission_policy,
+        ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"): extensions.policy_binding,
     }
     for version in ("v1", "v1beta1"):
         rules[f"networking.k8s.io/{version}", "IngressClass"] = _ingress_class

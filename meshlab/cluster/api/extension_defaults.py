@@ -6,7 +6,7 @@ from typing import Any
 
 from meshlab.cluster.api.filling import at, fill
 
-__all__ = ["admission_policy", "api_service", "definition", "old_definition", "webhooks"]
+__all__ = ["admission_policy", "api_service", "definition", "old_definition", "policy_binding", "webhooks"]
 
 Object = dict[str, Any]
 
@@ -32,6 +32,18 @@ def admission_policy(obj: Object) -> None:
         constraints.setdefault("namespaceSelector", {})
         constraints.setdefault("objectSelector", {})
         for rule in constraints.get("resourceRules", ()):
+            fill(rule, scope="*")
+
+
+def policy_binding(obj: Object) -> None:
+    spec = at(obj, "spec")
+    if reference := spec.get("paramRef"):
+        fill(reference, parameterNotFoundAction="Deny")
+    if match := spec.get("matchResources"):
+        fill(match, matchPolicy="Equivalent")
+        match.setdefault("namespaceSelector", {})
+        match.setdefault("objectSelector", {})
+        for rule in match.get("resourceRules", ()):
             fill(rule, scope="*")
 
 

@@ -317,6 +317,24 @@ def _webhooks(obj: Object, now: datetime) -> Cells:
     return [_name(obj), len(obj.get("webhooks") or ()), _age(obj, now)]
 
 
+def _policy(obj: Object, now: datetime) -> Cells:
+    spec = obj.get("spec") or {}
+    kind = spec.get("paramKind")
+    shown = f"{kind.get('apiVersion', '')}/{kind.get('kind', '')}" if kind else "<unset>"
+    return [_name(obj), len(spec.get("validations") or ()), shown, _age(obj, now)]
+
+
+def _policy_binding(obj: Object, now: datetime) -> Cells:
+    spec = obj.get("spec") or {}
+    reference = spec.get("paramRef") or {}
+    shown = "<unset>"
+    if name := reference.get("name"):
+        shown = f"{reference.get('namespace') or '*'}/{name}"
+    elif "selector" in reference:
+        shown = label_selector(reference["selector"])
+    return [_name(obj), spec.get("policyName", ""), shown, _age(obj, now)]
+
+
 def _api_service(obj: Object, now: datetime) -> Cells:
     service = (obj.get("spec") or {}).get("service")
     shown = f"{service.get('namespace')}/{service.get('name')}" if service else "Local"
@@ -366,6 +384,8 @@ CELLS = {
     ("node.k8s.io", "RuntimeClass"): _runtime_class,
     ("coordination.k8s.io", "Lease"): _lease,
     ("certificates.k8s.io", "CertificateSigningRequest"): _signing_request,
+    (HOOKS, "ValidatingAdmissionPolicy"): _policy,
+    (HOOKS, "ValidatingAdmissionPolicyBinding"): _policy_binding,
     (HOOKS, "ValidatingWebhookConfiguration"): _webhooks,
     (HOOKS, "MutatingWebhookConfiguration"): _webhooks,
     ("apiregistration.k8s.io", "APIService"): _api_service,

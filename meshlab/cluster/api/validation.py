@@ -69,6 +69,8 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("scheduling.k8s.io", "PriorityClass"): ("other", "priority_class"),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): ("other", "webhooks"),
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): ("other", "webhooks"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): ("policies", "policy"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): ("policies", "binding"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): ("definition", "definition"),
 }
 #: Ends of the groups by which the API is extended: their objects may have any finalizers.

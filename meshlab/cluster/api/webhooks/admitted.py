@@ -68,6 +68,7 @@ class _Recorder:
         return outcome
 
     def validate(self, attributes: Attributes) -> None:
+        self._webhooks.policies.check(attributes, self._asker)
         if not self._webhooks.validating(attributes, self._asker):
             return
         if self._allowed is None or self._allowed[0] != attributes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.api.filling import copied
 from meshlab.cluster.api.metadata import new_uid
+from meshlab.cluster.api.policies import Policies
 from meshlab.cluster.api.status import BadRequest, InternalError
 from meshlab.cluster.api.store import Change, encode
 from meshlab.cluster.api.webhooks.call import Caller, CallFailed, Endpoint
@@ -50,14 +51,16 @@ class Webhooks:
         self._caller = Caller(endpoint)
         self._conditions = Conditions()
         self._hooks: dict[str, list[Hook]] = {}
+        #: What decides without asking anybody.
+        self.policies = Policies(api, self._as)
         api.store.listen(self._changed)
 
     async def close(self) -> None:
         await self._caller.close()
 
     def any(self) -> bool:
-        """Whether there is any webhook at all."""
-        return bool(self._of(MUTATING) or self._of(VALIDATING))
+        """Whether there is any webhook or policy at all."""
+        return bool(self._of(MUTATING) or self._of(VALIDATING)) or self.policies.any()
 
     def _changed(self, change: Change) -> None:
         self._hooks.pop(change.collection, None)
