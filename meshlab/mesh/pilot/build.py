@@ -5,6 +5,7 @@ What proxies have in common (see `shared`) is made once for all of them; of that
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from meshlab.mesh.config.labels import NO_LABELS
@@ -71,18 +72,15 @@ class Builder:
         outbound = shared.outbound(resolver, mesh, view)
         there = shared.destinations(resolver, mesh, view, security, account, counted=counted)
         own = self._inbound(world, proxy, mesh, view)
-        clusters = {**there.clusters, **own.clusters}
-        found = {**outbound.listeners, **own.listeners}
         passed = view.outbound is OutboundPolicy.ALLOW_ANY
-        if passed:
-            clusters[PASSTHROUGH] = self.memo.get("passthrough", (mesh,), None, lambda: resource(
-                Kind.CLUSTER, PASSTHROUGH, passthrough(mesh)
-            ))
-        found[""] = self.memo.get("virtual", (mesh,), (proxy, passed), lambda: resource(
-            Kind.LISTENER, "virtual", listeners.virtual(proxy, mesh, passed=passed)
-        ))
-        if mesh.metrics is not None:
-            found["stats"] = self.memo.get("page", (), proxy.ip, lambda: _page(proxy.ip))
+        # Kinds of which nothing changed stay the same objects: whoever compares is done at once.
+        clusters = self.memo.get("clusters", (there.clusters, own.clusters, mesh), passed, lambda: {
+            **there.clusters, **own.clusters, **(_passing(mesh) if passed else {})
+        })
+        found = self.memo.get("listeners", (outbound.listeners, own.listeners, mesh), (proxy, passed), lambda: {
+            each.name: each for each in
+            (*{**outbound.listeners, **own.listeners}.values(), *_ends(proxy, mesh, passed=passed))
+        })
         headers = self.memo.get("headers", (mesh,), proxy, lambda: added_headers(proxy, mesh))
         routes = dict(own.routes)
         for port, body in outbound.bodies.items():
@@ -90,8 +88,7 @@ class Builder:
                 "table", (body, headers), port, lambda b=body, p=port: b.table(str(p), headers)  # type: ignore[misc]
             )
         return Snapshot(proxy, {
-            Kind.CLUSTER: clusters, Kind.ENDPOINTS: there.endpoints,
-            Kind.LISTENER: {each.name: each for each in found.values()}, Kind.ROUTE: routes,
+            Kind.CLUSTER: clusters, Kind.ENDPOINTS: there.endpoints, Kind.LISTENER: found, Kind.ROUTE: routes,
         }, STATIC)
 
     def _inbound(self, world: World, proxy: Proxy, mesh: Mesh, view: View) -> Inbound:
@@ -136,9 +133,17 @@ class Builder:
         ))
 
 
-def _page(ip: str) -> Resource:
-    fields = page(ip)
-    return resource(Kind.LISTENER, fields["name"], fields)
+def _passing(mesh: Mesh) -> dict[str, Resource]:
+    """The cluster of destinations that the mesh does not know."""
+    return {PASSTHROUGH: resource(Kind.CLUSTER, PASSTHROUGH, passthrough(mesh))}
+
+
+def _ends(proxy: Proxy, mesh: Mesh, *, passed: bool) -> Iterator[Resource]:
+    """The listeners that lead to no service: where connections are captured, and the page of metrics."""
+    yield resource(Kind.LISTENER, "virtual", listeners.virtual(proxy, mesh, passed=passed))
+    if mesh.metrics is not None:
+        fields = page(proxy.ip)
+        yield resource(Kind.LISTENER, fields["name"], fields)
 
 
 def scope_of(world: World, proxy: Proxy) -> SidecarScope | None:

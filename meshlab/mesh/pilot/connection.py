@@ -164,13 +164,17 @@ class Connection:
             return None
         push = Push(generation, self._clock())
         self._linger(before, snapshot)
-        changed = self._changed(Kind.CLUSTER, snapshot)
+        # What is the same object was sent before: with each push, or when it was asked for.
+        same = {kind for kind in Kind if before.of(kind) is snapshot.of(kind)}
+        changed = [] if Kind.CLUSTER in same else self._changed(Kind.CLUSTER, snapshot)
         again = {name for each in changed for name in snapshot.of(Kind.CLUSTER)[each].needs}
         if changed:
             push.waiting.add(self._all(Kind.CLUSTER))
-        self._partly(Kind.ENDPOINTS, snapshot, again, push)
+        if again or Kind.ENDPOINTS not in same:
+            self._partly(Kind.ENDPOINTS, snapshot, again, push)
         old = self.subscriptions[Kind.LISTENER].sent if Kind.LISTENER in self.subscriptions else {}
-        if moved := self._changed(Kind.LISTENER, snapshot, exactly=True):
+        moved = [] if Kind.LISTENER in same else self._changed(Kind.LISTENER, snapshot, exactly=True)
+        if moved:
             push.drain = DRAIN if any(name in old for name in moved) else 0.0
             push.waiting.add(self._all(Kind.LISTENER))
             needed = {name for each in snapshot.of(Kind.LISTENER).values() for name in each.needs}
@@ -196,10 +200,11 @@ class Connection:
             self._all(Kind.CLUSTER)
 
     def _linger(self, before: Snapshot, now: Snapshot) -> None:
-        until, there = self._clock() + LINGER, now.of(Kind.CLUSTER)
-        for name, each in before.of(Kind.CLUSTER).items():
-            if name not in there:
-                self._lingering.setdefault(name, (each, until))
+        until, there, was = self._clock() + LINGER, now.of(Kind.CLUSTER), before.of(Kind.CLUSTER)
+        if there is was:
+            return
+        for name in was.keys() - there.keys():
+            self._lingering.setdefault(name, (was[name], until))
         for name in [name for name in self._lingering if name in there]:
             del self._lingering[name]
 

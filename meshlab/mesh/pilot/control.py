@@ -171,7 +171,7 @@ class Control:
             log.exception("cannot make a snapshot for %s", node)
             self.broken[node] = f"{type(error).__name__}: {error}"
             return None
-        if missing := snapshot.consistent():
+        if missing := snapshot.consistent(connection.snapshot):
             log.error("the snapshot for %s is not consistent: %s", node, "; ".join(missing))
             self.broken[node] = "; ".join(missing)
             return None

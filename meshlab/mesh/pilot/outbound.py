@@ -80,7 +80,8 @@ class OutboundBuilder:
             for each in connected:
                 targets.setdefault(each.cluster, each)
         found = {name: each.listener for name, each in {**shared, **places}.items()}
-        return Outbound(bodies, found, targets, units, listed, places, connected)
+        same = found == known.listeners
+        return Outbound(bodies, known.listeners if same else found, targets, units, listed, places, connected)
 
     def _all(self, known: Mapping[Key, Unit], change: Difference | None) -> tuple[dict[Key, Unit], dict[Key, Unit]]:
         """Every unit in order, and those of them that are new."""

@@ -142,11 +142,13 @@ class Snapshot:
         asks = any(each.secured for kind in (Kind.LISTENER, Kind.CLUSTER) for each in self.of(kind).values())
         return frozenset(self.of(Kind.SECRET)) if asks else frozenset()
 
-    def consistent(self) -> tuple[str, ...]:
-        """What refers to something that is not there; () if nothing does."""
+    def consistent(self, before: Snapshot | None = None) -> tuple[str, ...]:
+        """What refers to something that is not there; () if nothing does, as in the snapshot `before`."""
         missing: list[str] = []
         for kind, wanted in _REFERENCES.items():
             there, found = self.of(wanted), self.of(kind)
+            if before is not None and before.of(kind) is found and before.of(wanted) is there:
+                continue
             named = set(chain.from_iterable([each.needs for each in found.values()]))
             if lost := named - there.keys() - self.static:
                 missing += [
