@@ -152,13 +152,16 @@ def tour(args: argparse.Namespace) -> int:  # noqa: RET503 - execv does not retu
 
 def test(args: argparse.Namespace) -> int:
     """run all the tests; words after it go to pytest"""
+    from .browser import fetch_browser
     from .doctor import fetch_iptables, fetch_prometheus
 
-    fetch_prometheus(Settings.load())
-    try:
-        fetch_iptables(Settings.load())
-    except MeshlabError as error:
-        say(f"{error}\ntests of capture by iptables will be skipped")
+    settings = Settings.load()
+    fetch_prometheus(settings)
+    for fetch, what in ((fetch_iptables, "of capture by iptables"), (fetch_browser, "in a browser")):
+        try:
+            fetch(settings)
+        except MeshlabError as error:
+            say(f"{error}\ntests {what} will be skipped")
     os.chdir(ROOT)
     words = [sys.executable, "-m", "pytest", *args.pytest]
     sys.stdout.flush()

@@ -29,7 +29,8 @@ def _apt(program: str, words: Sequence[str], state: Path | None, cwd: Path | Non
         }
         for key, value in own.items():
             command += ["-o", f"{key}={value}"]
-    done = subprocess.run([*command, *words], cwd=cwd, capture_output=True, text=True, check=False)
+    plain = {**os.environ, "LC_ALL": "C"}  # its words are read here
+    done = subprocess.run([*command, *words], cwd=cwd, env=plain, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -40,9 +41,16 @@ def dependencies(package: str, pattern: str, state: Path | None = None) -> list[
     return [package, *dict.fromkeys(n for n in names if re.match(pattern, n))]
 
 
-def unpack(packages: Sequence[str], folder: Path, pattern: str | None = None) -> Path:
+def _lacking(packages: Sequence[str], state: Path | None = None) -> list[str]:
+    """What apt would install for `packages` on this machine: those of them, and of all below them, that it lacks."""
+    _, text = _apt("apt-get", ["install", "--simulate", "--no-install-recommends", *packages], state)
+    return re.findall(r"^Inst ([a-z0-9.+-]+)", text, re.M)
+
+
+def unpack(packages: Sequence[str], folder: Path, pattern: str | None = None, *, lacking: bool = False) -> Path:
     """Fetches `packages` (and what they depend on, where a name matches `pattern`) and unpacks them into `folder`.
 
+    With `lacking` come, of these dependencies, only those that the machine has not, and whatever these need in turn.
     Returns the folder. Raises `Missing` with apt's own words.
     """
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
@@ -63,6 +71,9 @@ def unpack(packages: Sequence[str], folder: Path, pattern: str | None = None) ->
             names = list(packages)
             if pattern:
                 names = [n for package in packages for n in dependencies(package, pattern, state)]
+            if lacking:
+                below = [name for name in names if name not in packages]
+                names = [*packages, *(_lacking(below, state) if below else [])]
             code, words = _apt("apt-get", ["download", *names], state, cwd=place)
             if code == 0:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -31,15 +32,14 @@ def prepare(report: Report) -> Lab:
 
 
 def jupyter(lab: Lab, words: Sequence[str], *, browser: bool, report: Report) -> int:
-    """JupyterLab in the foreground, on loopback, with the lab's commands on its PATH. Ctrl-C ends it, not the lab."""
+    """JupyterLab in the foreground, on loopback, with the lab's commands on its PATH. Ctrl-C ends it, not the lab.
+
+    `words` go to `jupyter lab` and have the last word. Lesson 00 opens beside the live board; later starts open what
+    was left open.
+    """
     os.environ.update(environment(lab.settings, os.environ))
-    _without_news(lab.settings)
-    command = [
-        *(sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1"),
-        f"--ServerApp.root_dir={ROOT}",
-        "--LabApp.default_url=/lab/tree/notebooks/00-start-here.ipynb",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
+    _configure(lab.settings)
+    command = [sys.executable, "-m", "jupyter", "lab"]
     if os.geteuid() == 0:
         command.append("--allow-root")
     if not browser:
@@ -49,14 +49,28 @@ def jupyter(lab: Lab, words: Sequence[str], *, browser: bool, report: Report) ->
     os.execv(sys.executable, [*command, *words])
 
 
-def _without_news(settings: Settings) -> None:
-    """JupyterLab offers to fetch news from another host, and asks about it first: neither belongs in a lesson."""
-    folder = settings.home / "jupyter" / "labconfig"
-    folder.mkdir(parents=True, exist_ok=True)
-    disabled = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    (folder / "page_config.json").write_text(json.dumps(disabled))
-    paths = [str(folder.parent), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+def _configure(settings: Settings) -> None:
+    """Our settings of JupyterLab, in the lab's folder: as files, because words of the command line win over these.
+
+    JupyterLab offers to fetch news from another host, and asks about it first: neither belongs in a lesson.
+    """
+    folder = settings.home / "jupyter"
+    config = {
+        "ServerApp": {"ip": "127.0.0.1", "root_dir": str(ROOT)},
+        "LabApp": {"check_for_updates_class": "jupyterlab.NeverCheckForUpdate"},
+    }
+    news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (folder / "labconfig").mkdir(parents=True, exist_ok=True)
+    (folder / "jupyter_server_config.json").write_text(json.dumps(config))
+    (folder / "labconfig" / "page_config.json").write_text(json.dumps(news))
+    paths = [str(folder), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
+    workspaces = folder / "workspaces"
+    os.environ["JUPYTERLAB_WORKSPACES_DIR"] = str(workspaces)
+    if not workspaces.exists():
+        workspaces.mkdir()
+        # "default", by the name that JupyterLab gives to its file.
+        shutil.copy(ROOT / "binder" / "workspace.json", workspaces / "default-37a8.jupyterlab-workspace")
 
 
 def headless(lab: Lab, out: Path, *, report: Report) -> int:

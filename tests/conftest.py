@@ -16,6 +16,12 @@ from meshlab.lab import Lab, connect, environment
 from meshlab.settings import Capture, Settings
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("the workbook in a browser")
+    group.addoption("--all-lessons", action="store_true", help="every lesson in JupyterLab, not two (4 minutes)")
+    group.addoption("--artifacts", type=Path, metavar="DIR", help="keep screenshots here, not in pytest's folder")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "both_captures: run with the shim and with iptables")
 
@@ -42,6 +48,27 @@ def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         except LabError as error:
             pytest.skip(str(error))
     return capture
+
+
+@pytest.fixture(scope="session")
+def artifacts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots are kept."""
+    chosen: Path | None = request.config.getoption("--artifacts")
+    if chosen is None:
+        return tmp_path_factory.mktemp("artifacts")
+    chosen.mkdir(parents=True, exist_ok=True)
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The browser. Skips where there is none and none can be fetched."""
+    from meshlab.browser import fetch_browser
+
+    try:
+        return fetch_browser(Settings(tmp_path_factory.mktemp("browser")))
+    except LabError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

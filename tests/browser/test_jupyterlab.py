@@ -1,0 +1,48 @@
+"""The lessons as a learner meets them: in JupyterLab, in a browser, by mouse and keyboard."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from jupyter_page import Book, Server
+from playwright.sync_api import Page, expect
+from presses import PRESSES
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+#: Looked at with every commit, having most controls; all are with --all-lessons.
+ALWAYS = ["04-traffic-shifting"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", NOTEBOOKS if metafunc.config.getoption("--all-lessons") else ALWAYS)
+
+
+def test_a_lesson_runs_and_its_controls_do_what_they_say(
+    name: str, page: Page, server: Server, artifacts: Path
+) -> None:
+    book = Book.open(page, server.url, f"notebooks/{name}.ipynb")
+    end = len(book) - 1  # the cell that puts everything back
+    book.run(0, end - 1 if name != "board" else end)
+    for press in PRESSES.get(name.partition("-")[0], ()):
+        press.on(book.control(press.title))
+    book.picture(artifacts / f"{name}.png")
+    if name != "board":
+        book.run(end, end)
+    assert book.errors == []
+    assert [text for text in book.printed if re.search(r"Traceback|\w+Warning:", text)] == []
+
+
+def test_the_workbook_opens_with_lesson_00_beside_the_board_and_asks_nothing(
+    page: Page, server: Server, artifacts: Path
+) -> None:
+    page.goto(f"{server.url}/lab")
+    tabs = page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab")
+    expect(tabs).to_have_text(["00-start-here.ipynb", "board.ipynb"])
+    expect(page.get_by_role("heading", name="00 · Start here")).to_be_visible()
+    expect(page.get_by_role("heading", name="The live board")).to_be_visible()
+    page.screenshot(path=artifacts / "first-sight.png")
+    expect(page.locator(".jp-Dialog, .Toastify__toast")).to_have_count(0)
