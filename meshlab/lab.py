@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from . import checkpoint as checkpoints
-from . import tutorial
+from . import installation, tutorial
 from .access import Access
 from .errors import LabError, ManifestError
 from .inforce import InForce, Writer
@@ -142,13 +142,15 @@ class Lab:
         """Is the control plane there and ready?"""
         return not not_ready(self.access, tutorial.CONTROL_PLANE)
 
-    def install(self, *, timeout: float = 120.0) -> float:
-        """Installs the control plane as `kubectl apply -f istio.yaml` does; returns the seconds until it was ready."""
-        start = time.monotonic()
-        said = self.kubectl(f"apply -f {shlex.quote(str(tutorial.install_file(self.files)))}")
-        self.report(f"control plane: {len(said.splitlines())} objects applied")
-        wait_ready(self.access, tutorial.CONTROL_PLANE, timeout=timeout, report=self.report)
-        return time.monotonic() - start
+    def install(self, *, auth: bool = False, today: bool = False, timeout: float = 120.0) -> float:
+        """Installs the control plane as `kubectl apply -f istio.yaml` does; returns the seconds until it was ready.
+
+        `auth`: istio-auth.yaml, mutual TLS in the whole mesh. `today`: also what today's Istio brings along, the files
+        in `files / "istio-today"`: its kinds, injection by namespace label, validation on write, its settings.
+        """
+        return installation.install(
+            self.access, self.kubectl, self.files, auth=auth, today=today, timeout=timeout, report=self.report
+        )
 
     def addons(self, *names: str, timeout: float = 60.0) -> float:
         """Installs addons (prometheus, grafana, servicegraph, zipkin) and waits; returns the seconds."""

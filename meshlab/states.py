@@ -14,7 +14,7 @@ from typing import Any
 from .access import Access
 from .errors import LabError, WaitTimeout
 
-__all__ = ["Deployment", "not_ready", "wait_ready"]
+__all__ = ["Deployment", "Report", "not_ready", "wait_ready"]
 
 Report = Callable[[str], None]
 

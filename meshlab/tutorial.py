@@ -50,8 +50,9 @@ def files(settings: Settings) -> Path:
     return copy
 
 
-def install_file(root: Path) -> Path:
-    return root / "istio-0.4.0" / "install" / "kubernetes" / "istio.yaml"
+def install_file(root: Path, *, auth: bool = False) -> Path:
+    """The control plane of the tutorial; `auth`: with mutual TLS in the whole mesh."""
+    return root / "istio-0.4.0" / "install" / "kubernetes" / ("istio-auth.yaml" if auth else "istio.yaml")
 
 
 def addon_file(root: Path, name: str) -> Path:

@@ -7,20 +7,22 @@ handled document is written anew with sorted keys and every other one passes thr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from meshlab.mesh.config.goyaml import documents, dump, load
-from meshlab.mesh.config.meshconfig import MeshConfig
+from meshlab.mesh.config.sidecar import (
+    POLICY_ANNOTATION,
+    STATUS_ANNOTATION,
+    Policy,
+    SidecarParams,
+    add_sidecar,
+    objects,
+)
 
 __all__ = ["KINDS", "Policy", "SidecarParams", "inject_object", "inject_stream"]
 
-POLICY_ANNOTATION = "sidecar.istio.io/inject"
-STATUS_ANNOTATION = "sidecar.istio.io/status"
 #: Namespaces of the cluster's own.
 IGNORED_NAMESPACES = ("kube-system", "kube-public", "istio-system")
-CERTIFICATES = "/etc/certs/"
 
 #: Kinds that get a sidecar, and the defaults that Go's types wrote for each. Anything else, a newer version of
 #: Deployment among it, is left alone: 0.4.0 knew no other.
@@ -41,33 +43,6 @@ KINDS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("batch/v2alpha1", "CronJob"): {"status": {}},
     ("apps/v1beta1", "StatefulSet"): {"spec": {"updateStrategy": {}}, "status": {"replicas": 0}},
 }
-
-
-class Policy(Enum):
-    """Whether workloads that say nothing get a sidecar."""
-
-    ENABLED = "enabled"
-    DISABLED = "disabled"
-
-
-@dataclass(frozen=True)
-class SidecarParams:
-    """What the sidecar looks like. `include_ranges`: CIDRs, comma separated, whose traffic is captured; "" for all."""
-
-    init_image: str
-    proxy_image: str
-    version: str
-    mesh: MeshConfig = field(default_factory=MeshConfig)
-    verbosity: int = 2
-    proxy_uid: int = 1337
-    pull_policy: str = "IfNotPresent"
-    core_dump: bool = True
-    debug: bool = True
-    include_ranges: str = ""
-    policy: Policy = Policy.ENABLED
-    #: "" stands for every namespace.
-    include_namespaces: tuple[str, ...] = ("",)
-    exclude_namespaces: tuple[str, ...] = ()
 
 
 def inject_stream(text: str, params: SidecarParams) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
@@ -106,12 +81,12 @@ def inject_object(obj: Mapping[str, Any], params: SidecarParams) -> dict[str, An
     for each in (meta, template_meta, pod["metadata"]):
         _as_text(each, "labels", "annotations")
     _with_defaults(out, KINDS[kind])
-    for container in (*_objects(pod_spec, "initContainers"), *_objects(pod_spec, "containers")):
+    for container in (*objects(pod_spec, "initContainers"), *objects(pod_spec, "containers")):
         _container_defaults(container)
     if _required(meta, params) and not pod_spec.get("hostNetwork"):
         for each in (meta, template_meta):
             _child(each, "annotations")[STATUS_ANNOTATION] = f"injected-version-{params.version}"
-        _add_sidecar(pod_spec, template_meta, params)
+        add_sidecar(pod_spec, template_meta.get("labels") or {}, params)
     return out
 
 
@@ -130,88 +105,6 @@ def _required(meta: Mapping[str, Any], params: SidecarParams) -> bool:
     return params.policy is Policy.ENABLED
 
 
-def _add_sidecar(pod: dict[str, Any], template_meta: Mapping[str, Any], params: SidecarParams) -> None:
-    proxy = params.mesh.default_config
-    pull = params.pull_policy if params.pull_policy in ("Always", "IfNotPresent", "Never") else "IfNotPresent"
-    capture = ["-p", str(params.mesh.proxy_listen_port), "-u", str(params.proxy_uid)]
-    if params.include_ranges:
-        capture += ["-i", params.include_ranges]
-    init = [
-        {
-            "name": "istio-init",
-            "image": params.init_image,
-            "args": capture,
-            "imagePullPolicy": pull,
-            "resources": {},
-            "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}, "privileged": True},
-        }
-    ]
-    if params.core_dump:
-        pattern = f"{proxy.config_path}/core.%e.%p.%t"
-        init.append(
-            {
-                "name": "enable-core-dump",
-                "image": "alpine",
-                "command": ["/bin/sh"],
-                "args": ["-c", f"sysctl -w kernel.core_pattern={pattern} && ulimit -c unlimited"],
-                "imagePullPolicy": pull,
-                "resources": {},
-                "securityContext": {"privileged": True},
-            }
-        )
-    pod["initContainers"] = [*_objects(pod, "initContainers"), *init]
-    labels: Mapping[str, str] = template_meta.get("labels") or {}
-    cluster = labels.get("app", proxy.service_cluster)
-    pod["containers"] = [*_objects(pod, "containers"), _sidecar(params, cluster, pull)]
-    account = pod.get("serviceAccountName") or "default"
-    pod["volumes"] = [
-        *_objects(pod, "volumes"),
-        {"name": "istio-envoy", "emptyDir": {"medium": "Memory", "sizeLimit": "0"}},
-        {"name": "istio-certs", "secret": {"secretName": f"istio.{account}", "optional": True}},
-    ]
-
-
-def _sidecar(params: SidecarParams, service_cluster: str, pull_policy: str) -> dict[str, Any]:
-    proxy = params.mesh.default_config
-    flags = {
-        "--configPath": proxy.config_path,
-        "--binaryPath": proxy.binary_path,
-        "--serviceCluster": service_cluster,
-        "--drainDuration": proxy.drain_duration,
-        "--parentShutdownDuration": proxy.parent_shutdown_duration,
-        "--discoveryAddress": proxy.discovery_address,
-        "--discoveryRefreshDelay": proxy.discovery_refresh_delay,
-        "--zipkinAddress": proxy.zipkin_address,
-        "--connectTimeout": proxy.connect_timeout,
-        "--statsdUdpAddress": proxy.statsd_udp_address,
-        "--proxyAdminPort": proxy.proxy_admin_port,
-        "--controlPlaneAuthPolicy": proxy.control_plane_auth_policy,
-    }
-    args = ["proxy", "sidecar"]
-    if params.verbosity > 0:
-        args += ["-v", str(params.verbosity)]
-    for flag, value in flags.items():
-        args += [flag, str(value)]
-    sources = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "INSTANCE_IP": "status.podIP"}
-    return {
-        "name": "istio-proxy",
-        "image": params.proxy_image,
-        "args": args,
-        "env": [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in sources.items()],
-        "imagePullPolicy": pull_policy,
-        "resources": {},
-        "securityContext": {
-            "privileged": params.debug,
-            "readOnlyRootFilesystem": not params.debug,
-            "runAsUser": params.proxy_uid,
-        },
-        "volumeMounts": [
-            {"name": "istio-envoy", "mountPath": proxy.config_path},
-            {"name": "istio-certs", "mountPath": CERTIFICATES, "readOnly": True},
-        ],
-    }
-
-
 def _copy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _copy(item) for key, item in value.items()}
@@ -225,13 +118,6 @@ def _child(parent: dict[str, Any], key: str) -> dict[str, Any]:
         value = parent[key] = {}
     if not isinstance(value, dict):
         raise TypeError(f"{key} is {value!r}, not an object")
-    return value
-
-
-def _objects(parent: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    value = parent.get(key) or []
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise TypeError(f"{key} is not a list of objects")
     return value
 
 
@@ -249,7 +135,7 @@ def _container_defaults(container: dict[str, Any]) -> None:
     for key in ("command", "args"):
         if isinstance(container.get(key), list):
             container[key] = [_text(item) for item in container[key]]
-    for variable in _objects(container, "env"):
+    for variable in objects(container, "env"):
         if "value" in variable:
             variable["value"] = _text(variable["value"])
 

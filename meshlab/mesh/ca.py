@@ -34,6 +34,8 @@ Key = tuple[str, str]
 Object = dict[str, Any]
 SECRET_TYPE, CA_TYPE, CA_SECRET = "istio.io/key-and-cert", "istio.io/ca-root", "istio-ca-secret"
 PREFIX = "istio."
+#: Account of the control plane → its service, whose name the API server holds it to when it calls a webhook.
+SERVED = {"istio-pilot-service-account": "istio-pilot"}
 #: Share of a certificate's lifetime after which it is replaced.
 RENEWED_AT = 0.5
 #: Seconds of quiet before signing: the accounts of a new cluster come together, and signing in one go is cheap.
@@ -136,8 +138,12 @@ class CertificateAuthority:
         return end - self._lifetime * (1 - RENEWED_AT)
 
     def _issue(self, accounts: Sequence[Key]) -> None:
-        identities = tuple(f"spiffe://{self._domain}/ns/{space}/sa/{name}" for space, name in accounts)
-        pairs = self._signer.sign(Order(self._ca, identities, self._lifetime))
+        identities = {f"spiffe://{self._domain}/ns/{space}/sa/{name}": (space, name) for space, name in accounts}
+        names = {
+            identity: (f"{SERVED[name]}.{space}.svc", f"{SERVED[name]}.{space}")
+            for identity, (space, name) in identities.items() if space == self._namespace and name in SERVED
+        }
+        pairs = self._signer.sign(Order(self._ca, tuple(identities), self._lifetime, names))
         for key, pair in zip(accounts, pairs, strict=True):
             try:
                 self._store(key, pair)

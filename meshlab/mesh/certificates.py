@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 __all__ = ["CA_LIFETIME", "CERTIFICATE_LIFETIME", "ORGANISATION", "Order", "Pair", "Signer", "issue", "root"]
 
@@ -39,20 +39,22 @@ class Order:
     #: URIs, `spiffe://cluster.local/ns/<namespace>/sa/<account>`.
     identities: tuple[str, ...] = ()
     lifetime: float = CERTIFICATE_LIFETIME
+    #: Identity → DNS names by which it is known as well: those of programs that serve others than proxies.
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def root(lifetime: float = CA_LIFETIME) -> Pair:
     """A self-signed CA."""
     from cryptography import x509
 
-    return _signed(None, x509.Name([_name("ORGANIZATION_NAME", ORGANISATION)]), None, lifetime)
+    return _signed(None, x509.Name([_name("ORGANIZATION_NAME", ORGANISATION)]), (), lifetime)
 
 
-def issue(ca: Pair, identity: str, lifetime: float = CERTIFICATE_LIFETIME) -> Pair:
-    """A certificate for both ends of mutual TLS whose only subject is the URI `identity`."""
+def issue(ca: Pair, identity: str, lifetime: float = CERTIFICATE_LIFETIME, names: Sequence[str] = ()) -> Pair:
+    """A certificate for both ends of mutual TLS whose subject is the URI `identity`, and these DNS names if any."""
     from cryptography import x509
 
-    return _signed(ca, x509.Name([]), identity, lifetime)
+    return _signed(ca, x509.Name([]), (identity, *names), lifetime)
 
 
 def _name(kind: str, value: str):  # type: ignore[no-untyped-def]
@@ -62,7 +64,7 @@ def _name(kind: str, value: str):  # type: ignore[no-untyped-def]
     return x509.NameAttribute(getattr(NameOID, kind), value)
 
 
-def _signed(ca: Pair | None, subject, identity: str | None, lifetime: float) -> Pair:  # type: ignore[no-untyped-def]
+def _signed(ca: Pair | None, subject, alternatives: Sequence[str], lifetime: float) -> Pair:  # type: ignore[no-untyped-def]
     from datetime import UTC, datetime, timedelta
 
     from cryptography import x509
@@ -84,6 +86,7 @@ def _signed(ca: Pair | None, subject, identity: str | None, lifetime: float) -> 
         .not_valid_before(now - timedelta(seconds=BACKDATED))
         .not_valid_after(now + timedelta(seconds=lifetime))
         .add_extension(x509.BasicConstraints(ca=own, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
             x509.KeyUsage(
                 digital_signature=not own, key_encipherment=not own, key_cert_sign=own, crl_sign=own, **usage
@@ -102,8 +105,12 @@ def _signed(ca: Pair | None, subject, identity: str | None, lifetime: float) -> 
                 [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
             ), critical=False)
             # Without a subject the alternative name is all there is, hence critical (RFC 5280, 4.2.1.6).
+            .add_extension(x509.SubjectAlternativeName([
+                x509.UniformResourceIdentifier(each) if "://" in each else x509.DNSName(each) for each in alternatives
+            ]), critical=True)
+            # Python 3.13 and later believe nobody without it.
             .add_extension(
-                x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity or "")]), critical=True
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False  # type: ignore[arg-type]
             )
             .sign(signing, hashes.SHA256())  # type: ignore[arg-type]
         )
@@ -146,7 +153,8 @@ def _main(arguments: Sequence[str]) -> None:
         json.dump([expires(each) for each in asked], sys.stdout)
         return
     ca = Pair(**asked["ca"]) if asked["ca"] else None
-    pairs = [issue(ca, each, asked["lifetime"]) for each in asked["identities"]] if ca else [root()]
+    lifetime, names = asked["lifetime"], asked["names"]
+    pairs = [issue(ca, each, lifetime, names.get(each, ())) for each in asked["identities"]] if ca else [root()]
     json.dump([asdict(each) for each in pairs], sys.stdout)
 
 

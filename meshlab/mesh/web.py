@@ -14,8 +14,11 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["Answer", "Request", "Server", "fetch", "html", "plain", "to_json"]
 
@@ -66,11 +69,15 @@ def to_json(value: Any, status: int = 200, *, indent: int | None = None) -> Answ
 class Server:
     """`with Server(("127.0.0.1", 0), handler) as server:` — a handler returns an Answer for each Request.
 
-    An exception of the handler becomes a 500 with its text, and is written to standard error.
+    An exception of the handler becomes a 500 with its text, and is written to standard error. With `tls` it serves
+    https; another context put in its place holds for the connections that come then.
     """
 
-    def __init__(self, address: tuple[str, int], handler: Callable[[Request], Answer]) -> None:
-        self._handler = handler
+    def __init__(
+        self, address: tuple[str, int], handler: Callable[[Request], Answer],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._handler, self.tls = handler, tls
         self._socket = socket.create_server(address, backlog=128)
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self._room = threading.Semaphore(CONNECTIONS)
@@ -126,18 +133,24 @@ class Server:
         self.close()
 
     def _serve_one(self, connection: socket.socket) -> None:
+        spoken = connection
         try:
             connection.settimeout(IDLE)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with connection.makefile("rb") as reader:
-                while self._exchange(connection, reader):
+            if self.tls is not None:
+                spoken = self.tls.wrap_socket(connection, server_side=True)
+                with self._lock:
+                    self._open.add(spoken)
+            with spoken.makefile("rb") as reader:
+                while self._exchange(spoken, reader):
                     pass
         except OSError:
             pass  # the peer went away or fell silent: nobody is left to tell
         finally:
+            spoken.close()
             connection.close()
             with self._lock:
-                self._open.discard(connection)
+                self._open -= {spoken, connection}
             self._room.release()
 
     def _exchange(self, connection: socket.socket, reader: Any) -> bool:

@@ -3,7 +3,8 @@
     python -m meshlab.mesh.pilot discovery -v 2 --admission-service istio-pilot
     kubectl -n istio-system exec deploy/istio-pilot -c discovery -- pilot-discovery request GET /debug/syncz
 
-ADS on $LOCAL_IP:8080, where the pod's own proxy reaches it; debug port on $POD_IP:15014.
+ADS on $LOCAL_IP:8080, where the pod's own proxy reaches it; debug port on $POD_IP:15014; admission webhooks, as soon as
+the cluster has a configuration of them, on $POD_IP:443.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     run.add_argument("--monitoringPort", type=int, default=MONITORING, help="of the debug pages")
     run.add_argument("--domain", default="cluster.local", help="DNS domain of the cluster")
     run.add_argument("--kubeconfig", default=None, help="default: $KUBECONFIG")
-    # Taken because the Deployment has them; validation on write is the API server's and istioctl's here.
-    run.add_argument("--admission-service", default="istio-pilot", help=argparse.SUPPRESS)
+    run.add_argument("--admission-service", default="istio-pilot", metavar="SERVICE",
+                     help="by whose name webhook configurations call this Pilot")
+    # Taken because the Deployment may have them.
     run.add_argument("--meshConfig", default="", help=argparse.SUPPRESS)
     run.add_argument("--logtostderr", action="store_true", help=argparse.SUPPRESS)
     ask = commands.add_parser("request", help="ask the debug pages of the one that runs here")
@@ -83,6 +85,7 @@ def _request(path: str, host: str) -> int:
 
 async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from meshlab.kube import Kube
+    from meshlab.mesh.pilot.admission import ACCOUNT, AdmissionWebhook
     from meshlab.mesh.pilot.ads import AdsServer
     from meshlab.mesh.pilot.control import Control
     from meshlab.mesh.pilot.debug import DebugServer
@@ -92,7 +95,7 @@ async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int
     from meshlab.mesh.pilot.tokens import TokenReviewer
     from meshlab.mesh.pilot.watch import KubernetesSource
     from meshlab.mesh.pilot.world import Mesh
-    from meshlab.settings import unprivileged_port_start
+    from meshlab.settings import bound_port, unprivileged_port_start
 
     mesh = Mesh(domain=options.domain, low_port_start=unprivileged_port_start(),
                 capture=Capture(environ.get("MESHLAB_CAPTURE") or Capture.SHIM.value),
@@ -102,7 +105,18 @@ async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int
     source = KubernetesSource(kube, registry, options.appNamespace)
     control = Control(source)
     reporter = Reporter(kube, registry)
-    control.pushed = reporter.changed
+    namespace = options.namespace or environ.get("POD_NAMESPACE") or "istio-system"
+    webhook = AdmissionWebhook(
+        kube, lambda: registry.config, host=environ.get("POD_IP", "127.0.0.1"), port=bound_port(443),
+        service=options.admission_service, namespace=namespace,
+    )
+
+    def pushed() -> None:
+        reporter.changed()
+        if control.world is not None:
+            webhook.certified(control.world.security.certificates.get(f"{namespace}/{ACCOUNT}"))
+
+    control.pushed = pushed
     debug = DebugServer(control, environ.get("POD_IP", "127.0.0.1"), options.monitoringPort)
     ads = AdsServer(control, f"{environ.get('LOCAL_IP', '127.0.0.1')}:{options.port}", TokenReviewer(kube))
     stopping = asyncio.Event()
@@ -116,15 +130,15 @@ async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int
         log.warning("serving without %s: %s", ", ".join(missing), source.errors())
     control.push()
     running = asyncio.create_task(control.run())
-    reporting = asyncio.create_task(reporter.run())
+    reporting, admitting = asyncio.create_task(reporter.run()), asyncio.create_task(webhook.run())
     await ads.start()
     log.info("discovery on %s, debug on port %d", ads.address, debug.port)
     stopped = asyncio.create_task(stopping.wait())
-    await asyncio.wait({running, reporting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({running, reporting, admitting, stopped}, return_when=asyncio.FIRST_COMPLETED)
     await ads.stop()
     await debug.stop()
     source.stop()
-    for task in (running, reporting):
+    for task in (running, reporting, admitting):
         if task.done():
             task.result()  # raises what ended it
         task.cancel()

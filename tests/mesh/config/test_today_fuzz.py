@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from today_cases import obj
 
+from meshlab.mesh.config.admission import review
 from meshlab.mesh.config.analyze.run import analyze
 from meshlab.mesh.config.analyze.subject import read_file
 from meshlab.mesh.config.convert.stream import convert
-from meshlab.mesh.config.today.admission import review
 from meshlab.mesh.config.today.kinds import GATEWAY_API, kinds
 from meshlab.mesh.config.today.schema import Schema
 from meshlab.mesh.config.today.stored import Stored

@@ -8,6 +8,7 @@ import pytest
 from today_cases import entry, http, obj, to
 
 from meshlab.mesh.config import routing
+from meshlab.mesh.config.admission import review, rules
 from meshlab.mesh.config.combine import combine
 from meshlab.mesh.config.durations import Duration
 from meshlab.mesh.config.labels import Labels
@@ -15,7 +16,6 @@ from meshlab.mesh.config.outside import OutboundPolicy, Resolution
 from meshlab.mesh.config.routing import Caller, Condition, Destination, HostRules, Pattern, PatternKind, Route
 from meshlab.mesh.config.security import PeerAuthentication, PeerMode, peer_mode
 from meshlab.mesh.config.telemetry import effective
-from meshlab.mesh.config.today.admission import review, rules
 from meshlab.mesh.config.today.stored import Stored
 from meshlab.mesh.config.today.translate import translate
 from meshlab.mesh.config.today.virtual_services import DEFAULT_RETRIES
@@ -357,4 +357,5 @@ def test_the_webhook_allows_denies_and_leaves_the_rest_alone() -> None:
     assert ask({"apiVersion": "v1", "kind": "Pod"})["allowed"]
     refused = ask(obj("VirtualService", http(route=[{**to(), "weight": 0}, to("a")])))
     assert "total destination weight = 0" in refused["status"]["message"]
-    assert {"gateways", "httproutes"} <= set(rules()[-1]["resources"])
+    by_group = {rule["apiGroups"][0]: rule["resources"] for rule in rules()}
+    assert {"gateways", "httproutes"} <= set(by_group["gateway.networking.k8s.io"])

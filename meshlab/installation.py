@@ -1,0 +1,86 @@
+"""Installing the control plane: as the tutorial does, with mutual TLS, or with what today's Istio brings along.
+
+Every file is one that a learner may apply by hand; what is added here is the order, and waiting until it works.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from . import tutorial
+from .access import Access
+from .errors import WaitTimeout
+from .states import Report, wait_ready
+
+__all__ = ["WEBHOOKS", "install", "wait_webhooks"]
+
+#: Today's kinds; the webhooks that judge them and inject sidecars; how a mesh of today treats what it knows nothing
+#: about, and how its sidecars speak with each other.
+KINDS, HOOKS, SETTINGS = "crds.yaml", "webhooks.yaml", "mesh.yaml"
+_GROUP = "/apis/admissionregistration.k8s.io/v1"
+#: Kind and name of the webhooks' configurations.
+WEBHOOKS = (
+    ("mutatingwebhookconfigurations", "istio-sidecar-injector"),
+    ("validatingwebhookconfigurations", "istio-validator-istio-system"),
+)
+
+
+def install(
+    access: Access,
+    kubectl: Callable[[str], str],
+    files: Path,
+    *,
+    auth: bool,
+    today: bool,
+    timeout: float,
+    report: Report,
+) -> float:
+    """Applies the files and waits until what they bring up works; returns the seconds.
+
+    `auth`: istio-auth.yaml instead of istio.yaml. `today`: the kinds, webhooks and settings of today's Istio as well;
+    with `auth` the settings stay those of istio-auth.yaml.
+    """
+    start = time.monotonic()
+    said = kubectl(f"apply -f {shlex.quote(str(tutorial.install_file(files, auth=auth)))}")
+    for name in (KINDS, HOOKS, *(() if auth else (SETTINGS,))) if today else ():
+        how = "apply --server-side" if name == KINDS else "apply"
+        said += kubectl(f"{how} -f {shlex.quote(str(files / 'istio-today' / name))}")
+    report(f"control plane: {len(said.splitlines())} objects applied")
+    wait_ready(access, tutorial.CONTROL_PLANE, timeout=timeout, report=report)
+    if today:
+        wait_webhooks(access, timeout=timeout - (time.monotonic() - start))
+        report(f"  admission webhooks answer after {time.monotonic() - start:.1f} s")
+    return time.monotonic() - start
+
+
+def wait_webhooks(access: Access, *, timeout: float) -> float:
+    """Until Pilot has written into each of its webhooks whom to believe, which it does when it answers; the seconds.
+
+    Raises `WaitTimeout`.
+    """
+    start = time.monotonic()
+    for plural, name in WEBHOOKS:
+        _wait_believed(access, plural, name, start + timeout, timeout)
+    return time.monotonic() - start
+
+
+def _wait_believed(access: Access, plural: str, name: str, end: float, timeout: float) -> None:
+    path = f"{_GROUP}/{plural}"
+    while True:
+        listed = access.request("GET", path, query={"fieldSelector": f"metadata.name={name}"}).json()
+        hooks = [hook for each in listed["items"] for hook in each.get("webhooks") or ()]
+        if hooks and all(hook["clientConfig"].get("caBundle") for hook in hooks):
+            return
+        left = end - time.monotonic()
+        if left <= 0:
+            raise WaitTimeout(
+                f"{name} is not in force after {timeout:.0f} s",
+                why="Pilot has not written the CA by which it is believed (caBundle)",
+                then="kubectl -n istio-system logs deployment/istio-pilot -c discovery",
+            )
+        for event in access.watch(path, listed["metadata"]["resourceVersion"], timeout=left):
+            if (event["object"].get("metadata") or {}).get("name") == name or event["type"] == "ERROR":
+                break
