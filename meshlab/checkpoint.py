@@ -1,7 +1,7 @@
 """The state that a lesson found, to be left behind as it was.
 
-Kept: mesh rules, the tutorial's Services and Deployments of namespace `default`. Addons and the control plane
-stay where a lesson put them: they are slow to bring up and change nothing for another lesson.
+Kept: mesh rules, the mesh's settings, the tutorial's Services and Deployments of namespace `default`. Addons and the
+control plane stay where a lesson put them: they are slow to bring up and change nothing for another lesson.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from .access import Access
 from .errors import ManifestError, Rejected
 from .inforce import MESH_GROUP, Writer
 
-__all__ = ["Checkpoint", "mesh_rules", "restore", "take"]
+__all__ = ["Checkpoint", "difference", "interfering", "mesh_rules", "restore", "take"]
 
 RULE_KINDS = ("RouteRule", "EgressRule", "DestinationPolicy")
-#: Mixer's objects with which lessons refuse and limit requests.
-CHECK_KINDS = ("rule", "denier", "listchecker", "memquota", "checknothing", "listentry", "quota")
+#: Mixer's objects with which lessons refuse, limit, count and log requests.
+CHECK_KINDS = (
+    *("rule", "denier", "listchecker", "memquota", "checknothing", "listentry", "quota"),
+    *("metric", "prometheus", "logentry", "stdio"),
+)
 #: Today's kinds, and Ingress: what lessons on them store.
 TODAY_KINDS = (
     *(("networking.istio.io/v1", kind) for kind in ("VirtualService", "DestinationRule", "ServiceEntry", "Gateway")),
@@ -27,6 +30,10 @@ TODAY_KINDS = (
     ("security.istio.io/v1", "RequestAuthentication"),
     ("networking.k8s.io/v1", "Ingress"),
 )
+#: What changes the number of pods.
+SCALING_KINDS = (("autoscaling/v2", "HorizontalPodAutoscaler"), ("policy/v1", "PodDisruptionBudget"))
+#: Mixer's rules that come with the control plane: they report, and refuse nothing.
+INSTALLED_RULES = {"stdio", "promhttp", "promtcp", "kubeattrgenrulerule"}
 Object = dict[str, Any]
 Key = tuple[str, str, str]
 
@@ -47,17 +54,29 @@ def mesh_rules(access: Access) -> list[Object]:
     return _stored(access, _legacy(RULE_KINDS))[0]
 
 
+def interfering(access: Access) -> list[Object]:
+    """Stored objects that have a say in what becomes of a request between the demo's services.
+
+    Rules of 2018 of every namespace; of today's kinds those in `default`: on a cluster others are other people's.
+    """
+    legacy = _stored(access, _legacy((*RULE_KINDS, "rule")))[0]
+    found = [o for o in legacy if o["kind"] != "rule" or o["metadata"]["name"] not in INSTALLED_RULES]
+    return found + _stored(access, TODAY_KINDS, "default")[0]
+
+
 def _legacy(kinds: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple((f"{MESH_GROUP}/v1alpha2", kind) for kind in kinds)
 
 
-def _stored(access: Access, kinds: tuple[tuple[str, str], ...]) -> tuple[list[Object], frozenset[str]]:
+def _stored(
+    access: Access, kinds: tuple[tuple[str, str], ...], namespace: str | None = None
+) -> tuple[list[Object], frozenset[str]]:
     """The objects, and the kinds that nobody serves: they come with the control plane."""
     found: list[Object] = []
     unserved = set()
     for version, kind in kinds:
         try:
-            found += access.items(version, kind)
+            found += access.items(version, kind, namespace)
         except ManifestError:
             unserved.add(kind)
         except Rejected as error:
@@ -70,15 +89,19 @@ def _stored(access: Access, kinds: tuple[tuple[str, str], ...]) -> tuple[list[Ob
 def take(access: Access) -> Checkpoint:
     """What is there now."""
     found, unserved = _stored(access, (*_legacy((*RULE_KINDS, *CHECK_KINDS)), *TODAY_KINDS))
+    scaling, unscaled = _stored(access, SCALING_KINDS, "default")
+    found += scaling
+    if settings := access.find("v1", "ConfigMap", "istio-system", "istio"):
+        found.append({"apiVersion": "v1", "kind": "ConfigMap", **settings})
     found += [s for s in access.items("v1", "Service", "default") if s["metadata"]["name"] != "kubernetes"]
     found += access.items("apps/v1", "Deployment", "default")
-    return Checkpoint({_key(o): _plain(o) for o in found}, unserved)
+    return Checkpoint({_key(o): _plain(o) for o in found}, unserved | unscaled)
 
 
 def restore(access: Access, checkpoint: Checkpoint) -> list[str]:
     """Makes what differs as it was; returns a line for each change, e.g. `deleted RouteRule default/x`."""
     writer, now, done = Writer(access), take(access).objects, []
-    gone = [now[key] for key in now.keys() - checkpoint.objects.keys() if key[0] not in checkpoint.unserved]
+    gone = [now[key] for key in now.keys() - checkpoint.objects.keys() if _ours(key, checkpoint)]
     if gone:
         writer.delete(gone)
         done += [f"deleted {_name(o)}" for o in gone]
@@ -95,12 +118,28 @@ def restore(access: Access, checkpoint: Checkpoint) -> list[str]:
     return sorted(done)
 
 
+def difference(before: Checkpoint, after: Checkpoint) -> list[str]:
+    """What `restore` would change to come from `after` back to `before`, like `RouteRule/default/x`."""
+    keys = sorted(key for key in {*before.objects, *after.objects} if _ours(key, before))
+    return ["/".join(key) for key in keys if before.objects.get(key) != after.objects.get(key)]
+
+
+def _ours(key: Key, found: Checkpoint) -> bool:
+    """Whether an object that is there now has to be as it was: what came with the control plane stays."""
+    return key[0] not in found.unserved and (key[0] != "ConfigMap" or key in found.objects)
+
+
 def _put(access: Access, wanted: Object) -> None:
-    """Replaces the whole spec: what was added since has to go, which an apply of the old fields would not do."""
+    """Replaces all of it: what was added since has to go, which an apply of the old fields would not do."""
     m = wanted["metadata"]
     path = access.path(wanted["apiVersion"], wanted["kind"], m["namespace"], m["name"])
     live = access.request("GET", path).json()
-    access.request("PUT", path, body={**live, "spec": wanted["spec"]})
+    metadata = {k: v for k, v in live["metadata"].items() if k not in ("labels", "annotations")}
+    metadata["labels"] = m.get("labels", {})
+    kept = {k: v for k, v in _annotations(live).items() if _counted(k)}
+    metadata["annotations"] = {**kept, **m.get("annotations", {})}
+    body = {k: live[k] for k in ("apiVersion", "kind", "status") if k in live}
+    access.request("PUT", path, body={**body, **wanted, "metadata": metadata})
 
 
 def _key(o: Object) -> Key:
@@ -111,10 +150,21 @@ def _name(o: Object) -> str:
     return f"{o['kind']} {o['metadata'].get('namespace', '')}/{o['metadata']['name']}"
 
 
+def _annotations(o: Object) -> dict[str, str]:
+    return dict(o["metadata"].get("annotations") or {})
+
+
+def _counted(annotation: str) -> bool:
+    """Whether a controller counts in it: `deployment.kubernetes.io/revision`."""
+    return annotation.startswith("deployment.")
+
+
 def _plain(o: Object) -> Object:
-    metadata = o["metadata"]
-    kept = {k: metadata[k] for k in ("name", "namespace", "labels") if k in metadata}
-    annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if not k.startswith("deployment.")}
-    if annotations:
-        kept["annotations"] = annotations
-    return {"apiVersion": o["apiVersion"], "kind": o["kind"], "metadata": kept, "spec": o.get("spec") or {}}
+    """Without what the server filled in."""
+    metadata = {k: o["metadata"][k] for k in ("name", "namespace", "labels") if k in o["metadata"]}
+    if annotations := {k: v for k, v in _annotations(o).items() if not _counted(k)}:
+        metadata["annotations"] = annotations
+    content = {k: v for k, v in o.items() if k not in ("apiVersion", "kind", "metadata", "status")}
+    if "data" not in content:
+        content["spec"] = content.get("spec") or {}
+    return {"apiVersion": o["apiVersion"], "kind": o["kind"], "metadata": metadata, **content}

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from . import checkpoint as checkpoints
-from . import installation, tutorial
+from . import installation, starts, tutorial
 from .access import Access
 from .errors import LabError, ManifestError
 from .inforce import InForce, Writer
 from .observe.graph import Graph, servicegraph
 from .observe.prometheus import Prometheus
 from .observe.traces import Traces, services, traces
+from .renew import renew
 from .settings import Network, Settings
 from .states import Deployment, not_ready, wait_ready
 from .traffic import Answers, Load, Traffic
@@ -222,6 +223,10 @@ class Lab:
         self.access.request("PATCH", path, body={"spec": {"replicas": replicas}}, headers=headers)
         return self.wait(deployment, timeout=timeout)
 
+    def renew(self, deployment: str, *, timeout: float = 60.0) -> float:
+        """New pods in place of those of a Deployment in `default`; returns the seconds until they are Ready."""
+        return renew(self.access, Deployment("default", deployment), timeout=timeout)
+
     # -- rules --------------------------------------------------------------------------------------------
 
     def apply(self, what: str | Path | Mapping[str, Any], *, timeout: float = 10.0) -> InForce:
@@ -278,7 +283,7 @@ class Lab:
         done = checkpoints.restore(self.access, checkpoint)
         if any(" Service default/" in line for line in done):
             # svca keeps its connection to svcb, and with it the listener of the protocol that the port had
-            self.kubectl("delete pods -l app=svca --ignore-not-found --wait=true")
+            self.renew("svca")
         kept = [Deployment(space, name) for kind, space, name in checkpoint.objects if kind == "Deployment"]
         wait_ready(self.access, kept, timeout=timeout, report=lambda line: None)
         return done
@@ -291,6 +296,10 @@ class Lab:
             yield
         finally:
             self.restore(found)
+
+    def reset(self, lesson: str | None = None) -> float:
+        """Back to where a lesson starts ("04"; the one under way), harmless at any time; returns the seconds."""
+        return starts.reset(self, lesson)
 
     # -- traffic and what it shows ------------------------------------------------------------------------
 

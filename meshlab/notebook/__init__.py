@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from meshlab.notebook.again import StartAgain
     from meshlab.notebook.canary import Canary
     from meshlab.notebook.chance import Band, Split, band, split
     from meshlab.notebook.claims import Claim, claim
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from meshlab.notebook.knobs import CircuitBreaker, RouteKnobs
     from meshlab.notebook.languageswitch import LanguageSwitch
     from meshlab.notebook.lesson import Lesson
+    from meshlab.notebook.livegraph import LiveGraph
     from meshlab.notebook.liveplot import LivePlot
     from meshlab.notebook.mutual import MutualTLSSwitch
     from meshlab.notebook.picture import Picture
     from meshlab.notebook.progress import Progress
+    from meshlab.notebook.samplers import quantiles, success
     from meshlab.notebook.scale import ScaleSlider
     from meshlab.notebook.traffic import LoadSwitch, by_version
     from meshlab.notebook.waiting import until
@@ -43,6 +46,7 @@ _HOME = {
     "Inside": "inside",
     "LanguageSwitch": "languageswitch",
     "Lesson": "lesson",
+    "LiveGraph": "livegraph",
     "LivePlot": "liveplot",
     "LoadSwitch": "traffic",
     "MutualTLSSwitch": "mutual",
@@ -52,13 +56,16 @@ _HOME = {
     "RouteKnobs": "knobs",
     "ScaleSlider": "scale",
     "Split": "chance",
+    "StartAgain": "again",
     "Verdict": "exercise",
     "WeightSlider": "weights",
     "band": "chance",
     "by_version": "traffic",
     "claim": "claims",
     "practice": "exercises",
+    "quantiles": "samplers",
     "split": "chance",
+    "success": "samplers",
     "until": "waiting",
 }
 
@@ -74,6 +81,7 @@ __all__ = [
     "Inside",
     "LanguageSwitch",
     "Lesson",
+    "LiveGraph",
     "LivePlot",
     "LoadSwitch",
     "MutualTLSSwitch",
@@ -83,13 +91,16 @@ __all__ = [
     "RouteKnobs",
     "ScaleSlider",
     "Split",
+    "StartAgain",
     "Verdict",
     "WeightSlider",
     "band",
     "by_version",
     "claim",
     "practice",
+    "quantiles",
     "split",
+    "success",
     "until",
 ]
 

@@ -58,7 +58,8 @@ class Inside:
         self.manifest = _MANIFEST.format(name=name)
         self._traffic = Traffic(lab.access, "default", name)
 
-    def __enter__(self) -> Inside:
+    def start(self) -> Inside:
+        """Bring the pod up, if it is not there, and wait until it is ready."""
         option = f" --includeIPRanges={self._ranges}" if self._ranges else ""
         injected = self._lab.istioctl(f"kube-inject -f -{option}", stdin=self.manifest)
         self._lab.kubectl("apply -f -", stdin=str(injected))
@@ -66,20 +67,23 @@ class Inside:
         self._lab.settled()
         return self
 
+    def stop(self) -> None:
+        """Take the pod away. Harmless if it is not there."""
+        self._lab.kubectl("delete -f - --ignore-not-found --wait=true --cascade=foreground", stdin=self.manifest)
+
+    def __enter__(self) -> Inside:
+        return self.start()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lab.kubectl(
-            "delete -f - --ignore-not-found --wait=true --cascade=foreground", stdin=self.manifest
-        )
+        self.stop()
 
     def curl(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 5.0) -> Answer:
         """One request from behind the sidecar. A connection that breaks is an Answer with `error`, no exception."""
         return self.send(url, headers=headers, timeout=timeout)[0]
 
-    def send(
-        self, url: str, n: int = 1, *, headers: Mapping[str, str] | None = None, timeout: float = 5.0
-    ) -> Answers:
+    def send(self, url: str, n: int = 1, *, headers: Mapping[str, str] | None = None, timeout: float = 5.0) -> Answers:
         """`n` requests from behind the sidecar, one after the other."""
         return self._traffic.curl(url, n, headers=headers, timeout=timeout)
 

@@ -11,9 +11,14 @@ import pytest
 
 from meshlab.checkpoint import Checkpoint
 from meshlab.notebook.lesson import Lesson
+from meshlab.starts import reset
 from meshlab.tutorial import DEMO
 
-EGRESS = {"kind": "EgressRule", "metadata": {"name": "way-out", "namespace": "default"}, "spec": {"a": 1}}
+EGRESS = {
+    "kind": "EgressRule",
+    "metadata": {"name": "enable-svcb-engress-rule", "namespace": "default"},
+    "spec": {"a": 1},
+}
 OTHER = {"kind": "RouteRule", "metadata": {"name": "left-over", "namespace": "default"}, "spec": {"b": 2}}
 
 
@@ -30,7 +35,7 @@ class Cluster:
         self.objects = {self._key(o): copy.deepcopy(o) for o in objects}
         self.said: list[str] = []
         self.report = self.said.append
-        self.access = self
+        self.access = self.writer = self
         self.ready, self.upstream = False, ""
         self.traffic, self.streams = self, 0
 
@@ -51,6 +56,12 @@ class Cluster:
         stopped, self.streams = self.streams, 0
         return {"stopped": stopped}
 
+    def reset(self, lesson: str) -> float:
+        return reset(self, lesson)  # type: ignore[arg-type]
+
+    def renew(self, app: str) -> None:
+        self.said.append(f"renewed {app}")
+
     def curl(self, url: str) -> list[SimpleNamespace]:
         return [SimpleNamespace(upstream=self.upstream)]
 
@@ -61,7 +72,9 @@ class Cluster:
         self.said.append(f"scaled {name} to {replicas}")
 
     def items(self, api_version: str, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
-        """The demo's Deployments, ready if the test says so."""
+        """Stored objects, and the demo's Deployments, ready, if the test says so."""
+        if kind != "Deployment":
+            return [o for o in self.objects.values() if o["kind"] == kind]
         return [
             {"metadata": {"namespace": d.namespace, "name": d.name, "generation": 0}, "spec": {"replicas": 0}}
             for d, _ in DEMO.values()
@@ -74,14 +87,15 @@ class Cluster:
         return [o for o in self.objects.values() if o["kind"].endswith("Rule")]
 
     def documents(self, path: Path) -> list[dict[str, Any]]:
-        assert path == Path("demo/rules/way-out.yaml")
+        assert path == Path("demo/rules/enable-svcb-engress-rule.yaml")
         return [copy.deepcopy(EGRESS)]
 
     def apply(self, o: dict[str, Any]) -> None:
         self.objects[self._key(o)] = copy.deepcopy(o)
 
-    def delete(self, o: dict[str, Any]) -> None:
-        del self.objects[self._key(o)]
+    def delete(self, gone: list[dict[str, Any]]) -> None:
+        for o in gone:
+            del self.objects[self._key(o)]
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(copy.deepcopy(self.objects))
@@ -109,8 +123,8 @@ class Cluster:
 def test_a_lesson_starts_from_its_own_state_and_puts_the_found_one_back(tmp_path: Path) -> None:
     lab = Cluster(tmp_path, OTHER, service("svca"), service("svcb", "http"))
     found = lab.checkpoint()
-    lesson = Lesson.begin(lab, "03", "control-plane", rules=["way-out"])  # type: ignore[arg-type]
-    assert [rule["metadata"]["name"] for rule in lab.rules()] == ["way-out"]
+    lesson = Lesson.begin(lab, "04")  # type: ignore[arg-type]
+    assert [rule["metadata"]["name"] for rule in lab.rules()] == ["enable-svcb-engress-rule"]
     assert "name" not in lab.objects["Service", "default", "svcb"]["spec"]["ports"][0]
     assert any("left-over" in line for line in lab.said) and any("svcb: was http" in line for line in lab.said)
     lesson.end()
@@ -121,14 +135,14 @@ def test_a_lesson_starts_from_its_own_state_and_puts_the_found_one_back(tmp_path
 def test_a_svca_that_cannot_reach_svcb_gets_a_new_pod(tmp_path: Path, upstream: str, replaced: bool) -> None:
     lab = Cluster(tmp_path, service("svcb", "http"))
     lab.ready, lab.upstream = True, upstream
-    Lesson.begin(lab, "03", "control-plane")  # type: ignore[arg-type]
-    assert ("kubectl delete pods -l app=svca --wait=true" in lab.said) is replaced
+    Lesson.begin(lab, "03")  # type: ignore[arg-type]
+    assert ("renewed svca" in lab.said) is replaced
 
 
 def test_a_lesson_on_the_demo_starts_with_one_pod_of_each_service(tmp_path: Path) -> None:
     lab = Cluster(tmp_path, service("svcb"))
     lab.ready, lab.upstream = True, "svcb-1;v0.1"  # every Deployment there, with no pods
-    Lesson.begin(lab, "03", "control-plane", "demo")  # type: ignore[arg-type]
+    Lesson.begin(lab, "03")  # type: ignore[arg-type]
     assert [line for line in lab.said if line.startswith(("removed", "scaled"))] == [
         "scaled svca to 1", "scaled svcb to 1", "removed svcb-v0.2", "removed svcb-broken"
     ]  # fmt: skip
@@ -137,7 +151,7 @@ def test_a_lesson_on_the_demo_starts_with_one_pod_of_each_service(tmp_path: Path
 def test_traffic_that_somebody_left_running_is_stopped_at_both_ends(tmp_path: Path) -> None:
     lab = Cluster(tmp_path, service("svcb"))
     lab.ready, lab.upstream, lab.streams = True, "svcb-1;v0.1", 2
-    lesson = Lesson.begin(lab, "03", "control-plane")  # type: ignore[arg-type]
+    lesson = Lesson.begin(lab, "03")  # type: ignore[arg-type]
     assert lab.streams == 0 and "stopped 2 streams of traffic that ran" in lab.said
     lab.streams = 1
     lesson.end()
@@ -147,40 +161,73 @@ def test_traffic_that_somebody_left_running_is_stopped_at_both_ends(tmp_path: Pa
 def test_a_first_cell_run_twice_remembers_what_was_found_first(tmp_path: Path) -> None:
     lab = Cluster(tmp_path, OTHER, service("svcb"))
     found = lab.checkpoint()
-    Lesson.begin(lab, "03", "control-plane")  # type: ignore[arg-type]
+    Lesson.begin(lab, "03")  # type: ignore[arg-type]
     lab.apply(EGRESS)  # the learner goes on, and the kernel dies
-    Lesson.begin(lab, "03", "control-plane").end()  # type: ignore[arg-type]
+    Lesson.begin(lab, "03").end()  # type: ignore[arg-type]
     assert lab.checkpoint() == found
 
 
-def test_another_lesson_takes_what_an_unfinished_one_left_as_found(tmp_path: Path) -> None:
+def test_another_lesson_begins_from_what_an_unfinished_one_had_found(tmp_path: Path) -> None:
     lab = Cluster(tmp_path, service("svcb"))
-    Lesson.begin(lab, "03", "control-plane")  # type: ignore[arg-type]
+    found = lab.checkpoint()
+    Lesson.begin(lab, "03")  # type: ignore[arg-type]
     lab.apply(EGRESS)
-    Lesson.begin(lab, "04", "control-plane").end()  # type: ignore[arg-type]
-    assert [rule["metadata"]["name"] for rule in lab.rules()] == ["way-out"]
+    lesson = Lesson.begin(lab, "04")  # type: ignore[arg-type]
+    assert lesson.found == found and "lesson 03 was not ended: what it changed is put back first" in lab.said
+    lesson.end()
+    assert lab.checkpoint() == found
+
+
+def test_a_reset_brings_the_start_of_the_lesson_that_is_under_way(tmp_path: Path) -> None:
+    lab = Cluster(tmp_path, OTHER, service("svcb", "http"))
+    found = lab.checkpoint()
+    lesson = Lesson.begin(lab, "04")  # type: ignore[arg-type]
+    start = lab.checkpoint()
+    lab.apply(OTHER)
+    lab.delete([EGRESS])
+    lab.apply(service("svcb", "grpc"))
+    for again in (lambda: reset(lab), lesson.reset, lesson.button().press):  # type: ignore[arg-type]
+        again()
+        assert lab.checkpoint() == start
+    lesson.end()
+    assert lab.checkpoint() == found
+
+
+def test_a_reset_brings_the_start_of_any_lesson_by_name(tmp_path: Path) -> None:
+    lab = Cluster(tmp_path, OTHER, service("svcb", "http"))
+    reset(lab, "04")  # type: ignore[arg-type]
+    assert [rule["metadata"]["name"] for rule in lab.rules()] == ["enable-svcb-engress-rule"]
+    with pytest.raises(ValueError, match="not '4'"):
+        reset(lab, "4")  # type: ignore[arg-type]
+
+
+def test_a_reset_without_a_lesson_changes_nothing_and_says_so(tmp_path: Path) -> None:
+    lab = Cluster(tmp_path, OTHER)
+    before = lab.checkpoint()
+    reset(lab)  # type: ignore[arg-type]
+    assert lab.checkpoint() == before and "no lesson is under way" in lab.said[-1]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"lesson": "03"}', '{"lesson": "03", "found": [1]}'])
 def test_a_broken_file_of_an_earlier_lesson_does_no_harm(tmp_path: Path, text: str) -> None:
     (tmp_path / "lesson.json").write_text(text)
     lab = Cluster(tmp_path, service("svcb"))
-    Lesson.begin(lab, "03", "control-plane").end()  # type: ignore[arg-type]
+    Lesson.begin(lab, "03").end()  # type: ignore[arg-type]
     assert not (tmp_path / "lesson.json").exists()
 
 
 def test_what_a_lesson_brings_up_on_purpose_stays(tmp_path: Path) -> None:
     lab = Cluster(tmp_path)
-    lesson = Lesson.begin(lab, "02", "control-plane")  # type: ignore[arg-type]
+    lesson = Lesson.begin(lab, "02")  # type: ignore[arg-type]
     lab.apply(service("svcb"))
     lab.apply(service("svcb-v0.2"))
-    lesson.end(keep=["svcb"])
+    lesson.end()
     assert [key[2] for key in lab.objects] == ["svcb"]
 
 
 def test_a_restore_that_did_not_work_is_no_good_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Cluster(tmp_path, OTHER)
-    lesson = Lesson.begin(lab, "03", "control-plane")  # type: ignore[arg-type]
+    lesson = Lesson.begin(lab, "03")  # type: ignore[arg-type]
     monkeypatch.setattr(lab, "restore", lambda found: [])
     with pytest.raises(AssertionError, match="RouteRule/default/left-over"):
         lesson.end()

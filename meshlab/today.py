@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshlab.errors import ManifestError
+from .errors import ManifestError
 
 if TYPE_CHECKING:
-    from meshlab.lab import Lab
+    from .lab import Lab
 
 __all__ = ["today"]
 
