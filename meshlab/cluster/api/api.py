@@ -316,6 +316,7 @@ class Api:
             return self.types.from_storage(resource, new)
         # The store fills in the revision; it has its place before.
         new["metadata"] = ordered({**new["metadata"], "resourceVersion": "0"})
+        self.types.from_storage(resource, new)  # what somebody else converts is converted before it is stored
         stored = self.put(resource, key, new)
         self.review.done()
         return self.types.from_storage(resource, stored.obj)
@@ -364,8 +365,9 @@ class Api:
         new["metadata"] = ordered(new["metadata"])
         if new == entry.obj or (not changed(entry.obj, new) and same_owners(entry.obj, new)):
             return old
+        shown = self.types.from_storage(resource, new)  # before it is stored, for the same reason
         if dry_run:
-            return self.types.from_storage(resource, new)
+            return shown
         if self._deletion.finished(resource, new):
             return self.types.from_storage(resource, self._deletion.finish(resource, entry, new))
         stored = self.put(resource, entry.key, new)

@@ -206,7 +206,7 @@ class Renderer:
 
     def one(self, resource: Resource, entry: Entry, form: Form, include: str = "") -> bytes:
         """A stored object."""
-        if form == Form() and resource.api_version == resource.stored_as:
+        if form == Form() and entry.obj["apiVersion"] == resource.api_version:
             return entry.data + b"\n"
         return self.object(resource, self.types.from_storage(resource, entry.obj), form, include)
 
@@ -228,23 +228,28 @@ class Renderer:
         if page.remaining is not None:
             meta["remainingItemCount"] = page.remaining
         if form.as_ == "Table":
-            objects = [self.types.from_storage(resource, e.obj) for e in page.entries]
+            objects = self._objects(resource, page)
             return dump(self.table(resource, objects, form, include) | {"metadata": meta}, form)
         if form.as_:
-            items = [partial(self.types.from_storage(resource, e.obj), form.version) for e in page.entries]
+            items = [partial(obj, form.version) for obj in self._objects(resource, page)]
             kind, version = "PartialObjectMetadataList", f"meta.k8s.io/{form.version}"
             return dump({"kind": kind, "apiVersion": version, "metadata": meta, "items": items}, form)
-        stored = resource.api_version == resource.stored_as
-        if stored and not form.yaml:
+        version = resource.api_version
+        if not form.yaml and version == resource.stored_as and not (
+            resource.custom and any(e.obj["apiVersion"] != version for e in page.entries)
+        ):
             head = encode({"kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": meta})
             rows = b",".join(self._item(resource, page.entries))
             return head[:-1] + b',"items":[' + rows + b"]}\n"
-        objects = [self.types.from_storage(resource, e.obj) for e in page.entries]
+        objects = self._objects(resource, page)
         if not resource.custom:
             objects = [{k: v for k, v in o.items() if k not in ("kind", "apiVersion")} for o in objects]
         return dump({
             "kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": meta, "items": objects,
         }, form)
+
+    def _objects(self, resource: Resource, page: Page) -> list[Object]:
+        return self.types.all_from_storage(resource, [entry.obj for entry in page.entries])
 
     def _item(self, resource: Resource, entries: Iterable[Entry]) -> Iterable[bytes]:
         if resource.custom:

@@ -50,6 +50,8 @@ class Version:
     columns: list[Object] | None = None
     #: subresources.scale: paths of replicas and selector.
     scale: Mapping[str, str] | None = None
+    #: spec.conversion.webhook, where one converts the versions into each other.
+    webhook: Mapping[str, Any] | None = None
 
 
 def storage_version(crd: Mapping[str, Any]) -> str:
@@ -61,6 +63,7 @@ def resources_of(crd: Mapping[str, Any]) -> list[Version]:
     spec = crd["spec"]
     names, group = spec["names"], spec["group"]
     stored = f"{group}/{storage_version(crd)}"
+    conversion = spec.get("conversion") or {}
     found = []
     for version in spec["versions"]:
         if not version.get("served"):
@@ -93,6 +96,7 @@ def resources_of(crd: Mapping[str, Any]) -> list[Version]:
             preserve_unknown=bool(spec.get("preserveUnknownFields")) or schema is None,
             columns=version.get("additionalPrinterColumns"),
             scale=subresources.get("scale"),
+            webhook=conversion.get("webhook") if conversion.get("strategy") == "Webhook" else None,
         ))
     return found
 
@@ -170,6 +174,11 @@ class Definitions:
 
     def version(self, resource: Resource) -> Version:
         return self._versions[_id(resource)]
+
+    def webhook(self, resource: Resource) -> Mapping[str, Any] | None:
+        """What converts the versions of a kind into each other; None where nobody does, or the kind is gone."""
+        version = self._versions.get(_id(resource))
+        return None if version is None else version.webhook
 
     def digest(self) -> str:
         """Changes with every schema that is served."""

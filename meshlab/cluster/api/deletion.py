@@ -53,8 +53,8 @@ class Deletion:
         if meta.get("deletionTimestamp") and seconds < meta.get("deletionGracePeriodSeconds", 0):
             marked = terminating(resource, entry.obj, seconds)
             marked["metadata"]["generation"] = meta.get("generation", 1)
+        shown = api.types.from_storage(resource, entry.obj)
         if not meta.get("deletionTimestamp"):
-            shown = api.types.from_storage(resource, entry.obj)
             api.mutated(resource, "DELETE", None, shown, dry_run=dry_run)
             api.allowed(resource, "DELETE", None, shown, dry_run=dry_run)
         marked = {**marked, "metadata": dict(marked["metadata"])}
@@ -138,7 +138,9 @@ class Deletion:
         return gone
 
     def _last_of_kind(self, resource: Resource) -> None:
-        """An object of a custom kind went; its definition may be waiting for that."""
+        """An object of a custom kind went; if it was the last, its definition may be waiting for that."""
+        if self.api.store.count(resource.collection):
+            return
         definitions = self.api.kinds("CustomResourceDefinition")
         entry = self.api.store.get(definitions.collection, resource.qualified)
         if entry is not None and entry.obj["metadata"].get("deletionTimestamp"):

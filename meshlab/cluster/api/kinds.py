@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from meshlab.cluster.api.conversions import Conversions
 from meshlab.cluster.api.crd import Definitions
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.status import BadRequest, CauseLike, Conflict, Invalid, UnsupportedMediaType
@@ -42,6 +43,7 @@ class Kinds:
 
     def __init__(self, definitions: Definitions) -> None:
         self.definitions = definitions
+        self.conversions = Conversions()
         self._schemas: Schemas | None = None
 
     @property
@@ -118,14 +120,34 @@ class Kinds:
     def from_storage(self, resource: Resource, obj: Object) -> Object:
         return self.convert(resource, obj, resource.api_version)
 
+    def converts(self, resource: Resource) -> bool:
+        """Whether a webhook is asked for other versions of a kind."""
+        return resource.custom and self.definitions.webhook(resource) is not None
+
+    def all_from_storage(self, resource: Resource, objects: Sequence[Object]) -> list[Object]:
+        """Like `from_storage`; a webhook is asked about all of them at once."""
+        if resource.custom and (webhook := self.definitions.webhook(resource)):
+            made = self.conversions.convert_all(webhook, resource, objects, resource.api_version)
+            return [self._completed(resource, new, old) for new, old in zip(made, objects, strict=True)]
+        return [self.from_storage(resource, obj) for obj in objects]
+
     def convert(self, resource: Resource, obj: Object, api_version: str) -> Object:
         if obj["apiVersion"] == api_version:
             return obj
         if resource.custom:
+            if webhook := self.definitions.webhook(resource):
+                made = self.conversions.convert(webhook, resource, obj, api_version)
+                return self._completed(resource, made, obj) if api_version == resource.api_version else made
             return {**obj, "apiVersion": api_version}
         from meshlab.cluster.api.convert import convert
 
         return convert(obj, api_version)
+
+    def _completed(self, resource: Resource, new: Object, old: Object) -> Object:
+        """What a webhook made, without fields that its version does not have, and with its defaults."""
+        if new is old:
+            return new
+        return self.definitions.default(resource, self.definitions.prune(resource, new)[0])
 
     def validate(
         self, resource: Resource, obj: Object, old: Object | None, subresource: str | None = None

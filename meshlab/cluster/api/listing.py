@@ -117,7 +117,7 @@ class Reader:
             except Compacted:
                 raise Expired(f"too old resource version: {since} ({store.compacted})") from None
         watch = self.api.hub.open(resource.collection, prefix, match)
-        if resource.api_version != resource.stored_as:
+        if resource.api_version != resource.stored_as and not resource.custom:
             watch.convert = lambda obj: self.api.types.from_storage(resource, obj)
         if since:
             for change in history:

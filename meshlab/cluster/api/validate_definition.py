@@ -48,9 +48,7 @@ def definition(obj: Object, old: Object | None) -> list[Cause]:
     if names.get("kind") and names.get("kind") == names.get("listKind"):
         why = "kind and listKind may not be the same"
         causes.append(invalid("spec.names.listKind", names["listKind"], why))
-    if (spec.get("conversion") or {}).get("strategy") not in ("None", "Webhook"):
-        strategy = (spec.get("conversion") or {}).get("strategy") or ""
-        causes.append(unsupported("spec.conversion.strategy", strategy, ("None", "Webhook")))
+    causes += _conversion(spec.get("conversion") or {})
     if old is not None:
         before = old.get("spec") or {}
         causes += immutable("spec.group", group, before.get("group"))
@@ -62,6 +60,29 @@ def definition(obj: Object, old: Object | None) -> list[Cause]:
             causes += immutable("spec.scope", spec.get("scope"), before.get("scope"))
             for key in ("plural", "kind"):
                 causes += immutable(f"spec.names.{key}", names.get(key), (before.get("names") or {}).get(key))
+    return causes
+
+
+def _conversion(conversion: Object) -> list[Cause]:
+    here, strategy = "spec.conversion", conversion.get("strategy") or ""
+    webhook = conversion.get("webhook") or {}
+    client, versions = webhook.get("clientConfig"), webhook.get("conversionReviewVersions") or ()
+    if strategy == "None":
+        why = "should not be set when strategy is not set to Webhook"
+        set_ = (("webhookClientConfig", client), ("conversionReviewVersions", versions))
+        return [forbidden(f"{here}.{name}", why) for name, value in set_ if value]
+    if strategy != "Webhook":
+        return [unsupported(f"{here}.strategy", strategy, ("None", "Webhook"))]
+    causes = []
+    if client is None:
+        causes.append(required(f"{here}.webhookClientConfig", "required when strategy is set to Webhook"))
+    elif ("url" in client) == ("service" in client):
+        causes.append(required(f"{here}.webhookClientConfig", "exactly one of url or service is required"))
+    if not versions:
+        causes.append(required(f"{here}.conversionReviewVersions"))
+    elif not {"v1", "v1beta1"} & set(versions):
+        why = "must include at least one of v1, v1beta1"
+        causes.append(invalid(f"{here}.conversionReviewVersions", list(versions), why))
     return causes
 
 

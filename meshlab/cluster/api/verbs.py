@@ -11,6 +11,7 @@ from meshlab.cluster.api import reviews, scale
 from meshlab.cluster.api.api import Api
 from meshlab.cluster.api.auth import Auth, User
 from meshlab.cluster.api.codec import Form, Renderer, accepted, decode_body, dump, object_body
+from meshlab.cluster.api.conversions import settled
 from meshlab.cluster.api.kinds import check_name
 from meshlab.cluster.api.logs import Logs
 from meshlab.cluster.api.options import check_list, delete_options, write_options
@@ -59,7 +60,9 @@ class Verbs:
             case "GET" | "HEAD":
                 if target.watch or flag(query, "watch"):
                     return await self.watching.handle(request, target)
-                return self._read(request, target)
+                if not self.api.types.converts(target.resource):
+                    return self._read(request, target)
+                return await settled(self.api.types.conversions, lambda: self._read(request, target))
             case "POST":
                 return await self._create(request, target, user)
             case "PUT":
@@ -221,7 +224,8 @@ class Verbs:
                 await self._admitted(request, target, user, warnings, dry_run, remove)
             except NotFound:
                 continue  # went with another of this collection
-        return _answer(self.render.page(resource, page, form), form, 200, warnings)
+        body = await settled(self.api.types.conversions, lambda: self.render.page(resource, page, form))
+        return _answer(body, form, 200, warnings)
 
     async def _admitted(
         self, request: web.BaseRequest, target: Target, user: User, warnings: list[str], dry_run: bool,
@@ -236,10 +240,13 @@ class Verbs:
                 self.guard.grants(target.resource, target.namespace or "", rehearsed, user)
             return write(dry_run)
 
-        if self.api.webhooks is None or not self.api.webhooks.any():
+        converts = self.api.types.converts(target.resource)
+        if self.api.webhooks is None or not (self.api.webhooks.any() or converts):
             return run()
         options = {k: request.query[k] for k in ("fieldManager", "fieldValidation") if k in request.query}
-        return await admitted(self.api, run, user=user.info(), options=options, warn=warnings.append)
+        return await admitted(
+            self.api, run, user=user.info(), options=options, warn=warnings.append, converts=converts
+        )
 
     async def _received(self, request: web.BaseRequest, resource: Resource) -> Object:
         """The object in a request's body."""

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from meshlab.cluster.api.api import Api
 from meshlab.cluster.api.codec import Form, Renderer, accepted, partial
+from meshlab.cluster.api.conversions import settled
 from meshlab.cluster.api.options import check_list
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.request import Target, flag, number
@@ -93,10 +94,24 @@ class Watching:
             if not events:
                 continue
             frames = []
+            if resource.custom:
+                events = await self._converted(resource, events)
             for event in events:
                 frames.append(self._event(resource, event, form, include, first))
                 first = False
             await response.write(b"".join(frames))
+
+    async def _converted(self, resource: Resource, events: list[Event]) -> list[Event]:
+        """Events of a custom kind in the version that was asked for."""
+        others = [e for e in events if e.entry is not None and e.object["apiVersion"] != resource.api_version]
+        if not others:
+            return events
+        types = self.api.types
+        made = await settled(
+            types.conversions, lambda: types.all_from_storage(resource, [event.object for event in others])
+        )
+        new = {id(event): obj for event, obj in zip(others, made, strict=True)}
+        return [Event(e.type, new[id(e)], e.revision) if id(e) in new else e for e in events]
 
     def _event(self, resource: Resource, event: Event, form: Form, include: str, first: bool) -> bytes:
         if not form.as_:

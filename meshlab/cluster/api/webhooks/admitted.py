@@ -29,18 +29,21 @@ async def admitted(
     user: Mapping[str, Any],
     options: Mapping[str, Any] | None = None,
     warn: Callable[[str], None] | None = None,
+    converts: bool = False,
 ) -> T:
     """What `call()` answers, a function that writes through `api`, with every webhook asked that wants to be.
+
+    `converts` says that what it writes may be of a kind whose versions a webhook converts.
 
     `call` is run again after each question and must be fit for that: nothing but its writes may have an effect.
     """
     webhooks = api.webhooks
-    if webhooks is None or not webhooks.any():
+    if webhooks is None or not (webhooks.any() or converts):
         return call()
     recorder = _Recorder(webhooks, Asker(user, options or {}, warn or (lambda _: None)))
     for _ in range(RUNS):
         try:
-            with api.reviewed_by(recorder):
+            with api.reviewed_by(recorder), api.types.conversions.asked():
                 return call()
         except Pending as pending:
             await pending.ask()

@@ -48,7 +48,7 @@ class Webhooks:
 
     def __init__(self, api: Api, endpoint: Endpoint) -> None:
         self.api = api
-        self._caller = Caller(endpoint)
+        self._caller = api.types.conversions.poster = Caller(endpoint)
         self._conditions = Conditions()
         self._hooks: dict[str, list[Hook]] = {}
         #: What decides without asking anybody.
