@@ -75,7 +75,7 @@ class Assembly:
             self._network = ClusterNetwork(self.api, self.settings)
             await self._network.start()
             self._node = Node(self.api, self.settings, self.auth)
-            self.server.kubelet = self._node
+            self.server.kubelet, self.server.verbs.usage = self._node, self._node.usage
             await self._node.start()
         self._tasks.append(asyncio.create_task(self._controllers(), name="controllers"))
 
@@ -98,7 +98,7 @@ class Assembly:
         wait = RESTART[0]
         while True:
             try:
-                await run_controllers(self.api, self.settings)
+                await run_controllers(self.api, self.settings, usage=self.server.verbs.usage)
             except Exception:
                 # Controllers work from what is stored, so they can begin again; a lab without them would be dead.
                 log.exception("the controllers failed; they start again in %.1f s", wait)

@@ -1,9 +1,10 @@
 """The built-in kinds.
 
 Each line of `TABLE` is `version Kind plural short,names` and words: `cluster` (no namespace), `all` (in that
-category), `generation`, `returned` (DELETE answers with the object), `/sub` for each subresource. What is left out
-of the table is refused like a kind that nobody installed: we list only what behaves. The kinds that the tutorial
-writes as extensions/v1beta1 have no short names there, or kubectl would warn that `deploy` is ambiguous.
+category), `create` or `read` (nothing else can be done with it, and nothing is stored), `generation`, `returned`
+(DELETE answers with the object), `/sub` for each subresource. What is left out of the table is refused like a kind
+that nobody installed: we list only what behaves. The kinds that the tutorial writes as extensions/v1beta1 have no
+short names there, or kubectl would warn that `deploy` is ambiguous.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ TABLE: dict[str, str] = {
     "batch": """
         v1 CronJob cronjobs cj all generation /status
         v1 Job jobs - all generation /status
+    """,
+    "metrics.k8s.io": """
+        v1beta1 NodeMetrics nodes - cluster read
+        v1beta1 PodMetrics pods - read
     """,
     "networking.k8s.io": """
         v1 Ingress ingresses ing generation /status
@@ -128,7 +133,7 @@ MOVED = {
 }
 
 #: Versions of storage that are not v1.
-STORED = {"autoscaling": "v2"}
+STORED = {"autoscaling": "v2", "metrics.k8s.io": "v1beta1"}
 
 #: Groups and kinds of which an update must say what revision it was made from.
 CONDITIONAL: frozenset[str | tuple[str, str]] = frozenset((
@@ -183,7 +188,7 @@ def _resource(group: str, words: list[str]) -> Resource:
         categories=categories,
         namespaced="cluster" not in flags,
         subresources=frozenset(flag[1:] for flag in flags if flag.startswith("/")),
-        verbs=("create",) if "create" in flags else VERBS,
+        verbs=("create",) if "create" in flags else ("get", "list") if "read" in flags else VERBS,
         storage=(home, plural),
         stored_as=f"{home}/{STORED.get(home, 'v1')}" if home else "v1",
         generation="generation" in flags,

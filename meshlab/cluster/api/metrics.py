@@ -35,7 +35,7 @@ class Metrics:
         lines = _family("apiserver_request_total", "counter", "Answered requests by method and HTTP status.", (
             (f'verb="{method}",code="{code}"', count) for (method, code), count in sorted(self._answers.items())
         ))
-        kinds = {(r.storage, r.collection) for r in api.registry.all() if "list" in r.verbs}
+        kinds = {(r.storage, r.collection) for r in api.registry.all() if "watch" in r.verbs}
         lines += _family("apiserver_storage_objects", "gauge", "Stored objects by resource.", (
             (f'resource="{plural}.{group}"' if group else f'resource="{plural}"', api.store.count(collection))
             for (group, plural), collection in sorted(kinds)

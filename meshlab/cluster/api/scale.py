@@ -16,7 +16,7 @@ from meshlab.cluster.api.webhooks.review import Attributes, Unreviewed
 if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
 
-__all__ = ["SCALE", "get", "patch", "update"]
+__all__ = ["SCALE", "get", "patch", "selector_text", "update"]
 
 Object = dict[str, Any]
 
@@ -96,7 +96,7 @@ def _of(api: Api, resource: Resource, obj: Mapping[str, Any]) -> Object:
     selector = _at(obj, paths.get("labelSelectorPath", ".spec.selector")) or ""
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     status: Object = {"replicas": _at(obj, paths["statusReplicasPath"]) or 0}
-    if text := _selector_text(selector):
+    if text := selector_text(selector):
         status["selector"] = text
     return {
         "kind": "Scale", "apiVersion": "autoscaling/v1",
@@ -123,7 +123,7 @@ def _at(obj: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _selector_text(selector: Any) -> str:
+def selector_text(selector: Any) -> str:
     """A LabelSelector as text: `app=web,tier in (a,b)`."""
     if not isinstance(selector, Mapping):
         return str(selector)

@@ -7,12 +7,13 @@ cluster whose kubelet cannot be reached.
 from __future__ import annotations
 
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
-__all__ = ["Client", "Console", "Dial", "Input", "Kubelet", "KubeletError", "Output", "Size"]
+__all__ = ["Client", "Console", "Dial", "Input", "Kubelet", "KubeletError", "Output", "Sample", "Size", "Usage"]
 
 #: Opens a connection to a port inside a pod, as from a process of that pod. OSError where nothing answers.
 Dial = Callable[[int], Awaitable[tuple[StreamReader, StreamWriter]]]
@@ -32,6 +33,28 @@ class Size:
 
     columns: int
     rows: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What something used in the `window` seconds before `at`: CPU in cores, and bytes of memory at its end."""
+
+    at: datetime
+    window: float
+    cpu: float
+    memory: int
+
+
+class Usage(Protocol):
+    """Who knows what is used: `kubectl top` and autoscalers ask it."""
+
+    def pods(self) -> Mapping[str, Mapping[str, Sample]]:
+        """By the pod's uid and the container's name; a container that does not run is left out."""
+        ...
+
+    def node(self) -> Sample:
+        """The machine's."""
+        ...
 
 
 class Output(Enum):

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from meshlab.cluster.api import reviews, scale
+from meshlab.cluster.api import reviews, scale, usage
 from meshlab.cluster.api.api import Api
 from meshlab.cluster.api.auth import Auth, User
 from meshlab.cluster.api.codec import Form, Renderer, accepted, decode_body, dump, object_body
@@ -21,7 +21,7 @@ from meshlab.cluster.api.rbac import Guard
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.request import Target, flag, number
 from meshlab.cluster.api.status import BadRequest, MethodNotAllowed, NotFound, UnsupportedMediaType
-from meshlab.cluster.api.streams import Kubelet
+from meshlab.cluster.api.streams import Kubelet, Usage
 from meshlab.cluster.api.watching import Watching
 from meshlab.cluster.api.webhooks import Unreviewed, admitted
 
@@ -43,6 +43,8 @@ class Verbs:
         self.api, self.auth, self.proxy, self.kubelet, self.guard = api, auth, proxy, kubelet, guard
         self.render = Renderer(api.types)
         self.watching = Watching(api, self.render)
+        #: Who knows what pods use; nobody where no node runs here.
+        self.usage: Usage | None = None
 
     async def handle(self, request: web.BaseRequest, target: Target, user: User) -> web.StreamResponse:
         """Any request below /api/ or /apis/ that is not discovery."""
@@ -59,6 +61,8 @@ class Verbs:
         match request.method:
             case "GET" | "HEAD":
                 if target.watch or flag(query, "watch"):
+                    if "watch" not in target.resource.verbs:
+                        raise MethodNotAllowed
                     return await self.watching.handle(request, target)
                 if not self.api.types.converts(target.resource):
                     return self._read(request, target)
@@ -95,6 +99,11 @@ class Verbs:
         include = query.get("includeObject", "")
         if "get" not in resource.verbs:
             raise MethodNotAllowed
+        if resource.group == usage.GROUP:
+            found = usage.answer(
+                self.api, self.usage, target, query.get("labelSelector", ""), query.get("fieldSelector", "")
+            )
+            return _answer(dump(found), Form())
         if target.name is None:
             check_list(query, watch=False)
             minimum, exact = _revision(query)
@@ -118,7 +127,7 @@ class Verbs:
         form = accepted(request.headers.get("Accept"))
         options = write_options(query, "Create")
         dry_run, validation = options.dry_run, options.validation
-        if target.name is not None and target.subresource is None:
+        if (target.name is not None and target.subresource is None) or "create" not in resource.verbs:
             raise MethodNotAllowed
         value = await self._received(request, resource)
         if target.subresource is not None:

@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from meshlab.cluster.api.streams import Usage
+from meshlab.cluster.controllers.autoscaling import HorizontalController
+from meshlab.cluster.controllers.autoscaling.metrics import Fetch
 from meshlab.cluster.controllers.cronjob import CronJobController
 from meshlab.cluster.controllers.daemonset import DaemonSetController
 from meshlab.cluster.controllers.deployment import DeploymentController
@@ -52,12 +55,17 @@ def controllers_of(api: Api, settings: Settings) -> list[Controller]:
     ]
 
 
-async def run_controllers(api: Api, settings: Settings) -> None:
-    """Never returns; cancel it to stop. What it does is in the API, so that it can be stopped at any moment."""
+async def run_controllers(api: Api, settings: Settings, *, usage: Usage | None = None,
+                          fetch: Fetch | None = None) -> None:
+    """Never returns; cancel it to stop. What it does is in the API, so that it can be stopped at any moment.
+
+    Autoscalers ask `usage` what pods use, and `fetch` for metrics that others serve.
+    """
     async with asyncio.TaskGroup() as group:
         group.create_task(run(api, controllers_of(api, settings)), name="controllers")
         group.create_task(GarbageCollector(api).run(), name="garbage collector")
         group.create_task(QuotaController(api).run(), name="quotas")
+        group.create_task(HorizontalController(api, usage, fetch).run(), name="autoscalers")
 
 
 async def run(api: Api, controllers: Sequence[Controller]) -> None:

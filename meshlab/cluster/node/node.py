@@ -24,6 +24,7 @@ from meshlab.cluster.node.host import NODE_NAME, Host, TokenIssuer
 from meshlab.cluster.node.images import Catalogue
 from meshlab.cluster.node.logs import LogClock, LogOptions, read_log
 from meshlab.cluster.node.machine import node_object, node_status
+from meshlab.cluster.node.metering import Metering
 from meshlab.cluster.node.paths import PodPaths
 from meshlab.cluster.node.pod import HASTE, PodRunner
 from meshlab.cluster.node.process import kill_leftovers
@@ -52,6 +53,8 @@ class Node:
         self._host = Host(api, settings, auth, catalogue or Catalogue(), Recorder(api, "kubelet", NODE_NAME),
                           pod_network(settings, DOMAIN))
         self._pods: dict[str, PodRunner] = {}
+        #: What the pods use.
+        self.usage = Metering(lambda: self._pods.values())
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -72,6 +75,7 @@ class Node:
                                   name=f"node: {kind}") for kind in ("ConfigMap", "Secret")),
             asyncio.create_task(self._look_at_logs(), name="node: logs"),
             asyncio.create_task(self._beat(), name="node: heartbeat"),
+            asyncio.create_task(self.usage.run(), name="node: usage"),
         ]
 
     async def stop(self, kill_pods: bool) -> None:

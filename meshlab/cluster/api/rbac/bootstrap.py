@@ -64,6 +64,7 @@ def ensure_roles(api: Api) -> None:
 def _roles() -> list[Object]:
     edit = [{"apiGroups": [g], "resources": list(r), "verbs": [*WRITE, *READ]} for g, r in USED.items()]
     view = [{"apiGroups": [g], "resources": list(r), "verbs": [*READ]} for g, r in USED.items()]
+    used = {"apiGroups": ["metrics.k8s.io"], "resources": ["nodes", "pods"], "verbs": [*READ]}
     seen = {"apiGroups": [""], "resources": ["limitranges", "namespaces", "resourcequotas"], "verbs": [*READ]}
     more = [
         {"apiGroups": [""], "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
@@ -89,9 +90,9 @@ def _roles() -> list[Object]:
     public = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
     return [
         _role("cluster-admin", everything),
-        _role("admin", [*edit, seen, *more, roles, reviews], collects="admin"),
-        _role("edit", [*edit, seen, *more], collects="edit"),
-        _role("view", [*view, seen], collects="view"),
+        _role("admin", [*edit, seen, used, *more, roles, reviews], collects="admin"),
+        _role("edit", [*edit, seen, used, *more], collects="edit"),
+        _role("view", [*view, seen, used], collects="view"),
         _role("system:discovery", [{"nonResourceURLs": list(DISCOVERY), "verbs": ["get"]}]),
         _role("system:basic-user", own),
         _role("system:public-info-viewer", [{"nonResourceURLs": public, "verbs": ["get"]}]),
