@@ -56,10 +56,12 @@ class Builder:
         own = self.memo.get("secrets", (certificate,), None, lambda: {
             name: resource(Kind.SECRET, name, fields) for name, fields in secrets(certificate).items()
         })
+        if hosts := found.of(Kind.SECRET):
+            own = {**hosts, **own}
         return replace(found, resources={**found.resources, Kind.SECRET: own})
 
     def _routing(self, world: World, proxy: Proxy, shared: Shared) -> Snapshot:
-        """Everything but secrets."""
+        """Everything but the proxy's own secrets."""
         resolver = Resolver(world, world.caller(proxy.ip, proxy.namespace))
         mesh = self._mesh(world, proxy)
         security = self.callers or world.security

@@ -28,7 +28,7 @@ from meshlab.mesh.pilot.proxy import Proxy
 from meshlab.mesh.pilot.resolve import Resolver
 from meshlab.mesh.pilot.routes import destination_routes
 from meshlab.mesh.pilot.snapshot import Kind, Resource, Snapshot, resource, table
-from meshlab.mesh.pilot.tls import downstream_tls
+from meshlab.mesh.pilot.tls import CLIENTS_PROVE, credential_secrets, downstream_tls
 from meshlab.mesh.pilot.world import Mesh, World
 
 __all__ = ["gateway_snapshot", "intersection", "rules_of", "server_problem", "serves"]
@@ -104,6 +104,10 @@ def gateway_snapshot(
     return Snapshot(proxy, {
         Kind.CLUSTER: there.clusters, Kind.ENDPOINTS: there.endpoints, Kind.LISTENER: found,
         Kind.ROUTE: {name: each.resource(name, proxy, mesh, asks=asks) for name, each in making.tables.items()},
+        Kind.SECRET: {
+            name: resource(Kind.SECRET, name, fields) for credential in sorted(making.credentials)
+            for name, fields in credential_secrets(credential, world.secrets[credential]).items()
+        },
     }, static)
 
 
@@ -114,6 +118,11 @@ class _Making:
         self.world, self.proxy, self.mesh, self.resolver = world, proxy, mesh, resolver
         self.tables: dict[str, Table] = {}
         self.ports: dict[int, Listening] = {}
+        #: Secrets, `namespace/name`, whose certificates are shown.
+        self.credentials: set[str] = set()
+        pod = world.workloads.get(proxy.ip)
+        #: Keys are for a proxy that has proved whose it is.
+        self.proven = pod is not None and proxy.account == f"{pod.namespace}/{pod.service_account}"
 
     def ingresses(self) -> None:
         plain, secured = self._plain(HTTP_PORT), Table()
@@ -123,12 +132,16 @@ class _Making:
         for each in (plain, secured):
             for routes in each.hosts.values():
                 routes.sort(key=by_path)
-        pair = self.world.secrets.get(secret_of(self.world.ingress_rules))
-        if pair is not None and secured.hosts:
+        credential = secret_of(self.world.ingress_rules)
+        if credential in self.world.secrets and secured.hosts and self.proven:
             name = str(HTTPS_PORT)
             self.tables[name] = secured
-            chain = listeners.gateway_http(name, self.mesh, downstream_tls(ServerTls(), pair))
+            chain = listeners.gateway_http(name, self.mesh, self._tls(ServerTls(), credential))
             self.ports[HTTPS_PORT] = Listening([chain], [name], plain=True)
+
+    def _tls(self, tls: ServerTls, credential: str) -> Fields:
+        self.credentials.add(credential)
+        return downstream_tls(tls, credential)
 
     def _plain(self, port: int) -> Table:
         """The table of a port that takes HTTP as it comes."""
@@ -142,9 +155,9 @@ class _Making:
 
     def server(self, gateway: MeshGateway, server: GatewayServer) -> None:
         """One port and its hosts; left out with a reason (`server_problem`) where it cannot be served."""
-        if server_problem(self.world, server):
-            return
         protocol, tls = server.protocol.upper(), server.tls
+        if server_problem(self.world, server) or (tls is not None and tls.credential and not self.proven):
+            return
         if protocol in HTTP and (tls is None or tls.redirect_to_https):
             made = self._plain(server.port)
             for host, routes, targets in self._hosts(gateway, server):
@@ -169,7 +182,7 @@ class _Making:
             made = self.tables.setdefault(name, Table())
             for host, routes, targets in self._hosts(gateway, server):
                 made.add(host, routes, targets)
-            context = downstream_tls(tls, self.world.secrets[tls.credential])
+            context = self._tls(tls, tls.credential)
             listening.chains.append(listeners.gateway_http(name, self.mesh, context, fresh))
             listening.tables.append(name)
             listening.plain |= not sni
@@ -207,7 +220,7 @@ class _Making:
         called = Target("", Port("tcp", server.port, Protocol.TCP))
         tls = None
         if server.tls is not None:
-            tls = downstream_tls(server.tls, self.world.secrets[server.tls.credential])
+            tls = self._tls(server.tls, server.tls.credential)
         for _, rules in rules_of(self.world, gateway, server):
             for tcp in rules.tcp:
                 if not tcp.tls and not listening.plain and any(
@@ -258,6 +271,8 @@ def server_problem(world: World, server: GatewayServer) -> str:
         return "certificates come from a secret (credentialName)"
     if tls.credential not in world.secrets:
         return f"there is no secret {tls.credential} with a certificate and a key"
+    if tls.mode in CLIENTS_PROVE and not world.secrets[tls.credential].authority:
+        return f"mode {tls.mode} needs an authority for clients: ca.crt in the secret {tls.credential}"
     return ""
 
 

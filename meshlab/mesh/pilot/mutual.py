@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from meshlab.mesh.config.security import PeerMode
 from meshlab.mesh.pilot.encode import Fields, pack
-from meshlab.mesh.pilot.secrets import OWN, ROOTS
+from meshlab.mesh.pilot.secrets import OWN, ROOTS, by_sds
 
 __all__ = [
     "ENDPOINT_MARK", "INSPECTOR", "MARK", "chains", "inspector", "matches", "peer_socket", "server_name",
@@ -105,19 +105,12 @@ def _common(peers: list[Fields], protocols: list[str]) -> Fields:
     return {
         "tls_params": dict(VERSIONS),
         "alpn_protocols": protocols,
-        "tls_certificate_sds_secret_configs": [_sds(OWN)],
+        "tls_certificate_sds_secret_configs": [by_sds(OWN)],
         "combined_validation_context": {
             "default_validation_context": {"match_typed_subject_alt_names": peers},
-            "validation_context_sds_secret_config": _sds(ROOTS),
+            "validation_context_sds_secret_config": by_sds(ROOTS),
         },
     }
-
-
-def _sds(name: str) -> Fields:
-    # 0 s: what has no certificate yet waits for it; after a limit Envoy would go on without.
-    return {"name": name, "sds_config": {
-        "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": {"seconds": 0}
-    }}
 
 
 def _uri(how: str, text: str) -> Fields:

@@ -15,7 +15,9 @@ from typing import Any
 
 from meshlab.mesh.pilot.encode import Fields
 
-__all__ = ["ISSUED", "OWN", "ROOTS", "SECRET_TYPE", "Certificate", "read_certificate", "secrets", "spiffe"]
+__all__ = [
+    "ISSUED", "OWN", "ROOTS", "SECRET_TYPE", "Certificate", "by_sds", "read_certificate", "secrets", "spiffe",
+]
 
 #: Type of the Secrets that istio-ca writes, and what their names begin with.
 SECRET_TYPE, ISSUED = "istio.io/key-and-cert", "istio."
@@ -77,3 +79,11 @@ def secrets(certificate: Certificate) -> dict[str, Fields]:
         },
         ROOTS: {"name": ROOTS, "validation_context": {"trusted_ca": {"inline_string": certificate.root}}},
     }
+
+
+def by_sds(name: str) -> Fields:
+    """An `SdsSecretConfig`: this secret, from Pilot, on the stream that there is."""
+    # 0 s: what has no certificate yet waits for it; after a limit Envoy would go on without.
+    return {"name": name, "sds_config": {
+        "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": {"seconds": 0}
+    }}

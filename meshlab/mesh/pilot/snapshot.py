@@ -16,6 +16,7 @@ from typing import Any
 
 from meshlab.mesh.pilot.encode import as_json, embed, encode, heading
 from meshlab.mesh.pilot.proxy import Proxy
+from meshlab.mesh.pilot.secrets import OWN, ROOTS
 
 __all__ = ["Kind", "Resource", "Snapshot", "digest", "resource", "table"]
 
@@ -27,7 +28,7 @@ class Kind(Enum):
     ENDPOINTS = "ClusterLoadAssignment"
     LISTENER = "Listener"
     ROUTE = "RouteConfiguration"
-    #: The proxy's own certificate and key, and whom it believes.
+    #: The proxy's own certificate and key, and whom it believes; those of a gateway's hosts.
     SECRET = "Secret"  # noqa: S105 - the name of a message
 
     @property
@@ -140,7 +141,8 @@ class Snapshot:
     def wanted_secrets(self) -> frozenset[str]:
         """Names of the secrets for which its Envoy asks, of those that it is to have."""
         asks = any(each.secured for kind in (Kind.LISTENER, Kind.CLUSTER) for each in self.of(kind).values())
-        return frozenset(self.of(Kind.SECRET)) if asks else frozenset()
+        # Those of gateways are there only for listeners that have them.
+        return frozenset(name for name in self.of(Kind.SECRET) if asks or name not in (OWN, ROOTS))
 
     def consistent(self, before: Snapshot | None = None) -> tuple[str, ...]:
         """What refers to something that is not there; () if nothing does, as in the snapshot `before`."""

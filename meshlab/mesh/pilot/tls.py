@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from meshlab.mesh.config.outside import ServerTls
 from meshlab.mesh.config.traffic import ClientTls
 from meshlab.mesh.pilot.encode import Fields
+from meshlab.mesh.pilot.secrets import by_sds
 from meshlab.mesh.pilot.world import KeyPair, Mesh
 
-__all__ = ["downstream_tls", "key_pair", "upstream_tls"]
+__all__ = ["CLIENTS_PROVE", "credential_secrets", "downstream_tls", "key_pair", "upstream_tls"]
+
+#: Modes in which clients of a gateway show a certificate, or may.
+CLIENTS_PROVE = ("MUTUAL", "OPTIONAL_MUTUAL")
 
 #: What a gateway offers: as 0.4.0's ingress did.
 ALPN = ("h2", "http/1.1")
@@ -67,25 +71,42 @@ def key_pair(data: Mapping[str, str]) -> KeyPair | None:
     return KeyPair(certificate, key, known.get("ca.crt") or known.get("cacert") or b"")
 
 
-def downstream_tls(wanted: ServerTls, secret: KeyPair) -> Fields:
-    """A `DownstreamTlsContext` of a gateway, with the certificate of a secret."""
-    common: Fields = {
-        "alpn_protocols": list(ALPN),
-        "tls_certificates": [{
-            "certificate_chain": {"inline_bytes": secret.certificate}, "private_key": {"inline_bytes": secret.key},
-        }],
-    }
+def credential_secrets(name: str, pair: KeyPair) -> dict[str, Fields]:
+    """A gateway's secret `namespace/name` as Envoy's, by SDS name: the certificate, and its clients' authority."""
+    own, roots = _names(name)
+    found: dict[str, Fields] = {own: {"name": own, "tls_certificate": {
+        "certificate_chain": {"inline_bytes": pair.certificate}, "private_key": {"inline_bytes": pair.key},
+    }}}
+    if pair.authority:
+        found[roots] = {"name": roots, "validation_context": {"trusted_ca": {"inline_bytes": pair.authority}}}
+    return found
+
+
+def downstream_tls(wanted: ServerTls, name: str) -> Fields:
+    """A `DownstreamTlsContext` of a gateway, with the certificate of the secret `namespace/name` by SDS.
+
+    A new certificate is another secret of the same name: the listener stays, and with it every open connection.
+    """
+    own, roots = _names(name)
+    common: Fields = {"alpn_protocols": list(ALPN), "tls_certificate_sds_secret_configs": [by_sds(own)]}
     limits = {"tls_minimum_protocol_version": wanted.min_version, "tls_maximum_protocol_version": wanted.max_version}
     if said := {name: _VERSIONS[version] for name, version in limits.items() if version in _VERSIONS}:
         common["tls_params"] = said
     found: Fields = {"common_tls_context": common}
-    if wanted.mode in ("MUTUAL", "OPTIONAL_MUTUAL") and secret.authority:
-        validation: Fields = {"trusted_ca": {"inline_bytes": secret.authority}}
+    if wanted.mode in CLIENTS_PROVE:
+        default: Fields = {}
         if wanted.subject_alt_names:
-            validation["match_typed_subject_alt_names"] = [
+            default["match_typed_subject_alt_names"] = [
                 {"san_type": "URI" if "://" in each else "DNS", "matcher": {"exact": each}}
                 for each in wanted.subject_alt_names
             ]
-        common["validation_context"] = validation
+        common["combined_validation_context"] = {
+            "default_validation_context": default, "validation_context_sds_secret_config": by_sds(roots),
+        }
         found["require_client_certificate"] = {"value": wanted.mode == "MUTUAL"}
     return found
+
+
+def _names(credential: str) -> tuple[str, str]:
+    """Names of the two secrets, as Istio's gateways call them."""
+    return f"kubernetes://{credential}", f"kubernetes://{credential}-cacert"

@@ -29,7 +29,7 @@ SVCB = {"name": "svcb", "port": 80}
 @pytest.fixture(scope="module")
 def edge(cluster: Cluster) -> Cluster:
     """The cluster with an ingress proxy."""
-    cluster.pod("ingress-1", "istio-ingress", serve=False, labels={"istio": "ingress"})
+    cluster.pod("ingress-1", "istio-ingress", serve=False, account="ingress", labels={"istio": "ingress"})
     cluster.sidecar("ingress-1", role="ingress")
     return cluster
 
