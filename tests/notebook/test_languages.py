@@ -17,7 +17,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 CATALOGUES = [Catalogue.load(NOTEBOOKS, language) for language in LANGUAGES if language != "en"]
 #: Lessons that are still English in a catalogue. A lesson leaves this table when its translation is complete.
 ENGLISH_STILL = {
-    "zh": {"01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13"},
+    "zh": {"09", "10", "11", "12", "13"},
 }
 
 
