@@ -7,6 +7,7 @@ server's service proxy, which every engine has, so nothing here needs a route to
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -35,20 +36,47 @@ class Reply:
         return self.body.decode("utf-8", "replace")
 
 
-class Access:
-    """One cluster of a kubeconfig; `context` as in kubectl, the current one by default."""
+#: Methods that may be sent again when nobody knows whether the first one arrived.
+_REPEATABLE = ("GET", "HEAD", "PUT", "DELETE")
+#: Seconds: first and longest pause between attempts, and the longest that a server's Retry-After is obeyed at once.
+_PAUSE, _LONGEST_PAUSE, _LONGEST_WAIT = 0.1, 2.0, 30.0
 
-    def __init__(self, kubeconfig: Path, context: str | None = None) -> None:
+
+class Access:
+    """One cluster of a kubeconfig; `context` as in kubectl, the current one by default.
+
+    `patience`: seconds for which a connection that is refused or lost is tried again. A lab on this machine answers
+    or is down, so it has none; the way to a cluster breaks now and then. A server that says 429 with Retry-After is
+    obeyed in any case, for `throttled` seconds in all. `hint` is the command to type when nobody answers.
+    """
+
+    def __init__(
+        self,
+        kubeconfig: Path,
+        context: str | None = None,
+        *,
+        patience: float = 0.0,
+        throttled: float = 60.0,
+        hint: str = "meshlab up",
+    ) -> None:
         self.kubeconfig, self.context = kubeconfig, context
+        self.patience, self.throttled, self.hint = patience, throttled, hint
         self._plurals: dict[tuple[str, str], tuple[str, bool]] = {}
 
     @cached_property
     def client(self) -> ApiClient:
+        return self.another()
+
+    def another(self) -> ApiClient:
+        """A client of its own, for whoever changes or closes it."""
         from kubernetes.client import ApiClient, Configuration
-        from kubernetes.config import load_kube_config
+        from kubernetes.config import ConfigException, load_kube_config
 
         configuration = Configuration()
-        load_kube_config(str(self.kubeconfig), context=self.context, client_configuration=configuration)
+        try:
+            load_kube_config(str(self.kubeconfig), context=self.context, client_configuration=configuration)
+        except ConfigException as error:
+            raise LabError(f"{self.kubeconfig} does not lead to a cluster", why=str(error), then=self.hint) from error
         if configuration.host.startswith("https://127."):
             configuration.proxy = None  # the client would obey HTTP_PROXY even for loopback
         return ApiClient(configuration)
@@ -65,36 +93,60 @@ class Access:
         check: bool = True,
     ) -> Reply:
         """One request; `body` is sent as JSON unless it is bytes. Raises `Rejected` for a status ≥ 400 if `check`."""
-        from urllib3 import Timeout
-        from urllib3.exceptions import HTTPError
-
         sent = {"Accept": "application/json", **(headers or {})}
-        self.client.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
-        url = self.client.configuration.host + path
         if query:
-            url += ("&" if "?" in url else "?") + urlencode({k: str(v) for k, v in query.items()})
-        try:
-            answer = self.client.rest_client.pool_manager.request(
-                method,
-                url,
-                body=data,
-                headers=sent,
-                timeout=Timeout(connect=5.0, read=timeout),
-                retries=False,
-            )
-        except HTTPError as error:
-            raise LabError(
-                f"the API server at {self.client.configuration.host} does not answer",
-                why=str(error),
-                then="meshlab up",
-            ) from error
-        reply = Reply(answer.status, answer.headers, answer.data)
+            path += ("&" if "?" in path else "?") + urlencode({k: str(v) for k, v in query.items()})
+        reply = self._persist(method, path, data, sent, timeout)
         if check and reply.status >= 400:
             raise Rejected(_status(reply))
         return reply
+
+    def _persist(self, method: str, path: str, data: bytes | None, headers: dict[str, str], timeout: float) -> Reply:
+        """Sends until there is an answer: again after a lost connection, a 429, or a login that has run out."""
+        from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+
+        start, pause, logged_in = time.monotonic(), _PAUSE, False
+        while True:
+            spent = time.monotonic() - start
+            try:
+                reply = self._send(method, path, data, headers, timeout)
+            except HTTPError as error:
+                unsent = isinstance(error, (ConnectTimeoutError, NewConnectionError))
+                if spent < self.patience and (unsent or method in _REPEATABLE):
+                    time.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+                    continue
+                raise LabError(
+                    f"the API server at {self.client.configuration.host} does not answer",
+                    why=str(error),
+                    then=self.hint,
+                ) from error
+            wait = _retry_after(reply)
+            if wait is not None and spent + wait <= self.throttled:
+                time.sleep(wait)
+            elif reply.status == 401 and not logged_in and self.patience:
+                logged_in = True
+                self.__dict__.pop("client", None)  # a token of a plug-in has run out: it is asked for another
+            else:
+                return reply
+
+    def _send(self, method: str, path: str, data: bytes | None, headers: dict[str, str], timeout: float) -> Reply:
+        from urllib3 import Timeout
+
+        sent = dict(headers)
+        self.client.update_params_for_auth(sent, [], ["BearerToken"], path, method, data)
+        answer = self.client.rest_client.pool_manager.request(
+            method,
+            self.client.configuration.host + path,
+            body=data,
+            headers=sent,
+            timeout=Timeout(connect=5.0, read=timeout),
+            retries=False,
+        )
+        return Reply(answer.status, answer.headers, answer.data)
 
     def service(
         self,
@@ -171,32 +223,52 @@ class Access:
         return [{"apiVersion": api_version, "kind": kind, **item} for item in found.get("items") or []]
 
     def watch(self, path: str, since: str, *, timeout: float) -> Iterator[dict[str, Any]]:
-        """Events of a collection after a resourceVersion, for at most `timeout` seconds."""
+        """Events of a collection after a resourceVersion, for at most `timeout` seconds.
+
+        It ends early when the connection breaks: `meshlab.follow` goes on where it ended. Raises `Rejected` where
+        the server refuses to be watched.
+        """
         from urllib3 import Timeout
-        from urllib3.exceptions import ReadTimeoutError
+        from urllib3.exceptions import HTTPError
 
         headers = {"Accept": "application/json"}
         self.client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
         query = urlencode({"watch": "true", "resourceVersion": since, "timeoutSeconds": max(1, round(timeout))})
-        answer = self.client.rest_client.pool_manager.request(
-            "GET",
-            f"{self.client.configuration.host}{path}?{query}",
-            headers=headers,
-            preload_content=False,
-            timeout=Timeout(connect=5.0, read=timeout),
-            retries=False,
-        )
         try:
+            answer = self.client.rest_client.pool_manager.request(
+                "GET",
+                f"{self.client.configuration.host}{path}{'&' if '?' in path else '?'}{query}",
+                headers=headers,
+                preload_content=False,
+                timeout=Timeout(connect=5.0, read=timeout),
+                retries=False,
+            )
+        except HTTPError:
+            return
+        try:
+            if answer.status != 200:
+                raise Rejected(_status(Reply(answer.status, answer.headers, answer.read())))
             rest = b""
             for chunk in answer.stream(65536):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     if line.strip():
                         yield json.loads(line)
-        except ReadTimeoutError:
+        except HTTPError:
             return
         finally:
             answer.close()
+
+
+def _retry_after(reply: Reply) -> float | None:
+    """Seconds after which the server wants to be asked again; None where it does not say so."""
+    said = reply.headers.get("Retry-After")
+    if reply.status not in (429, 503) or said is None:
+        return None
+    try:
+        return min(max(float(said), _PAUSE), _LONGEST_WAIT)
+    except ValueError:
+        return 1.0  # a date; one second is what a kube-apiserver says
 
 
 def _status(reply: Reply) -> dict[str, Any]:

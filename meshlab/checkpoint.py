@@ -6,13 +6,13 @@ control plane stay where a lesson put them: they are slow to bring up and change
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from .access import Access
 from .errors import ManifestError, Rejected
-from .inforce import MESH_GROUP, Writer
+from .inforce import MESH_GROUP, InForce
 
 __all__ = ["Checkpoint", "difference", "interfering", "mesh_rules", "restore", "take"]
 
@@ -38,6 +38,14 @@ Object = dict[str, Any]
 Key = tuple[str, str, str]
 
 
+class Putter(Protocol):
+    """Who stores and deletes objects and waits until that is in force."""
+
+    def apply(self, documents: Iterable[Mapping[str, Any]]) -> InForce: ...
+
+    def delete(self, documents: Iterable[Mapping[str, Any]]) -> InForce: ...
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Objects by (kind, namespace, name), without what the server filled in.
@@ -54,14 +62,15 @@ def mesh_rules(access: Access) -> list[Object]:
     return _stored(access, _legacy(RULE_KINDS))[0]
 
 
-def interfering(access: Access) -> list[Object]:
+def interfering(access: Access, selector: str = "") -> list[Object]:
     """Stored objects that have a say in what becomes of a request between the demo's services.
 
-    Rules of 2018 of every namespace; of today's kinds those in `default`: on a cluster others are other people's.
+    Rules of 2018 of every namespace; of today's kinds those in `default` with the labels of `selector`: on a cluster
+    others are other people's.
     """
     legacy = _stored(access, _legacy((*RULE_KINDS, "rule")))[0]
     found = [o for o in legacy if o["kind"] != "rule" or o["metadata"]["name"] not in INSTALLED_RULES]
-    return found + _stored(access, TODAY_KINDS, "default")[0]
+    return found + _stored(access, TODAY_KINDS, "default", selector)[0]
 
 
 def _legacy(kinds: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -69,14 +78,15 @@ def _legacy(kinds: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def _stored(
-    access: Access, kinds: tuple[tuple[str, str], ...], namespace: str | None = None
+    access: Access, kinds: tuple[tuple[str, str], ...], namespace: str | None = None, selector: str = ""
 ) -> tuple[list[Object], frozenset[str]]:
     """The objects, and the kinds that nobody serves: they come with the control plane."""
+    query = {"labelSelector": selector} if selector else {}
     found: list[Object] = []
     unserved = set()
     for version, kind in kinds:
         try:
-            found += access.items(version, kind, namespace)
+            found += access.items(version, kind, namespace, **query)
         except ManifestError:
             unserved.add(kind)
         except Rejected as error:
@@ -86,21 +96,25 @@ def _stored(
     return found, frozenset(unserved)
 
 
-def take(access: Access) -> Checkpoint:
-    """What is there now."""
-    found, unserved = _stored(access, (*_legacy((*RULE_KINDS, *CHECK_KINDS)), *TODAY_KINDS))
-    scaling, unscaled = _stored(access, SCALING_KINDS, "default")
-    found += scaling
-    if settings := access.find("v1", "ConfigMap", "istio-system", "istio"):
-        found.append({"apiVersion": "v1", "kind": "ConfigMap", **settings})
-    found += [s for s in access.items("v1", "Service", "default") if s["metadata"]["name"] != "kubernetes"]
-    found += access.items("apps/v1", "Deployment", "default")
-    return Checkpoint({_key(o): _plain(o) for o in found}, unserved | unscaled)
+def take(access: Access, selector: str = "") -> Checkpoint:
+    """What is there now. `selector`: only objects with these labels, but every rule of 2018.
+
+    On a cluster others have Services, Deployments and rules beside ours; of the kinds of 2018 there are none but ours.
+    """
+    query = {"labelSelector": selector} if selector else {}
+    found, unserved = _stored(access, _legacy((*RULE_KINDS, *CHECK_KINDS)))
+    for kinds, namespace in ((TODAY_KINDS, None), (SCALING_KINDS, "default")):
+        more, unknown = _stored(access, kinds, namespace, selector)
+        found, unserved = found + more, unserved | unknown
+    found += access.items("v1", "ConfigMap", "istio-system", fieldSelector="metadata.name=istio", **query)
+    found += [s for s in access.items("v1", "Service", "default", **query) if s["metadata"]["name"] != "kubernetes"]
+    found += access.items("apps/v1", "Deployment", "default", **query)
+    return Checkpoint({_key(o): _plain(o) for o in found}, unserved)
 
 
-def restore(access: Access, checkpoint: Checkpoint) -> list[str]:
+def restore(access: Access, checkpoint: Checkpoint, writer: Putter, selector: str = "") -> list[str]:
     """Makes what differs as it was; returns a line for each change, e.g. `deleted RouteRule default/x`."""
-    writer, now, done = Writer(access), take(access).objects, []
+    now, done = take(access, selector).objects, []
     gone = [now[key] for key in now.keys() - checkpoint.objects.keys() if _ours(key, checkpoint)]
     if gone:
         writer.delete(gone)

@@ -15,7 +15,7 @@ from typing import Any
 from .access import Access
 from .errors import ManifestError, NotInForce, Rejected, RuleError
 
-__all__ = ["MESH_GROUP", "MIXER_PLURALS", "InForce", "Writer"]
+__all__ = ["MESH_GROUP", "MIXER_PLURALS", "InForce", "Writer", "check_rule", "identity"]
 
 MESH_GROUP = "config.istio.io"
 #: Kinds of objects whose change Pilot turns into new configuration for proxies, by group and kind, as it calls them.
@@ -51,12 +51,15 @@ class InForce:
     objects: tuple[str, ...]
     ms: float | None = None
     proxies: Mapping[str, float] = field(default_factory=dict)
+    #: Where the mesh is told in today's kinds: the documents that the rules became, as YAML.
+    translation: str = ""
 
     def __str__(self) -> str:
         what = ", ".join(self.objects)
-        if self.ms is None:
-            return f"{what}: stored"
-        return f"{what}: in force in {len(self.proxies)} sidecars after {self.ms:.1f} ms"
+        said = f"{what}: stored"
+        if self.ms is not None:
+            said = f"{what}: in force in {len(self.proxies)} sidecars after {self.ms:.1f} ms"
+        return f"{said}\nthe mesh was told:\n{self.translation}" if self.translation else said
 
     __repr__ = __str__
 
@@ -105,10 +108,10 @@ class Writer:
         return self._settle(newest, timeout)
 
     def _write(self, document: dict[str, Any]) -> Written:
-        kind, version, name, namespace = _identity(document)
+        kind, version, name, namespace = identity(document)
         path = self._access.path(version, kind, namespace, name)
         if version.startswith(MESH_GROUP + "/"):
-            _check_rule(document)
+            check_rule(document)
             found = self._access.find(version, kind, namespace, name)
             document["metadata"] = {**document["metadata"], "namespace": namespace}
             if found is None:
@@ -125,7 +128,7 @@ class Writer:
         )
 
     def _remove(self, document: dict[str, Any]) -> Written:
-        kind, version, name, namespace = _identity(document)
+        kind, version, name, namespace = identity(document)
         path = self._access.path(version, kind, namespace, name)
         try:
             self._access.request("DELETE", path)
@@ -240,7 +243,7 @@ def _version(group: str) -> str:
     return known.get(group) or next(each.api_version for (where, _), each in kinds().items() if where == group)
 
 
-def _identity(document: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def identity(document: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """kind, apiVersion, name, namespace. Raises `ManifestError` where one is missing."""
     kind, version = document.get("kind"), document.get("apiVersion")
     metadata = document.get("metadata") or {}
@@ -252,7 +255,7 @@ def _identity(document: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return str(kind), str(version), str(metadata["name"]), str(metadata.get("namespace") or "default")
 
 
-def _check_rule(document: Mapping[str, Any]) -> None:
+def check_rule(document: Mapping[str, Any]) -> None:
     """Refuses what istioctl would refuse. Raises `RuleError`."""
     from .istioctl.validate import problems
 

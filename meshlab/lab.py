@@ -13,25 +13,26 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import checkpoint as checkpoints
-from . import installation, starts, tutorial
-from .access import Access
+from . import starts, tutorial
+from .engine import Embedded, Engine
 from .errors import LabError, ManifestError
-from .inforce import InForce, Writer
+from .inforce import InForce
 from .observe.graph import Graph, servicegraph
 from .observe.prometheus import Prometheus
 from .observe.traces import Traces, services, traces
 from .renew import renew
-from .settings import Network, Settings
+from .settings import Settings
 from .states import Deployment, not_ready, wait_ready
 from .traffic import Answers, Load, Traffic
+
+if TYPE_CHECKING:
+    from .real.preflight import Preflight
 
 __all__ = ["Lab", "Output", "connect"]
 
@@ -48,12 +49,30 @@ class Output(str):
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def connect(*, report: Callable[[str], None] = print) -> Lab:
-    """The lab of this machine: starts it, or re-attaches to the one that runs.
+def connect(
+    *,
+    context: str | None = None,
+    kubeconfig: str | Path | None = None,
+    confirm: bool | str = False,
+    ask: Callable[[str], str] | None = None,
+    report: Callable[[str], None] = print,
+) -> Lab:
+    """The lab of this machine: starts it, or re-attaches to the one that runs. With `context`, a cluster.
+
+    `context` (else $MESHLAB_CONTEXT) is one of the user's kubeconfig (`kubeconfig`, else $KUBECONFIG). One that looks
+    like production must be confirmed: `confirm=True`, or the context's name ($MESHLAB_CONFIRM), or typed when `ask`
+    asks for it. Nothing is asked of the cluster before.
 
     Puts kubectl, istioctl and meshlab on PATH and the lab's kubeconfig into the environment of this process,
     so that `!kubectl …` and `%%bash` cells work. Raises `LabError` with the cause if the lab cannot start.
     """
+    if wanted := context or os.environ.get("MESHLAB_CONTEXT"):
+        from .real.connection import cluster
+
+        engine = cluster(wanted, kubeconfig, confirm or os.environ.get("MESHLAB_CONFIRM", ""), ask)
+        report(f"using {engine}")
+        os.environ.update(engine.environment(os.environ))
+        return Lab(engine.settings, engine=engine, report=report)
     from .cluster.daemon import start
 
     running = start(Settings.load())
@@ -65,16 +84,8 @@ def connect(*, report: Callable[[str], None] = print) -> Lab:
 
 
 def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
-    """Variables with which kubectl and istioctl find this lab."""
-    path = base.get("PATH", os.defpath).split(os.pathsep)
-    own = [str(settings.bin)]
-    return {
-        "PATH": os.pathsep.join([*own, *(p for p in path if p not in own)]),
-        "KUBECONFIG": str(settings.kubeconfig),
-        # kubectl keeps what it discovered by host and port for six hours: a new lab must not see an old one's
-        "KUBECACHEDIR": str(settings.home / "kubectl-cache"),
-        "MESHLAB_HOME": str(settings.home),
-    }
+    """Variables with which kubectl and istioctl find the embedded lab."""
+    return Embedded(settings).environment(base)
 
 
 def link_commands(settings: Settings) -> None:
@@ -91,21 +102,25 @@ def link_commands(settings: Settings) -> None:
 class Lab:
     """One mesh on one cluster. `report` gets a line for whatever takes longer than a moment."""
 
-    def __init__(self, settings: Settings, *, report: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, settings: Settings, *, engine: Engine | None = None, report: Callable[[str], None] = print
+    ) -> None:
         self.settings, self.report = settings, report
-        self.access = Access(settings.kubeconfig)
-        self.writer = Writer(self.access)
+        self.engine: Engine = engine or Embedded(settings)
+        self.access = self.engine.access
+        self.writer = self.engine.writer
         self.traffic = Traffic(self.access)
-        self.prometheus = Prometheus(self.access)
+        self.prometheus = Prometheus(self.access, lambda: self.engine.addons_namespace)
 
     @property
-    def network(self) -> Network:
-        return self.settings.network
+    def network(self) -> Any:
+        """Addresses: `external` on every engine, `pods`, `services` and `node` where they are known beforehand."""
+        return self.engine.network
 
-    @cached_property
+    @property
     def files(self) -> Path:
         """The manifests: `files / "demo" / "svca-v0.1.yaml"`, `files / "istio-0.4.0" / "install" / …`."""
-        return tutorial.files(self.settings)
+        return self.engine.files
 
     # -- commands -----------------------------------------------------------------------------------------
 
@@ -119,7 +134,7 @@ class Lab:
 
     def _run(self, program: str, command: str, stdin: str | None, check: bool) -> Output:
         words = [str(self.settings.bin / program), *shlex.split(command)]
-        env = {**os.environ, **environment(self.settings, os.environ)}
+        env = {**os.environ, **self.engine.environment(os.environ)}
         done = subprocess.run(
             words,
             input=stdin,
@@ -141,50 +156,40 @@ class Lab:
     @property
     def installed(self) -> bool:
         """Is the control plane there and ready?"""
-        return not not_ready(self.access, tutorial.CONTROL_PLANE)
+        return self.engine.installed()
 
-    def install(self, *, auth: bool = False, today: bool = False, timeout: float = 120.0) -> float:
-        """Installs the control plane as `kubectl apply -f istio.yaml` does; returns the seconds until it was ready.
+    def preflight(self) -> Preflight:
+        """What is there and what is missing; changes nothing."""
+        return self.engine.preflight()
 
-        `auth`: istio-auth.yaml, mutual TLS in the whole mesh. `today`: also what today's Istio brings along, the files
-        in `files / "istio-today"`: its kinds, injection by namespace label, validation on write, its settings.
+    def install(self, *, timeout: float = 120.0, **options: Any) -> float:
+        """Installs the control plane and waits; returns the seconds until it was ready.
+
+        In the embedded lab as `kubectl apply -f istio.yaml` does; `auth=True`: istio-auth.yaml, mutual TLS in the whole
+        mesh; `today=True`: also what today's Istio brings along, the files in `files / "istio-today"`: its kinds,
+        injection by namespace label, validation on write, its settings. On a cluster by Istio's Helm charts, with
+        the options of `RealCluster.install`; an Istio that is there is used and not changed.
         """
-        return installation.install(
-            self.access, self.kubectl, self.files, auth=auth, today=today, timeout=timeout, report=self.report
-        )
+        return self.engine.install(self, timeout=timeout * self.engine.slowness, **options)
+
+    def uninstall(self, *, timeout: float = 60.0) -> list[str]:
+        """Removes from a cluster exactly what meshlab made there; a line for each thing."""
+        return self.engine.uninstall(self, timeout=timeout * self.engine.slowness)
 
     def addons(self, *names: str, timeout: float = 60.0) -> float:
         """Installs addons (prometheus, grafana, servicegraph, zipkin) and waits; returns the seconds."""
-        start = time.monotonic()
-        paths = [tutorial.addon_file(self.files, name) for name in names]
-        lacking = not_ready(self.access, [tutorial.ADDONS[name] for name in names])
-        for name, path in zip(names, paths, strict=True):
-            if tutorial.ADDONS[name] in lacking:
-                self.kubectl(f"apply -f {shlex.quote(str(path))}")
-        wait_ready(self.access, lacking, timeout=timeout, report=self.report)
-        return time.monotonic() - start
+        return self.engine.addons(self, names, timeout=timeout * self.engine.slowness)
 
     def deploy(self, *names: str, timeout: float = 60.0) -> float:
         """Deploys demo services (svca-v0.1, svcb-v0.1, svcb-v0.2, msgd, client) and waits; returns the seconds.
 
-        Services of the mesh get their sidecar by `istioctl kube-inject`, as in the tutorial.
+        Those of the mesh get a sidecar.
         """
-        start = time.monotonic()
-        wanted = [tutorial.DEMO[name][0] for name in names if tutorial.demo_file(self.files, name)]
-        for name in names:
-            path = shlex.quote(str(tutorial.demo_file(self.files, name)))
-            if tutorial.DEMO[name][1]:
-                self.kubectl("apply -f -", stdin=str(self.istioctl(f"kube-inject -f {path}")))
-            else:
-                self.kubectl(f"apply -f {path}")
-        wait_ready(self.access, wanted, timeout=timeout, report=self.report)
-        return time.monotonic() - start
+        return self.engine.deploy(self, names, timeout=timeout * self.engine.slowness)
 
     def remove(self, *names: str) -> None:
         """Deletes what `deploy` made and waits until its pods are gone."""
-        for name in names:
-            path = shlex.quote(str(tutorial.demo_file(self.files, name)))
-            self.kubectl(f"delete --ignore-not-found -f {path} --wait=true --cascade=foreground")
+        self.engine.remove(self, names)
 
     def require(self, *needs: str) -> None:
         """Brings up whatever of these is not there: `control-plane`, an addon's or a demo service's name, `demo`.
@@ -194,13 +199,15 @@ class Lab:
         wanted: list[str] = []
         for need in needs:
             wanted += ["svca-v0.1", "svcb-v0.1", "msgd", "client"] if need == "demo" else [need]
-        known = {"control-plane": tutorial.CONTROL_PLANE}
-        known |= {name: (deployment,) for name, deployment in tutorial.ADDONS.items()}
+        known = {"control-plane": self.engine.control_plane}
+        known |= {name: (self.engine.addon(name),) for name in tutorial.ADDONS}
         known |= {name: (deployment,) for name, (deployment, _) in tutorial.DEMO.items()}
         if strange := [need for need in wanted if need not in known]:
             raise ManifestError(f"nothing is called {strange[0]!r}", why=f"there are demo, {', '.join(known)}")
         lacking = not_ready(self.access, [d for need in wanted for d in known[need]])
         missing = [need for need in wanted if any(d in lacking for d in known[need])]
+        if "control-plane" in wanted and "control-plane" not in missing and not self.engine.installed():
+            missing.insert(0, "control-plane")
         if missing:
             self.report(f"this lesson needs {', '.join(missing)}: bringing it up")
         if "control-plane" in missing:
@@ -270,17 +277,23 @@ class Lab:
                 return place.read_text(), str(path)
         raise ManifestError(f"no file {path}", why=f"not found from here, nor in {self.files}")
 
+    def translate(self, what: str | Path | Mapping[str, Any]) -> str:
+        """What rules of v1alpha2 are in today's kinds, as YAML with notes; nothing is stored."""
+        from .real.rules import translate
+
+        return str(translate(self.documents(what), self.access.items("v1", "Service")))
+
     def rules(self) -> list[dict[str, Any]]:
         """All rules of the mesh that are stored."""
         return checkpoints.mesh_rules(self.access)
 
     def checkpoint(self) -> checkpoints.Checkpoint:
         """Rules, Services and Deployments as they are now."""
-        return checkpoints.take(self.access)
+        return checkpoints.take(self.access, self.engine.selector)
 
     def restore(self, checkpoint: checkpoints.Checkpoint, *, timeout: float = 60.0) -> list[str]:
         """Puts them back and waits until the Deployments are; returns what it changed, a line each."""
-        done = checkpoints.restore(self.access, checkpoint)
+        done = checkpoints.restore(self.access, checkpoint, self.writer, self.engine.selector)
         if any(" Service default/" in line for line in done):
             # svca keeps its connection to svcb, and with it the listener of the protocol that the port had
             self.renew("svca")
@@ -341,18 +354,20 @@ class Lab:
 
     def servicegraph(self, horizon: str = "5m", *, filter_empty: bool = True) -> Graph:
         """Who called whom in the last `horizon`, as ServiceGraph draws it."""
-        return servicegraph(self.access, horizon, filter_empty=filter_empty)
+        return servicegraph(self.access, horizon, filter_empty=filter_empty, namespace=self.engine.addons_namespace)
 
     def traces(self, service: str | None = None, *, limit: int = 10, minutes: float = 60.0) -> Traces:
         """Zipkin's traces in which `service` has a span (None: any)."""
-        return traces(self.access, service, limit=limit, minutes=minutes)
+        return traces(
+            self.access, service, limit=limit, minutes=minutes, namespace=self.engine.addons_namespace
+        )
 
     def traced_services(self) -> list[str]:
         """The names in Zipkin's drop-down list."""
-        return services(self.access)
+        return services(self.access, self.engine.addons_namespace)
 
     def __repr__(self) -> str:
-        return f"Lab({self.settings.home}, {self.network.pods}.0.0/16)"
+        return f"Lab({self.engine})"
 
 
 def report_to_stderr(line: str) -> None:

@@ -148,7 +148,7 @@ def _set_rules(lab: Lab, wanted: Iterable[str]) -> None:
     }
     there: dict[tuple[str, str], Mapping[str, Any]] = {}
     gone = []
-    for rule in interfering(lab.access):
+    for rule in interfering(lab.access, lab.engine.selector):
         key = (str(rule["kind"]), str(rule["metadata"]["name"]))
         if key in documents and rule["metadata"].get("namespace", "default") == "default":
             there[key] = rule
@@ -170,11 +170,13 @@ def _name_port(lab: Lab, service: str, wanted: str) -> None:
     if reply.status == 404:
         return
     name = reply.json()["spec"]["ports"][0].get("name", "")
-    if (name or "unnamed") == wanted:
+    # What the mesh takes for TCP is a port without a name, or one of another name where it looks at the first bytes.
+    spelt = lab.engine.unnamed_port if wanted == "unnamed" else wanted
+    if name == spelt:
         return
     change: dict[str, Any] = {"op": "remove", "path": "/spec/ports/0/name"}
-    if wanted != "unnamed":
-        change = {"op": "add", "path": "/spec/ports/0/name", "value": wanted}
+    if spelt:
+        change = {"op": "add", "path": "/spec/ports/0/name", "value": spelt}
     headers = {"Content-Type": "application/json-patch+json"}
     lab.access.request("PATCH", path, body=[change], headers=headers)
     lab.report(f"port 80 of {service}: was {name or 'unnamed'}, is {wanted} for this lesson")

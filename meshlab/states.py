@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .access import Access
-from .errors import LabError, WaitTimeout
+from .causes import causes
+from .errors import WaitTimeout
+from .follow import follow
 
-__all__ = ["Deployment", "Report", "not_ready", "wait_ready"]
+__all__ = ["Deployment", "Report", "not_ready", "wait_gone", "wait_ready"]
 
 Report = Callable[[str], None]
 
@@ -60,46 +62,31 @@ def wait_ready(access: Access, wanted: Iterable[Deployment], *, timeout: float, 
     """
     start = time.monotonic()
     pending = set(wanted)
-    listed = access.request("GET", "/apis/apps/v1/deployments").json()
-    state = {(d["metadata"]["namespace"], d["metadata"]["name"]): d for d in listed["items"]}
-    revision = listed["metadata"]["resourceVersion"]
-    while True:
+    for states in follow(access, "/apis/apps/v1/deployments", max(timeout, 0.001)):
         for deployment in sorted(pending, key=str):
-            if not _lack(state.get((deployment.namespace, deployment.name))):
+            if not _lack(states.get((deployment.namespace, deployment.name))):
                 pending.discard(deployment)
                 report(f"  {deployment} ready after {time.monotonic() - start:.1f} s")
-        left = timeout - (time.monotonic() - start)
         if not pending:
+            break
+    if pending:
+        said = [line for each in sorted(pending, key=str) for line in causes(access, each.namespace, each.name)]
+        names = ", ".join(map(str, sorted(pending, key=str)))
+        raise WaitTimeout(
+            f"not ready after {timeout:g} s: {names}",
+            why="; ".join(said) or "nobody says why: kubectl describe pods says more",
+            then=f"kubectl get pods -n {next(iter(pending)).namespace}",
+        )
+    return time.monotonic() - start
+
+
+def wait_gone(access: Access, unwanted: Iterable[Deployment], *, timeout: float) -> float:
+    """Waits until none of these is there any more; returns the seconds. Raises `WaitTimeout`."""
+    start = time.monotonic()
+    keys = {(each.namespace, each.name) for each in unwanted}
+    left: list[str] = []
+    for states in follow(access, "/apis/apps/v1/deployments", max(timeout, 0.001)):
+        left = ["/".join(key) for key in sorted(keys & states.keys())]
+        if not left:
             return time.monotonic() - start
-        if left <= 0:
-            names = ", ".join(map(str, sorted(pending, key=str)))
-            raise WaitTimeout(
-                f"not ready after {timeout:g} s: {names}",
-                why=_pod_reasons(access, pending),
-                then=f"kubectl get pods -n {next(iter(pending)).namespace}",
-            )
-        for event in access.watch("/apis/apps/v1/deployments", revision, timeout=left):
-            found = event["object"]
-            if event["type"] == "ERROR":
-                raise LabError("the watch on deployments broke off", why=str(found.get("message")))
-            revision = found["metadata"]["resourceVersion"]
-            key = found["metadata"]["namespace"], found["metadata"]["name"]
-            state[key] = found
-            if event["type"] == "DELETED":
-                del state[key]
-            if any(key == (p.namespace, p.name) for p in pending):
-                break
-
-
-def _pod_reasons(access: Access, pending: Iterable[Deployment]) -> str:
-    """What the containers of unready pods say: `istio-pilot-…/discovery: CrashLoopBackOff: …`."""
-    reasons = []
-    for namespace in sorted({p.namespace for p in pending}):
-        for pod in access.items("v1", "Pod", namespace):
-            status = pod.get("status") or {}
-            for c in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-                waiting = (c.get("state") or {}).get("waiting")
-                if waiting and waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
-                    text = f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
-                    reasons.append(f"{pod['metadata']['name']}/{c['name']}: {text}")
-    return "; ".join(reasons) or "no container says why: kubectl describe pods says more"
+    raise WaitTimeout(f"still there after {timeout:g} s: {', '.join(left)}", then="kubectl get deployments -A")

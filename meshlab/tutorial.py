@@ -9,7 +9,10 @@ from .errors import ManifestError
 from .settings import Network, Settings
 from .states import Deployment
 
-__all__ = ["ADDONS", "CONTROL_PLANE", "DEMO", "addon_file", "demo_file", "files", "install_file"]
+__all__ = [
+    "ADDONS", "CONTROL_PLANE", "DEMO", "EXTERNAL", "addon_file", "check_addon", "demo_file", "files", "install_file",
+    "plain",
+]  # fmt: skip
 
 _PLANE = ("istio-mixer", "istio-pilot", "istio-ingress", "istio-ca")
 CONTROL_PLANE = tuple(Deployment("istio-system", name) for name in _PLANE)
@@ -23,6 +26,20 @@ DEMO = {
     "msgd": (Deployment("external", "msgd"), False),
     "client": (Deployment("client", "client"), False),
 }
+#: The host outside the mesh in the plain files: that of the first slot.
+EXTERNAL = Network(0).external
+
+
+def plain() -> Path:
+    """Folder of the manifests as they are in the repository, with the addresses of the first slot."""
+    found = Path(__file__).resolve().parent.parent / "manifests"
+    if not found.is_dir():
+        raise ManifestError(
+            f"no folder {found}",
+            why="meshlab runs from a checkout, and this one has no manifests",
+            then="git checkout -- manifests",
+        )
+    return found
 
 
 def files(settings: Settings) -> Path:
@@ -30,21 +47,13 @@ def files(settings: Settings) -> Path:
 
     The files hold the addresses of the first slot. A lab with others gets a copy in its home with its own.
     """
-    plain = Path(__file__).resolve().parent.parent / "manifests"
-    if not plain.is_dir():
-        raise ManifestError(
-            f"no folder {plain}",
-            why="meshlab runs from a checkout, and this one has no manifests",
-            then="git checkout -- manifests",
-        )
-    own = Network(0)
-    if settings.network.external == own.external:
-        return plain
+    if settings.network.external == EXTERNAL:
+        return plain()
     copy = settings.home / "manifests"
-    shutil.copytree(plain, copy, dirs_exist_ok=True)
+    shutil.copytree(plain(), copy, dirs_exist_ok=True)
     for path in copy.rglob("*.yaml"):
         text = path.read_text()
-        changed = text.replace(own.external, settings.network.external)
+        changed = text.replace(EXTERNAL, settings.network.external)
         if changed != text:
             path.write_text(changed)
     return copy
@@ -55,9 +64,14 @@ def install_file(root: Path, *, auth: bool = False) -> Path:
     return root / "istio-0.4.0" / "install" / "kubernetes" / ("istio-auth.yaml" if auth else "istio.yaml")
 
 
-def addon_file(root: Path, name: str) -> Path:
+def check_addon(name: str) -> None:
+    """Raises `ManifestError` for a name that is no addon's."""
     if name not in ADDONS:
         raise ManifestError(f"no addon {name!r}", why=f"there are {', '.join(ADDONS)}")
+
+
+def addon_file(root: Path, name: str) -> Path:
+    check_addon(name)
     return root / "istio-0.4.0" / "install" / "kubernetes" / "addons" / f"{name}.yaml"
 
 

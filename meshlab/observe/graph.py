@@ -40,13 +40,15 @@ class Graph:
         return f'<figure role="img" aria-label="service graph: {len(self.edges)} edges">{self.svg}</figure>'
 
 
-def servicegraph(access: Access, horizon: str = "5m", *, filter_empty: bool = True) -> Graph:
+def servicegraph(
+    access: Access, horizon: str = "5m", *, filter_empty: bool = True, namespace: str = "istio-system"
+) -> Graph:
     """The calls of the last `horizon` (a Prometheus duration)."""
     query: dict[str, object] = {"time_horizon": horizon}
     if filter_empty:
         query["filter_empty"] = "true"
     replies = [
-        access.service("istio-system", "servicegraph", 8088, path, query=query, check=False)
+        access.service(namespace, "servicegraph", 8088, path, query=query, check=False)
         for path in ("/graph", "/dotgraph")
     ]
     for reply in replies:
@@ -54,6 +56,6 @@ def servicegraph(access: Access, horizon: str = "5m", *, filter_empty: bool = Tr
             raise LabError(
                 "ServiceGraph did not answer",
                 why=reply.text.strip()[:300],
-                then="kubectl get pods -n istio-system -l app=servicegraph",
+                then=f"kubectl get pods -n {namespace} -l app=servicegraph",
             )
     return Graph(replies[0].json(), replies[1].text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..access import Access
@@ -18,11 +19,11 @@ __all__ = ["Prometheus"]
 class Prometheus:
     """The Prometheus of the mesh, through the API server's service proxy."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, access: Access, namespace: Callable[[], str] = lambda: "istio-system") -> None:
+        self._access, self._namespace = access, namespace
 
     def _ask(self, path: str, **query: object) -> Any:
-        reply = self._access.service("istio-system", "prometheus", 9090, path, query=query, check=False)
+        reply = self._access.service(self._namespace(), "prometheus", 9090, path, query=query, check=False)
         try:
             answer = reply.json()
         except ValueError:
@@ -31,7 +32,7 @@ class Prometheus:
             raise LabError(
                 f"Prometheus refused {query.get('query', path)!r}",
                 why=str(answer.get("error") or answer.get("message")),
-                then="kubectl get pods -n istio-system -l app=prometheus",
+                then=f"kubectl get pods -n {self._namespace()} -l app=prometheus",
             )
         return answer["data"]
 

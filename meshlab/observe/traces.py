@@ -39,25 +39,32 @@ class Traces(list[list[Span]]):
         return "".join(waterfall(trace) for trace in self[:3]) or "<p>no traces</p>"
 
 
-def _ask(access: Access, path: str, **query: object) -> Any:
-    reply = access.service("istio-system", "zipkin", 9411, path, query=query, check=False)
+def _ask(access: Access, namespace: str, path: str, **query: object) -> Any:
+    reply = access.service(namespace, "zipkin", 9411, path, query=query, check=False)
     if reply.status != 200:
         raise LabError(
             "Zipkin did not answer",
             why=reply.text.strip()[:300],
-            then="kubectl get pods -n istio-system -l app=zipkin",
+            then=f"kubectl get pods -n {namespace} -l app=zipkin",
         )
     return reply.json()
 
 
-def services(access: Access) -> list[str]:
+def services(access: Access, namespace: str = "istio-system") -> list[str]:
     """The service names of Zipkin's drop-down list."""
-    return list(_ask(access, "/api/v2/services"))
+    return list(_ask(access, namespace, "/api/v2/services"))
 
 
-def traces(access: Access, service: str | None = None, *, limit: int = 10, minutes: float = 60) -> Traces:
+def traces(
+    access: Access,
+    service: str | None = None,
+    *,
+    limit: int = 10,
+    minutes: float = 60,
+    namespace: str = "istio-system",
+) -> Traces:
     """Traces in which `service` has a span (None: any)."""
     query: dict[str, object] = {"limit": limit, "lookback": round(minutes * 60_000)}
     if service:
         query["serviceName"] = service
-    return Traces(_ask(access, "/api/v2/traces", **query))
+    return Traces(_ask(access, namespace, "/api/v2/traces", **query))

@@ -1,0 +1,210 @@
+"""A cluster of a kubeconfig as an engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .. import tutorial
+from ..access import Access
+from ..capability import Capability
+from ..errors import LabError, MeshlabError
+from ..settings import Settings
+from ..states import Deployment, not_ready, wait_gone, wait_ready
+from . import istio as istios
+from .contexts import Context
+from .found import Istio, look
+from .home import environment
+from .inforce import Istiod
+from .inject import inject
+from .manifests import MSGD, UNNAMED, msgd_service, write_files
+from .owned import SELECTOR, TRANSLATED, Owned
+from .preflight import Preflight, preflight
+from .removal import remove_all
+from .rules import definitions
+from .writer import ClusterWriter
+
+__all__ = ["PATIENCE", "Place", "RealCluster"]
+
+#: Seconds for which a lost connection to the API server is tried again.
+PATIENCE = 20.0
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Addresses of a cluster that lessons speak of. `external` is msgd's, a stand-in before there is one."""
+
+    external: str
+
+
+class RealCluster:
+    """Kubernetes and Istio as they are at work. Nothing is asked of the cluster before something is wanted of it."""
+
+    name = "cluster"
+    capabilities = frozenset({Capability.ISTIOD})
+    unnamed_port = UNNAMED
+    #: Checkpoints are about what is ours; translations follow the rules that they come from.
+    selector = f"{SELECTOR},{TRANSLATED}!=true"
+    #: Images have to come from registries, and sidecars have to start.
+    slowness = 5.0
+
+    def __init__(self, settings: Settings, context: Context, kubeconfig: str | None = None) -> None:
+        self.settings, self.context, self._users = settings, context, kubeconfig
+        self.access = Access(settings.kubeconfig, patience=PATIENCE, hint=f"meshlab preflight --context {context.name}")
+        self.writer = ClusterWriter(self.access, self._istiod)
+        self._owned = Owned(self.access)
+
+    def __str__(self) -> str:
+        return f"cluster {self.context}"
+
+    # -- what is there ------------------------------------------------------------------------------------
+
+    @cached_property
+    def istio(self) -> Istio | None:
+        """The mesh that is used, as it was when it was looked at; an installation looks again."""
+        return look(self.access).istio
+
+    def _istiod(self) -> Istiod | None:
+        if self.istio is None:
+            self.__dict__.pop("istio", None)  # none yet is no answer to keep
+        return Istiod(self.access, self.istio.namespace, self.istio.deployment) if self.istio else None
+
+    @property
+    def network(self) -> Place:
+        found = self.access.find("v1", "Service", *MSGD)
+        address = str(found["spec"]["clusterIP"]) if found else tutorial.EXTERNAL
+        return Place(address)
+
+    @property
+    def files(self) -> Path:
+        """The manifests for this cluster, written anew where an address in them has changed."""
+        target = self.settings.home / "manifests"
+        write_files(tutorial.plain(), target, self.network.external, self.addons_namespace)
+        return target
+
+    @property
+    def addons_namespace(self) -> str:
+        """Beside an Istio of ours, as in the tutorial; otherwise in a namespace of our own."""
+        return istios.SYSTEM if self.istio is None or self.istio.ours else "meshlab"
+
+    @property
+    def control_plane(self) -> tuple[Deployment, ...]:
+        if self.istio is None:
+            return (Deployment(istios.SYSTEM, "istiod"),)
+        return (Deployment(self.istio.namespace, self.istio.deployment),)
+
+    def installed(self) -> bool:
+        """Is istiod ready, and are the kinds of 2018 defined?"""
+        if not_ready(self.access, self.control_plane):
+            return False
+        return all(
+            self.access.find(each["apiVersion"], each["kind"], None, each["metadata"]["name"]) for each in definitions()
+        )
+
+    def can(self, capability: Capability) -> bool:
+        return capability in self.capabilities
+
+    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        return environment(self.settings, self.context, base, self._users)
+
+    def addon(self, name: str) -> Deployment:
+        tutorial.check_addon(name)
+        return Deployment(self.addons_namespace, name)
+
+    def versions(self) -> dict[str, str]:
+        from .. import __version__
+
+        found = look(self.access)
+        version = found.istio.version if found.istio else "none"
+        return {"engine": self.name, "meshlab": __version__, "kubernetes": found.kubernetes, "istio": version}
+
+    def preflight(self) -> Preflight:
+        return preflight(self.access, str(self.context))
+
+    # -- changing it --------------------------------------------------------------------------------------
+
+    def install(self, lab: Any, *, timeout: float, **options: Any) -> float:
+        """Istio, unless there is one, and the kinds of 2018.
+
+        `version`, `charts` (a folder in place of Istio's repository), `small`, `gateway`, `values` by release, and
+        `change=True`, by which somebody else's Istio gets the mesh configuration that the lessons need.
+        """
+        start = time.monotonic()
+        known = {"version", "charts", "small", "gateway", "values", "change"}
+        if strange := sorted(set(options) - known):
+            raise LabError(f"lab.install() knows no {strange[0]}", why=f"there are {', '.join(sorted(known))}")
+        charts = options.get("charts")
+        parts = istios.components(
+            small=bool(options.get("small")),
+            gateway=bool(options.get("gateway", True)),
+            values=options.get("values"),
+        )
+        self.__dict__["istio"] = istios.install(
+            self.access,
+            version=str(options.get("version") or istios.ISTIO_VERSION),
+            charts=Path(charts) if charts else None,
+            parts=parts,
+            change=bool(options.get("change")),
+            timeout=timeout,
+            report=lab.report,
+        )
+        for each in [*definitions(), *msgd_service()]:
+            self._owned.apply(each)
+        lab.report("  rules of v1alpha2 can be stored; they are translated")
+        return time.monotonic() - start
+
+    def uninstall(self, lab: Any, *, timeout: float) -> list[str]:
+        """Removes exactly what meshlab made; returns a line for each thing, and for what stays why."""
+        done = remove_all(self.access, timeout=timeout)
+        self.__dict__.pop("istio", None)
+        for line in done:
+            lab.report(line)
+        return done
+
+    def addons(self, lab: Any, names: tuple[str, ...], *, timeout: float) -> float:
+        start = time.monotonic()
+        self._owned.apply(_namespace(self.addons_namespace))
+        for name in names:
+            self._apply(lab, tutorial.addon_file(self.files, name), mesh=False)
+        wait_ready(self.access, [self.addon(name) for name in names], timeout=timeout, report=lab.report)
+        return time.monotonic() - start
+
+    def deploy(self, lab: Any, names: tuple[str, ...], *, timeout: float) -> float:
+        start = time.monotonic()
+        for name in names:
+            self._apply(lab, tutorial.demo_file(self.files, name), mesh=tutorial.DEMO[name][1])
+        wait_ready(self.access, [tutorial.DEMO[n][0] for n in names], timeout=timeout, report=lab.report)
+        return time.monotonic() - start
+
+    def remove(self, lab: Any, names: tuple[str, ...]) -> None:
+        for name in names:
+            for document in _read(tutorial.demo_file(self.files, name)):
+                # Scripts and msgd's address are shared by versions, and stay.
+                if document["kind"] in ("Deployment", "Service") and document["metadata"]["name"] != MSGD[1]:
+                    self._owned.delete(document)
+        wait_gone(self.access, [tutorial.DEMO[name][0] for name in names], timeout=120.0)
+
+    def _apply(self, lab: Any, file: Path, *, mesh: bool) -> None:
+        revision = self.istio.revision if self.istio else "default"
+        for document in _read(file):
+            stored, changed = self._owned.apply(inject(document, revision) if mesh else document)
+            if changed:
+                lab.report(f"  {stored['kind']} {stored['metadata']['name']} applied")
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    import yaml
+
+    try:
+        return [d for d in yaml.safe_load_all(file.read_text()) if d]
+    except OSError as error:
+        raise MeshlabError(f"{file} cannot be read", why=error.strerror or str(error)) from error

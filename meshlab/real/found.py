@@ -1,0 +1,195 @@
+"""What there is on a cluster of what a mesh is made of. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..access import Access
+from ..errors import ManifestError, Rejected
+from ..helm import OWNED
+
+__all__ = ["Found", "Istio", "Mesh", "look", "maybe"]
+
+Object = dict[str, Any]
+#: What lessons look through, by the names under which Istio's samples and the tutorial install them.
+ADDONS = ("prometheus", "grafana", "servicegraph", "zipkin", "kiali", "tracing")
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """What the mesh's configuration says of what the lessons need."""
+
+    #: ALLOW_ANY (today's default) or REGISTRY_ONLY.
+    outbound: str = "ALLOW_ANY"
+    #: Names of tracing providers that speak Zipkin's protocol, with the service that they report to.
+    zipkin: Mapping[str, str] = field(default_factory=dict)
+    protocol_sniffing: bool = True
+
+
+@dataclass(frozen=True)
+class Istio:
+    """One istiod: where, which version and revision, and how pods join its mesh."""
+
+    namespace: str
+    deployment: str
+    version: str
+    revision: str = "default"
+    #: Installed by meshlab: it may be changed and removed.
+    ours: bool = False
+    ready: bool = False
+    #: Webhooks that inject sidecars, by name.
+    injectors: tuple[str, ...] = ()
+    #: ztunnel runs: pods may be in the mesh without a sidecar.
+    ambient: bool = False
+    mesh: Mesh = Mesh()
+
+    def __str__(self) -> str:
+        ways = ("sidecars" if self.injectors else "no injection") + (" and ambient" if self.ambient else "")
+        return f"{self.version} in {self.namespace}, revision {self.revision}, {ways}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a look at the cluster showed; `denied` are the kinds that we may not even list."""
+
+    kubernetes: str
+    istios: tuple[Istio, ...] = ()
+    #: `namespace/name` of gateways' Services, and their addresses.
+    gateways: Mapping[str, str] = field(default_factory=dict)
+    #: Addon → `namespace/name` of its Service.
+    addons: Mapping[str, str] = field(default_factory=dict)
+    #: Istio's API groups in version v1 that are served.
+    groups: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+
+    @property
+    def istio(self) -> Istio | None:
+        """The mesh to use: ours, else the default revision, else the first."""
+        ranked = sorted(self.istios, key=lambda i: (not i.ours, i.revision != "default", i.namespace))
+        return ranked[0] if ranked else None
+
+
+def maybe(access: Access, version: str, kind: str, denied: list[str], selector: str = "") -> list[Object]:
+    """Objects of a kind; none where it is not served, and its name in `denied` where we may not see them."""
+    try:
+        return access.items(version, kind, **({"labelSelector": selector} if selector else {}))
+    except ManifestError:
+        return []
+    except Rejected as error:
+        if error.code == 403:
+            denied.append(kind)
+            return []
+        if error.code == 404:
+            return []
+        raise
+
+
+def look(access: Access) -> Found:
+    """Some twelve requests, all of them reads."""
+    denied: list[str] = []
+    version = str(access.request("GET", "/version").json().get("gitVersion") or "unknown")
+    deployments = maybe(access, "apps/v1", "Deployment", denied, "app=istiod")
+    daemons = maybe(access, "apps/v1", "DaemonSet", denied, "app=ztunnel") if deployments else []
+    hooks = (
+        maybe(access, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", denied) if deployments else []
+    )
+    istios = tuple(_istio(access, each, hooks, bool(daemons)) for each in deployments)
+    services = maybe(access, "v1", "Service", denied)
+    served = access.request("GET", "/apis").json().get("groups") or []
+    groups = sorted(
+        group["name"]
+        for group in served
+        if group["name"].endswith("istio.io") and "v1" in [each["version"] for each in group["versions"]]
+    )
+    places = {i.namespace for i in istios} | {"istio-system", "meshlab"}
+    addons = {
+        each["metadata"]["name"]: f"{each['metadata']['namespace']}/{each['metadata']['name']}"
+        for each in services
+        if each["metadata"]["name"] in ADDONS and each["metadata"]["namespace"] in places
+    }
+    gateways = {
+        f"{each['metadata']['namespace']}/{each['metadata']['name']}": _address(each)
+        for each in services
+        if _is_gateway(each)
+    }
+    return Found(version, istios, gateways, addons, tuple(groups), tuple(dict.fromkeys(denied)))
+
+
+def _istio(access: Access, deployment: Object, hooks: list[Object], ambient: bool) -> Istio:
+    metadata = deployment["metadata"]
+    labels = metadata.get("labels") or {}
+    revision = str(labels.get("istio.io/rev") or "default")
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    images = [str(each["image"]) for each in containers]
+    tag = images[0].partition("@")[0].rpartition(":")[2] if images else "unknown"
+    said = labels.get("app.kubernetes.io/version")
+    injectors = tuple(
+        each["metadata"]["name"]
+        for each in hooks
+        if any(
+            (hook.get("clientConfig", {}).get("service") or {}).get("namespace") == metadata["namespace"]
+            and (hook.get("clientConfig", {}).get("service") or {}).get("path", "").startswith("/inject")
+            for hook in each.get("webhooks") or ()
+        )
+    )
+    return Istio(
+        namespace=metadata["namespace"],
+        deployment=metadata["name"],
+        # The chart's label says what was installed; where it is a chart's own placeholder, the image does.
+        version=str(said) if said and said != "1.0.0" else tag,
+        revision=revision,
+        ours=_released_by_us(access, metadata["namespace"], deployment),
+        ready=bool((deployment.get("status") or {}).get("availableReplicas")),
+        injectors=injectors,
+        ambient=ambient,
+        mesh=_mesh(access, metadata["namespace"], revision),
+    )
+
+
+def _released_by_us(access: Access, namespace: str, deployment: Object) -> bool:
+    """Helm keeps a release in a Secret, and ours are marked. Whoever may not see them is told that it is not ours."""
+    release = (deployment["metadata"].get("annotations") or {}).get("meta.helm.sh/release-name")
+    if not release:
+        return False
+    selector = ",".join(["owner=helm", f"name={release}", *(f"{key}={value}" for key, value in OWNED.items())])
+    path = f"/api/v1/namespaces/{namespace}/secrets"
+    reply = access.request("GET", path, query={"labelSelector": selector, "limit": 1}, check=False)
+    return reply.status == 200 and bool(reply.json().get("items"))
+
+
+def _mesh(access: Access, namespace: str, revision: str) -> Mesh:
+    import yaml
+
+    name = "istio" if revision == "default" else f"istio-{revision}"
+    reply = access.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/{name}", check=False)
+    if reply.status != 200:
+        return Mesh()
+    try:
+        said = yaml.safe_load((reply.json().get("data") or {}).get("mesh") or "") or {}
+    except yaml.YAMLError:
+        return Mesh()
+    zipkin = {
+        str(each["name"]): f"{each['zipkin'].get('service')}:{each['zipkin'].get('port')}"
+        for each in said.get("extensionProviders") or ()
+        if each.get("zipkin")
+    }
+    outbound = str((said.get("outboundTrafficPolicy") or {}).get("mode") or "ALLOW_ANY")
+    return Mesh(outbound, zipkin, said.get("protocolDetectionTimeout") != "-1s")
+
+
+def _is_gateway(service: Object) -> bool:
+    labels = service["metadata"].get("labels") or {}
+    return (
+        str(labels.get("istio") or "").startswith("ingress")
+        or labels.get("operator.istio.io/component") == "IngressGateways"
+        or "gateway.networking.k8s.io/gateway-name" in labels
+    )
+
+
+def _address(service: Object) -> str:
+    given = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    shown = [str(each.get("ip") or each.get("hostname")) for each in given]
+    kind = str(service["spec"].get("type") or "ClusterIP")
+    return ", ".join(shown) if shown else f"{kind}, no address from outside" if kind == "LoadBalancer" else kind

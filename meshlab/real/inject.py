@@ -1,0 +1,33 @@
+"""Who gets a sidecar: on a cluster istiod's webhook puts it in, into pods that ask for it by a label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["inject"]
+
+_WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "ReplicationController")
+
+
+def inject(document: Mapping[str, Any], revision: str = "default") -> dict[str, Any]:
+    """The document with the label on its pods; what makes no pods comes back as it is.
+
+    Pods of a revision that is not the default name it. A label that is there already stays: `inject: "false"` is a
+    decision.
+    """
+    if document.get("kind") == "Pod":
+        return _asking(document, revision)
+    if document.get("kind") not in _WORKLOADS:
+        return dict(document)
+    spec = document["spec"]
+    return {**document, "spec": {**spec, "template": _asking(spec["template"], revision)}}
+
+
+def _asking(pod: Mapping[str, Any], revision: str) -> dict[str, Any]:
+    asked = {"sidecar.istio.io/inject": "true"}
+    if revision != "default":
+        asked = {"istio.io/rev": revision}
+    metadata = dict(pod.get("metadata") or {})
+    metadata["labels"] = {**asked, **(metadata.get("labels") or {})}
+    return {**pod, "metadata": metadata}

@@ -1,0 +1,215 @@
+"""Istio, by its own Helm charts: base, istiod and a gateway, at the version that the lessons were made with.
+
+What is there already decides what happens: nothing → install; ours, as wanted → nothing; ours, different or half
+done → put right; somebody else's → used as it is, and changed only for whoever asks for that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..access import Access
+from ..errors import LabError
+from ..helm import OWNED, Chart, Helm, open_helm
+from ..states import Deployment, wait_ready
+from .found import Found, Istio, look
+from .owned import Owned
+
+__all__ = ["ISTIO_VERSION", "OLDEST_KUBERNETES", "REPOSITORY", "Component", "components", "install", "uninstall"]
+
+#: The pinned version; its charts, packed from the sources of that tag, are what the tests render and install.
+ISTIO_VERSION = "1.30.3"
+#: What istioctl 1.30 calls the minimum (istioctl/pkg/install/k8sversion).
+OLDEST_KUBERNETES = (1, 32)
+REPOSITORY = "https://istio-release.storage.googleapis.com/charts"
+SYSTEM, INGRESS = "istio-system", "istio-ingress"
+Report = Callable[[str], None]
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Component:
+    """One release: its chart, where it goes, its values, and the Deployment that has to come up."""
+
+    release: str
+    chart: str
+    namespace: str
+    values: Mapping[str, Any]
+    deployment: Deployment | None = None
+
+
+def mesh_config(addons: str = SYSTEM) -> Values:
+    """What the lessons need of a mesh, beyond today's defaults."""
+    return {
+        # Lesson 03: what nobody allowed is not let out.
+        "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
+        # Lesson 07: spans go to Zipkin in Zipkin's own protocol.
+        "enableTracing": True,
+        "extensionProviders": [
+            {"name": "zipkin", "zipkin": {"service": f"zipkin.{addons}.svc.cluster.local", "port": 9411}}
+        ],
+        # Lesson 08: the proxies write an access log.
+        "accessLogFile": "/dev/stdout",
+    }
+
+
+def components(
+    *, small: bool = False, gateway: bool = True, values: Mapping[str, Any] | None = None
+) -> list[Component]:
+    """The releases in their order. `small` asks for an eighth of the memory: enough for the lessons on a laptop.
+
+    `values` by release (`{"istiod": {...}}`) are laid over ours.
+    """
+    istiod: Values = {"meshConfig": mesh_config(), "autoscaleEnabled": False}
+    ingress: Values = {"service": {"type": "ClusterIP"}, "labels": {"istio": "ingress"}}
+    if small:
+        istiod["resources"] = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+        istiod["global"] = {"proxy": {"resources": {"requests": {"cpu": "10m", "memory": "48Mi"}}}}
+        ingress["resources"] = {"requests": {"cpu": "10m", "memory": "48Mi"}}
+    out = [
+        Component("istio-base", "base", SYSTEM, {}),
+        Component("istiod", "istiod", SYSTEM, istiod, Deployment(SYSTEM, "istiod")),
+    ]
+    if gateway:
+        out.append(Component("istio-ingress", "gateway", INGRESS, ingress, Deployment(INGRESS, "istio-ingress")))
+    more = values or {}
+    return [replace(each, values=_merged(each.values, more.get(each.release, {}))) for each in out]
+
+
+def tracing() -> dict[str, Any]:
+    """Every request is traced, as 0.4 did; today's default is one in a hundred."""
+    return {
+        "apiVersion": "telemetry.istio.io/v1",
+        "kind": "Telemetry",
+        "metadata": {"name": "mesh-default", "namespace": SYSTEM},
+        "spec": {"tracing": [{"providers": [{"name": "zipkin"}], "randomSamplingPercentage": 100}]},
+    }
+
+
+def install(
+    access: Access,
+    *,
+    version: str,
+    charts: Path | None,
+    parts: list[Component],
+    change: bool,
+    timeout: float,
+    report: Report,
+) -> Istio:
+    """Brings Istio to what `parts` say, and says each step. Returns the mesh that is there then.
+
+    `charts`: a folder with charts (`base`, `istiod`, `gateway`, or their .tgz) instead of Istio's repository.
+    Raises `LabError` with the cause of what does not come up; whatever came up stays, and the next call goes on.
+    """
+    end = time.monotonic() + timeout
+    found = look(access)
+    if found.istio is not None and not found.istio.ours and not _begun(access):
+        return _used(access, found, change, version, charts, timeout, report)
+    owned = Owned(access)
+    for part in parts:
+        owned.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": part.namespace}})
+        helm = open_helm(access.kubeconfig, part.namespace)
+        _released(access, helm, part, _chart(part.chart, version, charts), end, report)
+        if part.deployment is not None:
+            left = max(1.0, end - time.monotonic())
+            wait_ready(access, [part.deployment], timeout=left, report=report)
+        if part.release == "istiod":
+            owned.apply(tracing())
+    istio = look(access).istio
+    if istio is None:
+        raise LabError("istiod was installed and is not found", then=f"kubectl get deployments -n {SYSTEM}")
+    return istio
+
+
+def uninstall(access: Access, *, timeout: float) -> list[str]:
+    """Removes our releases, the gateway first; returns what was removed. Releases of others stay."""
+    done = []
+    for part in reversed(components()):
+        if not _marked(access, part.namespace, part.release):
+            continue
+        if open_helm(access.kubeconfig, part.namespace).uninstall(part.release, timeout=timeout):
+            done.append(f"release {part.namespace}/{part.release}")
+    return done
+
+
+def _released(access: Access, helm: Helm, part: Component, chart: Chart, end: float, report: Report) -> None:
+    """The release as wanted: kept, installed, upgraded, or (half done) installed anew."""
+    left = max(1.0, end - time.monotonic())
+    present = helm.release(part.release)
+    if present is not None and not _marked(access, part.namespace, part.release):
+        raise LabError(
+            f"a release {part.release} is in {part.namespace} that meshlab did not make: it was not touched",
+            then=f"helm status {part.release} -n {part.namespace}",
+        )
+    if present is not None and present.status == "deployed":
+        if present.version == chart.version and helm.values(part.release) == part.values:
+            report(f"  {part.release} {present.version} is there")
+            return
+        helm.upgrade(chart, part.release, part.values, timeout=left)
+        report(f"  {part.release} upgraded to {chart.version}")
+        return
+    if present is not None:
+        report(f"  {part.release} was left {present.status}: it is installed anew")
+        helm.uninstall(part.release, timeout=left)
+    helm.install(chart, part.release, part.values, timeout=left)
+    report(f"  {part.release} {chart.version} installed")
+
+
+def _used(
+    access: Access, found: Found, change: bool, version: str, charts: Path | None, timeout: float, report: Report
+) -> Istio:
+    """Somebody else's Istio. With `change` its mesh configuration gets what the lessons need, by its own release."""
+    istio = found.istio
+    if istio is None:
+        raise LabError("there is no Istio to use")
+    report(f"Istio {istio} is there and not meshlab's: it is used as it is")
+    if not change:
+        return istio
+    deployment = access.find("apps/v1", "Deployment", istio.namespace, istio.deployment) or {}
+    annotations = (deployment.get("metadata") or {}).get("annotations") or {}
+    release = annotations.get("meta.helm.sh/release-name")
+    if not release:
+        raise LabError(
+            "that Istio was not installed by Helm, so meshlab cannot change it",
+            why="its Deployment names no release",
+            then="set outboundTrafficPolicy and a Zipkin provider the way it was installed, then lab.preflight()",
+        )
+    helm = open_helm(access.kubeconfig, istio.namespace)
+    values = _merged(helm.values(release), {"meshConfig": mesh_config("meshlab")})
+    chart = _chart("istiod", istio.version, charts)
+    helm.upgrade(chart, release, values, timeout=timeout, own=False)
+    report(f"  {release}: mesh configuration changed, as asked for (helm rollback {release} takes it back)")
+    wait_ready(access, [Deployment(istio.namespace, istio.deployment)], timeout=timeout, report=report)
+    return look(access).istio or istio
+
+
+def _begun(access: Access) -> bool:
+    return _marked(access, SYSTEM, "istiod") or _marked(access, SYSTEM, "istio-base")
+
+
+def _marked(access: Access, namespace: str, release: str) -> bool:
+    """Is there a release of this name that we made?"""
+    selector = ",".join(["owner=helm", f"name={release}", *(f"{key}={value}" for key, value in OWNED.items())])
+    return bool(access.items("v1", "Secret", namespace, labelSelector=selector, limit="1"))
+
+
+def _chart(name: str, version: str, folder: Path | None) -> Chart:
+    if folder is None:
+        return Chart(name, version, REPOSITORY)
+    for path in (folder / name, folder / f"{name}-{version}.tgz", folder / f"{name}.tgz"):
+        if path.exists():
+            return Chart(name, version, path=path)
+    raise LabError(f"no chart {name} in {folder}", why=f"neither {name}/ nor {name}-{version}.tgz is there")
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Values:
+    """Values laid over values, key by key."""
+    out = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        out[key] = _merged(out[key], value) if both else value
+    return out

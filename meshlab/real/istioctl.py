@@ -1,0 +1,63 @@
+"""The istioctl that stands on PATH while a lab works on a cluster.
+
+It is the lab's own, with two differences: `kube-inject` marks pods for istiod's webhook, and what `create`, `replace`
+and `delete` stored is translated into the kinds that the cluster's Istio knows.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from ..access import Access
+from ..errors import MeshlabError
+from ..istioctl.main import FAILED
+from ..istioctl.main import main as plain
+from .found import look
+from .inject import inject
+from .rules import sync
+
+__all__ = ["main"]
+
+_WRITING = ("create", "replace", "delete")
+
+
+def main(argv: Sequence[str] | None = None, stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
+    """Runs one command; its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    out, err = stdout or sys.stdout, stderr or sys.stderr
+    try:
+        if "kube-inject" in words:
+            return _kube_inject(words, out)
+        status = plain(words, out, err)
+        if status == 0 and any(word in _WRITING for word in words):
+            done = sync(_access())
+            for line in done.changes:
+                err.write(f"{line}\n")
+        return status
+    except MeshlabError as error:
+        err.write(f"Error: {error}\n")
+        return FAILED
+
+
+def _access() -> Access:
+    return Access(Path(os.environ["KUBECONFIG"].split(os.pathsep)[0]), patience=20.0, hint="meshlab preflight")
+
+
+def _kube_inject(words: Sequence[str], out: TextIO) -> int:
+    import yaml
+
+    names = [words[n + 1] for n, word in enumerate(words[:-1]) if word in ("-f", "--filename")]
+    if not names:
+        raise MeshlabError("filename not specified (see --filename or -f)")
+    istio = look(_access()).istio
+    revision = istio.revision if istio else "default"
+    documents = []
+    for name in names:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        documents += [inject(each, revision) for each in yaml.safe_load_all(text) if each]
+    out.write(yaml.safe_dump_all(documents, sort_keys=False, width=110))
+    return 0

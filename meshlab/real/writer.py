@@ -1,0 +1,140 @@
+"""Writing rules to a cluster: in the kinds that its Istio knows, and back when they are in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..access import Access
+from ..errors import ManifestError, Rejected
+from ..inforce import MESH_GROUP, InForce, check_rule, identity
+from . import rules
+from .inforce import Change, Istiod, Sync
+from .owned import Owned, labelled
+
+__all__ = ["ClusterWriter"]
+
+Object = dict[str, Any]
+#: Groups of which istiod's configuration is made.
+_ISTIO = ("networking.istio.io", "security.istio.io", "telemetry.istio.io", "gateway.networking.k8s.io")
+
+
+class ClusterWriter:
+    """Stores, deletes and waits, as `inforce.Writer` does in the embedded lab.
+
+    `istiod` gives the debug interface of the mesh, or None where no Istio is installed.
+    """
+
+    def __init__(self, access: Access, istiod: Callable[[], Istiod | None]) -> None:
+        self._access, self._istiod = access, istiod
+        self._owned = Owned(access)
+
+    def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float = 10.0) -> InForce:
+        """Stores each document; rules of v1alpha2 are translated, too. Raises `RuleError`, `Taken`, `NotInForce`."""
+        wanted = [dict(each) for each in documents]
+        for each in wanted:
+            _check(each)
+        istiod, before = self._before()
+        stored = [_change(self._store(self._placed(each))) for each in wanted]
+        return self._settle(wanted, stored, istiod, before, timeout)
+
+    def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float = 10.0) -> InForce:
+        """Deletes each document's object if it is ours; one that is not there is no error."""
+        wanted = [dict(each) for each in documents]
+        istiod, before = self._before()
+        gone = []
+        for each in map(self._placed, wanted):
+            if _legacy(each):
+                path = self._path(each)
+                reply = self._access.request("DELETE", path, check=False)
+                if reply.status >= 400 and reply.status != 404:
+                    raise Rejected(reply.json())
+            elif self._owned.delete(each):
+                gone.append(_change(each, deleted=True))
+        return self._settle(wanted, gone, istiod, before, timeout)
+
+    def settled(self, *, timeout: float = 10.0) -> InForce:
+        """Translates what rules somebody else stored (kubectl, istioctl), and waits for what that changed."""
+        istiod, before = self._before()
+        return self._settle([], [], istiod, before, timeout)
+
+    def _before(self) -> tuple[Istiod | None, dict[str, Sync]]:
+        istiod = self._istiod()
+        return istiod, istiod.sync() if istiod is not None else {}
+
+    def _store(self, document: Object) -> Object:
+        if not _legacy(document):
+            return self._owned.apply(document)[0]
+        path = self._path(document)
+        found = self._access.find(*_address(document))
+        if found is None:
+            return dict(self._access.request("POST", path.rpartition("/")[0], body=labelled(document)).json())
+        metadata = {**document["metadata"], "resourceVersion": found["metadata"]["resourceVersion"]}
+        return dict(self._access.request("PUT", path, body=labelled({**document, "metadata": metadata})).json())
+
+    def _settle(
+        self,
+        wanted: list[Object],
+        changes: list[Change | None],
+        istiod: Istiod | None,
+        before: dict[str, Sync],
+        timeout: float,
+    ) -> InForce:
+        translation = rules.sync(self._access)
+        changes += [_change(each) for each in translation.applied]
+        changes += [_change(each, deleted=True) for each in translation.deleted]
+        concerned = [each for each in changes if each is not None]
+        objects = tuple(_shown(each) for each in wanted) or translation.changes
+        text = str(translation) if any(map(_legacy, wanted)) and translation.documents else ""
+        if istiod is None or not concerned:
+            return InForce(objects, None, translation=text)
+        proxies = istiod.wait(concerned, before, timeout)
+        return InForce(objects, max(proxies.values(), default=0.0), proxies, text)
+
+    def _path(self, document: Object) -> str:
+        return self._access.path(*_address(document))
+
+    def _placed(self, document: Object) -> Object:
+        """With the namespace that it goes to, if its kind has one."""
+        identity(document)
+        if "/namespaces/" not in self._path(document) or document["kind"] == "Namespace":
+            return document
+        metadata = document["metadata"]
+        return {**document, "metadata": {**metadata, "namespace": metadata.get("namespace") or "default"}}
+
+
+def _check(document: Mapping[str, Any]) -> None:
+    """Refuses what istioctl would refuse, and what is for Mixer. Raises `RuleError`, `ManifestError`."""
+    kind, version, name, _ = identity(document)
+    if not version.startswith(f"{MESH_GROUP}/"):
+        return
+    if kind not in rules.LEGACY:
+        raise ManifestError(
+            f"{kind} {name} is for Mixer, and this cluster's Istio has none",
+            why="Mixer went with Istio 1.8; AuthorizationPolicy, Telemetry and Envoy's own limits took its place",
+            then="python3 -m meshlab up (the embedded lab has one)",
+        )
+    check_rule(document)
+
+
+def _address(document: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    kind, version, name, namespace = identity(document)
+    return version, kind, namespace, name
+
+
+def _shown(document: Mapping[str, Any]) -> str:
+    kind, _, name, namespace = identity(document)
+    return f"{kind} {namespace}/{name}"
+
+
+def _legacy(document: Mapping[str, Any]) -> bool:
+    return str(document.get("apiVersion") or "").startswith(f"{MESH_GROUP}/") and document["kind"] in rules.LEGACY
+
+
+def _change(document: Mapping[str, Any], *, deleted: bool = False) -> Change | None:
+    """What istiod has to see of it; None for kinds that it does not take for configuration."""
+    if str(document.get("apiVersion") or "").partition("/")[0] not in _ISTIO:
+        return None
+    metadata = document["metadata"]
+    revision = None if deleted else int(metadata["resourceVersion"])
+    return Change(document["kind"], metadata.get("namespace") or "", metadata["name"], revision)
