@@ -65,10 +65,6 @@ class Access:
 
     @cached_property
     def client(self) -> ApiClient:
-        return self.another()
-
-    def another(self) -> ApiClient:
-        """A client of its own, for whoever changes or closes it."""
         from kubernetes.client import ApiClient, Configuration
         from kubernetes.config import ConfigException, load_kube_config
 

@@ -358,9 +358,7 @@ class Lab:
 
     def traces(self, service: str | None = None, *, limit: int = 10, minutes: float = 60.0) -> Traces:
         """Zipkin's traces in which `service` has a span (None: any)."""
-        return traces(
-            self.access, service, limit=limit, minutes=minutes, namespace=self.engine.addons_namespace
-        )
+        return traces(self.access, service, limit=limit, minutes=minutes, namespace=self.engine.addons_namespace)
 
     def traced_services(self) -> list[str]:
         """The names in Zipkin's drop-down list."""

@@ -18,11 +18,13 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..access import Access
 from ..errors import LabError, NotInForce
-from ..remote import execute
+from ..kube import Kube
+from ..sidecars.remote import execute
 
 __all__ = ["Change", "Istiod", "Sync"]
 
@@ -101,11 +103,13 @@ class Istiod:
             if reply.status == 200:
                 return _json(reply.text, path)
             self._by_exec = True
-        command = ["pilot-discovery", "request", "GET", path]
-        ran = execute(self._access, self._namespace, pod, "discovery", command, timeout=timeout)
-        if ran.status:
-            raise LabError(f"istiod does not answer {path}", why=ran.stderr.strip() or ran.stdout.strip()[:300])
-        return _json(ran.stdout, path)
+        command = ("pilot-discovery", "request", "GET", path)
+        said = execute(self._kube, self._namespace, pod, "discovery", command, timeout=timeout)
+        return _json(said.decode(), path)
+
+    @cached_property
+    def _kube(self) -> Kube:
+        return Kube.from_kubeconfig(self._access.kubeconfig, self._access.context)
 
     def sync(self) -> dict[str, Sync]:
         """Every proxy that is connected, by its name `pod.namespace`."""
