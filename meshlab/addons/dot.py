@@ -22,6 +22,8 @@ _LOOKS = ("-Gbgcolor=transparent", "-Nfontname=Helvetica", "-Efontname=Helvetica
           "-Efontsize=12")
 #: Text is laid out a little larger than it is drawn: a browser without that font takes a wider one.
 _SHRINK = 0.85
+#: A node that is filled, with its colour.
+_NODE = re.compile(r'<g id="[^"]*" class="node">(?:(?!</g>).)*?fill="(#[0-9a-f]{6})".*?</g>', re.DOTALL)
 
 
 def drawing_program() -> str | None:
@@ -38,6 +40,8 @@ def drawing_program() -> str | None:
 
 def draw(source: str, *, timeout: float = 5.0, program: str | None = None) -> str:
     """DOT as an `<svg>` element (for use inside HTML); where it cannot be drawn, the source in a `<pre>`.
+
+    Whoever shows the picture says in words what it shows: the element is hidden from those who have it read to them.
 
     `timeout` in seconds. The `<pre>` says why: no program, too slow, or the program's own complaint.
     """
@@ -70,8 +74,15 @@ def quote(text: str) -> str:
 def _dressed(svg: str) -> str:
     """The picture in the colour of its surroundings, as text is: it has to be seen on dark pages too."""
     svg = re.sub(r'font-size="([\d.]+)"', lambda m: f'font-size="{float(m[1]) * _SHRINK:.2f}"', svg)
-    svg = svg.replace("<text ", '<text fill="currentColor" ')
-    return svg.replace('"black"', '"currentColor"').replace("<svg ", '<svg role="img" ', 1)
+    svg = _NODE.sub(lambda node: node[0].replace("<text ", f'<text fill="{_ink(node[1])}" '), svg)
+    svg = re.sub(r"<text (?!fill)", '<text fill="currentColor" ', svg)
+    return svg.replace('"black"', '"currentColor"').replace("<svg ", '<svg aria-hidden="true" ', 1)
+
+
+def _ink(fill: str) -> str:
+    """What is read on a node of this colour: black on a light one, white on a dark one."""
+    red, green, blue = (int(fill[at : at + 2], 16) for at in (1, 3, 5))
+    return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"  # brightness of a television's
 
 
 def _as_text(source: str, why: str) -> str:

@@ -46,8 +46,10 @@ class ServiceGraph:
         if request.path == "/dotgraph":
             return plain(graph.to_dot())
         from meshlab.addons.dot import draw  # loads subprocess, which the other two never need
+        from meshlab.addons.svg import escape
 
-        return html(_PAGE.format(picture=draw(graph.to_dot())))
+        calls = "; ".join(f"{edge['source']} calls {edge['target']}" for edge in graph.to_json()["edges"])
+        return html(_PAGE.format(picture=draw(graph.to_dot()), words=escape(calls) or "no calls"))
 
     def graph(self, horizon: str, *, filter_empty: bool) -> Graph:
         """Raises ValueError for a bad horizon, PrometheusError."""
@@ -69,9 +71,9 @@ class ServiceGraph:
 
 
 _PAGE = """<!DOCTYPE html>
-<html><head><meta charset="utf-8"><title>Istio ServiceGraph</title>
+<html lang="en"><head><meta charset="utf-8"><title>Istio ServiceGraph</title>
 <meta http-equiv="refresh" content="5"></head>
-<body>{picture}</body></html>
+<body><figure role="img" aria-label="{words}">{picture}</figure></body></html>
 """
 
 

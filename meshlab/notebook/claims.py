@@ -10,6 +10,8 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
+from meshlab.notebook.tones import tone
+
 __all__ = ["Claim", "claim"]
 
 
@@ -27,13 +29,13 @@ class Claim:
 
     def _repr_html_(self) -> str:
         seen = (
-            f' <span style="color:#555;font-family:monospace">{html.escape(self.seen)}</span>'
+            f' <span style="color:{tone("plain")};font-family:monospace">{html.escape(self.seen)}</span>'
             if self.seen
             else ""
         )
         return (
-            '<div style="border-left:4px solid #1a7f37;padding:2px 10px;margin:2px 0">'
-            f'<b style="color:#1a7f37">✓</b> {html.escape(self.text)}{seen}</div>'
+            f'<div style="border-left:4px solid {tone("good")};padding:2px 10px;margin:2px 0">'
+            f'<b style="color:{tone("good")}">✓</b> {html.escape(self.text)}{seen}</div>'
         )
 
 

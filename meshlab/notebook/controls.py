@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from meshlab.errors import MeshlabError
+from meshlab.notebook import tones
 
 if TYPE_CHECKING:
     from meshlab.inforce import InForce
@@ -26,7 +27,7 @@ __all__ = ["Control", "acknowledged", "note"]
 
 def note(text: str, *, tone: str = "plain") -> str:
     """One line of HTML for a control: `tone` is plain, good, bad or busy."""
-    colour = {"plain": "#444", "good": "#1a7f37", "bad": "#b3261e", "busy": "#8a6100"}[tone]
+    colour = tones.tone(tone)
     body = html.escape(text).replace("\n", "<br>")
     return f'<div role="status" style="color:{colour};line-height:1.45">{body}</div>'
 
@@ -53,7 +54,7 @@ class Control(widgets.VBox):  # type: ignore[misc]
         self._yaml = widgets.HTML("")
         self._said = widgets.HTML(note("not used yet"))
         super().__init__([self._title, self._yaml, self._said])
-        self.layout.border = "1px solid #d0d7de"
+        self.layout.border = f"1px solid {tones.FAINT}"
         self.layout.padding = "8px 12px"
         self.layout.max_width = "640px"
 

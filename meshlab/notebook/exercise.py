@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from meshlab.notebook.tones import FAINT, tone
+
 __all__ = ["Exercise", "Outcome", "Problem", "Verdict"]
 
 #: Set by tests: a verdict other than right raises.
@@ -54,9 +56,9 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         colour, mark = {
-            Outcome.NOT_ATTEMPTED: ("#57606a", "○"),
-            Outcome.NOT_YET: ("#b3261e", "✗"),
-            Outcome.RIGHT: ("#1a7f37", "✓"),
+            Outcome.NOT_ATTEMPTED: (tone("plain"), "○"),
+            Outcome.NOT_YET: (tone("bad"), "✗"),
+            Outcome.RIGHT: (tone("good"), "✓"),
         }[self.outcome]
         return (
             f'<div role="status" style="border-left:4px solid {colour};padding:4px 10px">'
@@ -87,7 +89,7 @@ class Exercise:
 
     def _repr_html_(self) -> str:
         return (
-            '<div style="border:1px solid #8c959f;border-radius:6px;padding:6px 12px;max-width:46rem">'
+            f'<div style="border:1px solid {FAINT};border-radius:6px;padding:6px 12px;max-width:46rem">'
             f"<b>Exercise: {html.escape(self.problem.name)}.</b> {html.escape(self.problem.task)}<br>"
             f"<small><code>check()</code> judges it, <code>hint()</code> helps ({len(self.problem.hints)} of "
             "them), <code>solution()</code> tells.</small></div>"

@@ -14,6 +14,7 @@ from typing import Any, Self
 import ipywidgets as widgets
 
 from meshlab.errors import MeshlabError
+from meshlab.notebook.tones import tone
 
 __all__ = ["Live"]
 
@@ -74,7 +75,7 @@ class Live(widgets.VBox):  # type: ignore[misc]
                 self.take()
             except MeshlabError as error:
                 told = html.escape(str(error))
-                self._words.value = f'<div role="status" style="color:#b3261e">{told}</div>'
+                self._words.value = f'<div role="status" style="color:{tone("bad")}">{told}</div>'
             else:
                 if self._words.value:
                     self._words.value = ""

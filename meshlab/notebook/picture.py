@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 
 from meshlab.addons.dot import draw
+from meshlab.notebook.tones import tone
 
 __all__ = ["Picture"]
 
@@ -22,5 +23,5 @@ class Picture:
         alt = html.escape(self.alt, quote=True)
         return (
             f'<figure role="img" aria-label="{alt}" style="margin:0.5em 0">{draw(self.dot)}'
-            f'<figcaption style="color:#57606a;font-size:90%">{alt}</figcaption></figure>'
+            f'<figcaption style="color:{tone("plain")};font-size:90%">{alt}</figcaption></figure>'
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from html import escape
 from typing import Any
 
 from ..access import Access
@@ -37,7 +38,9 @@ class Graph:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f'<figure role="img" aria-label="service graph: {len(self.edges)} edges">{self.svg}</figure>'
+        if not self.edges:
+            return f'<p role="status">{self}</p>'
+        return f'<figure role="img" aria-label="{escape(str(self), quote=True)}">{self.svg}</figure>'
 
 
 def servicegraph(
