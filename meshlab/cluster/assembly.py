@@ -14,6 +14,7 @@ import os
 import socket
 import ssl
 from base64 import b64encode
+from collections.abc import Callable
 from typing import Any
 
 from meshlab.cluster.api.api import Api
@@ -48,7 +49,7 @@ class Assembly:
         self.settings, self.keys, self.parts = settings, keys, parts
         self.store = Store(settings.database)
         self.api = Api(self.store, settings.network)
-        self.auth = Auth(keys.token, keys.signing, self._uid_of)
+        self.auth = Auth(keys.token, keys.signing, self._uid_of("ServiceAccount"), self._uid_of("Pod"))
         self.server = Server(self.api, self.auth, listener, also=[inner] if inner is not None else [])
         #: Where pods reach the API server.
         self.inside: str = inner.getsockname()[0] if inner is not None else self.server.host
@@ -60,6 +61,9 @@ class Assembly:
         """The API answers when this returns."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.keys.server)
+        # Who has a certificate of ours may show it instead of a token.
+        context.load_verify_locations(cadata=self.keys.authority.decode())
+        context.verify_mode = ssl.CERT_OPTIONAL
         ensure_firsts(self.api, self.inside, self.server.port)
         await self.server.start(context)
         self._tasks.append(asyncio.create_task(self._housekeeping(), name="housekeeping"))
@@ -138,9 +142,14 @@ class Assembly:
             if node and meta.get("deletionTimestamp") and self.api.find(nodes, None, node) is None:
                 self.api.delete(pods, meta["namespace"], meta["name"], grace=0)
 
-    def _uid_of(self, namespace: str, name: str) -> str | None:
-        account = self.api.find(self.api.kinds("ServiceAccount"), namespace, name)
-        return None if account is None else str(account["metadata"]["uid"])
+    def _uid_of(self, kind: str) -> Callable[[str, str], str | None]:
+        resource = self.api.kinds(kind)
+
+        def uid(namespace: str, name: str) -> str | None:
+            found = self.api.find(resource, namespace, name)
+            return None if found is None else str(found["metadata"]["uid"])
+
+        return uid
 
 
 async def _attempt(what: str, stopping: Any) -> None:

@@ -128,6 +128,8 @@ class Server:
         path = request.rel_url.raw_path
         path = unquote(path) if "%" in path else path
         user = self.auth.user(request.headers.get("Authorization"))
+        if user is None and "Authorization" not in request.headers and request.transport is not None:
+            user = self.auth.certified(request.transport.get_extra_info("peercert"))
         if self.health.concerns(path):
             return self.health.answer(path, request.query)
         if path.rstrip("/") == "/version":

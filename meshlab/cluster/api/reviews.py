@@ -10,14 +10,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.api.admission import Reason
-from meshlab.cluster.api.auth import LIFETIME, Auth, User
+from meshlab.cluster.api.auth import AUDIENCE, Auth, User
+from meshlab.cluster.api.causes import invalid
 from meshlab.cluster.api.eviction import evict
 from meshlab.cluster.api.kinds import check_kind
 from meshlab.cluster.api.metadata import timestamp
 from meshlab.cluster.api.rbac import Access, Attributes
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.request import Target
-from meshlab.cluster.api.status import Invalid
+from meshlab.cluster.api.status import BadRequest, Conflict, Invalid
 
 if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
@@ -26,6 +27,8 @@ __all__ = ["SUBRESOURCES", "create", "requested", "subresource"]
 
 Object = dict[str, Any]
 
+#: Seconds that a token may be asked for at most.
+LONGEST = 2**32
 #: Subresources that are POSTed to, and the kinds of what is sent.
 SUBRESOURCES = {
     "binding": ("v1", "Binding"),
@@ -48,11 +51,7 @@ def create(
         case "SelfSubjectReview":
             status: Object = {"userInfo": user.info()}
         case "TokenReview":
-            known = auth.verify(str(spec.get("token", "")))
-            if known is None:
-                status = {"user": {}, "error": "invalid bearer token"}
-            else:
-                status = {"authenticated": True, "user": known.info(), "audiences": spec.get("audiences") or []}
+            status = _reviewed(auth, spec)
         case "SelfSubjectRulesReview":
             rules = access.rules_of(user, spec.get("namespace", ""))
             status = {
@@ -66,6 +65,17 @@ def create(
         "kind": resource.kind, "apiVersion": resource.api_version,
         "metadata": {"creationTimestamp": None, **(body.get("metadata") or {})}, "spec": spec, "status": status,
     }
+
+
+def _reviewed(auth: Auth, spec: Object) -> Object:
+    """The status of a TokenReview: who the token's bearer is, and for whom of those who are asked about it is."""
+    if not spec.get("token"):
+        raise BadRequest("token is required for TokenReview in authentication")
+    audiences = spec.get("audiences") or [AUDIENCE]
+    found = auth.reviewed(str(spec["token"]), audiences)
+    if found is None:
+        return {"user": {}, "error": "invalid bearer token"}
+    return {"authenticated": True, "user": found[0].info(), "audiences": found[1]}
 
 
 def _access(access: Access, resource: Resource, spec: Object, namespace: str | None, user: User) -> Object:
@@ -115,20 +125,38 @@ def _token(api: Api, auth: Auth, resource: Resource, namespace: str, name: str, 
     api.get(resource, namespace, name)
     spec = body.get("spec") or {}
     seconds = spec.get("expirationSeconds") or 3600
-    if not 600 <= seconds <= LIFETIME:
-        message = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
-        cause = Reason("spec.expirationSeconds", "FieldValueInvalid", message)
+    if not 600 <= seconds <= LONGEST:
+        limit = "less than 10 minutes" if seconds < 600 else "larger than 2^32 seconds"
+        cause = invalid("spec.expirationSeconds", seconds, f"may not specify a duration {limit}")
         raise Invalid.kind("TokenRequest", "authentication.k8s.io", "", [cause])
-    bound = spec.get("boundObjectRef") or {}
-    pod = (bound.get("name", ""), bound.get("uid", "")) if bound.get("kind") == "Pod" else None
-    token = auth.issue(namespace, name, pod=pod, seconds=seconds, audiences=spec.get("audiences"))
+    audiences = spec.get("audiences") or [AUDIENCE]
+    pod = _bound_pod(api, namespace, name, spec.get("boundObjectRef"))
+    token = auth.issue(namespace, name, pod=pod, seconds=seconds, audiences=audiences)
     expires = timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
     return {
         "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
         "metadata": {"name": name, "namespace": namespace, "creationTimestamp": timestamp()},
-        "spec": {"audiences": spec.get("audiences") or [], **spec, "expirationSeconds": seconds},
+        "spec": {"boundObjectRef": None, **spec, "audiences": audiences, "expirationSeconds": seconds},
         "status": {"token": token, "expirationTimestamp": expires},
     }
+
+
+def _bound_pod(api: Api, namespace: str, account: str, reference: Object | None) -> tuple[str, str] | None:
+    """(name, uid) of the pod that a token is bound to: it is good as long as that is there. Raises ApiError."""
+    if not reference:
+        return None
+    if (reference.get("apiVersion"), reference.get("kind")) != ("v1", "Pod"):
+        raise BadRequest(f"cannot bind token to object of type {reference.get('kind', '')}")
+    pods, name = api.kinds("Pod"), str(reference.get("name", ""))
+    pod = api.get(pods, namespace, name)
+    uid = str(pod["metadata"]["uid"])
+    if (pod["spec"].get("serviceAccountName") or "default") != account:
+        why = f'cannot bind token for serviceaccount "{account}" to pod running with different serviceaccount name.'
+        raise BadRequest(why)
+    if reference.get("uid") and reference["uid"] != uid:
+        why = f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record"
+        raise Conflict.kind(pods, name, f"{why}. The object might have been deleted and then recreated")
+    return name, uid
 
 
 def requested(resource: Resource, body: Object, user: User) -> Object:

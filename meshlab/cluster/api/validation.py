@@ -71,6 +71,7 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): ("other", "webhooks"),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): ("policies", "policy"),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): ("policies", "binding"),
+    ("certificates.k8s.io", "CertificateSigningRequest"): ("certificates", "request"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): ("definition", "definition"),
 }
 #: Ends of the groups by which the API is extended: their objects may have any finalizers.

@@ -26,6 +26,7 @@ from meshlab.cluster.controllers.quota import QuotaController
 from meshlab.cluster.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from meshlab.cluster.controllers.scheduler import Scheduler
 from meshlab.cluster.controllers.serviceaccount import ServiceAccountController
+from meshlab.cluster.controllers.signer import CertificateSigner
 from meshlab.cluster.controllers.statefulset import StatefulSetController
 from meshlab.settings import Settings
 
@@ -64,6 +65,7 @@ async def run_controllers(api: Api, settings: Settings, *, usage: Usage | None =
     async with asyncio.TaskGroup() as group:
         group.create_task(run(api, controllers_of(api, settings)), name="controllers")
         group.create_task(GarbageCollector(api).run(), name="garbage collector")
+        group.create_task(CertificateSigner(api, settings).run(), name="certificates")
         group.create_task(QuotaController(api).run(), name="quotas")
         group.create_task(HorizontalController(api, usage, fetch).run(), name="autoscalers")
 

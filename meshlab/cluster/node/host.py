@@ -31,7 +31,9 @@ NODE_NAME = "meshlab"
 class TokenIssuer(Protocol):
     """Makes tokens for the service accounts of pods."""
 
-    def issue(self, namespace: str, name: str) -> str: ...
+    def issue(
+        self, namespace: str, name: str, *, pod: tuple[str, str] | None = None, audiences: list[str] | None = None
+    ) -> str: ...
 
 
 @dataclass

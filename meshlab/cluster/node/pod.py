@@ -237,7 +237,10 @@ class PodRunner:
         meta, spec = self.object["metadata"], self.object["spec"]
         sources = Sources(
             data=lambda kind, name: self.host.data(kind, meta["namespace"], name),
-            token=lambda: self.host.auth.issue(meta["namespace"], spec.get("serviceAccountName") or "default"),
+            token=lambda audience: self.host.auth.issue(
+                meta["namespace"], spec.get("serviceAccountName") or "default", pod=(meta["name"], meta["uid"]),
+                audiences=[audience] if audience else None,
+            ),
         )
         # status.podIP is offered to volumes too, and is ours to know first.
         described = {**self.object, "status": {**(self.object.get("status") or {}), "podIP": self.address}}

@@ -30,10 +30,11 @@ class File:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where volumes get their data from: `data(kind, name)` of the pod's namespace (None: not there), and a token."""
+    """Where volumes get their data from: `data(kind, name)` of the pod's namespace (None: not there), and a token for
+    an audience ("": the API server)."""
 
     data: Callable[[str, str], Mapping[str, bytes] | None]
-    token: Callable[[], str]
+    token: Callable[[str], str]
 
 
 def references(pod: Mapping[str, Any]) -> set[tuple[str, str]]:
@@ -78,7 +79,7 @@ def _source(source: Mapping[str, Any], pod: Mapping[str, Any], sources: Sources,
             for item in downward.get("items") or [] if item.get("fieldRef")
         }
     if token := source.get("serviceAccountToken"):
-        return {_safe(token["path"]): File(sources.token().encode(), 0o600)}
+        return {_safe(token["path"]): File(sources.token(str(token.get("audience") or "")).encode(), 0o600)}
     return {}
 
 

@@ -145,7 +145,7 @@ def sources(kind: str, name: str):
      {"token": b"T", "k": b"v"}),
 ])
 def test_volumes_have_the_files_that_their_source_says(volume, expected):
-    found = contents({"name": "v", **volume}, POD, Sources(sources, lambda: "T"))
+    found = contents({"name": "v", **volume}, POD, Sources(sources, lambda _: "T"))
     assert (None if found is None else {path: file.data for path, file in found.items()}) == expected
 
 
@@ -157,7 +157,7 @@ def test_volumes_have_the_files_that_their_source_says(volume, expected):
 ])
 def test_a_volume_that_cannot_be_says_why(volume, message):
     with pytest.raises(BadReference, match=message):
-        contents({"name": "v", **volume}, POD, Sources(sources, lambda: "T"))
+        contents({"name": "v", **volume}, POD, Sources(sources, lambda _: "T"))
 
 
 def test_files_change_all_at_once_and_only_when_they_differ(tmp_path: Path):
