@@ -22,12 +22,14 @@ from . import checkpoint as checkpoints
 from . import starts, tutorial
 from .engine import Embedded, Engine
 from .errors import LabError, ManifestError
+from .explaining import explained
 from .inforce import InForce
 from .observe.graph import Graph, servicegraph
 from .observe.prometheus import Prometheus
 from .observe.traces import Traces, services, traces
 from .renew import renew
 from .settings import Settings
+from .sidecars.explanation import Explanation
 from .states import Deployment, not_ready, wait_ready
 from .traffic import Answers, Load, Traffic
 
@@ -351,6 +353,22 @@ class Lab:
             reply = self.access.request("GET", path, query={"container": which, "tailLines": tail})
             parts.append(f"--- {name} ({which})\n{reply.text}")
         return Output("".join(parts) or f"no pod with app={app} in {namespace}\n")
+
+    def explain(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        source: str = "client/client",
+        timeout: float = 30.0,
+    ) -> Explanation:
+        """Makes one request and says hop by hop what became of it, from what the sidecars wrote down.
+
+        `source` is the service whose pods send it, `namespace/name` (or a name in `default`); they run the client's
+        program. A refusal is an answer, no exception.
+        """
+        return explained(self.access, url, method=method, headers=headers, source=source, timeout=timeout)
 
     def servicegraph(self, horizon: str = "5m", *, filter_empty: bool = True) -> Graph:
         """Who called whom in the last `horizon`, as ServiceGraph draws it."""

@@ -123,6 +123,7 @@ def _commands() -> dict[str, Command]:
     inputs = Flag("filename", "", "File to convert; may be repeated (- for standard input)", "f", repeated=True)
     analyzed = "File or folder to analyze; may be repeated (- for standard input)"
     looked_at = Flag("filename", "", analyzed, "f", repeated=True)
+    from meshlab.istioctl.explain import FLAGS as EXPLAIN
     from meshlab.istioctl.proxies import CONFIG_FLAGS, STATUS_FLAGS
 
     config = Command(
@@ -154,6 +155,7 @@ def _commands() -> dict[str, Command]:
         "delete": Command(
             "delete <type> <name> [<name2> ... <nameN>] | -f FILE", "Delete policies or rules", _delete, (_FILE,)
         ),
+        "explain": Command("explain URL", "Say hop by hop what becomes of a request", _explain, EXPLAIN),
         "get": Command("get <type> [<name>]", "Retrieve policies and rules", _get, (get_output,)),
         "kube-inject": Command(
             "kube-inject -f FILE", "Inject Envoy sidecar into Kubernetes pod resources", _kube_inject, FLAGS
@@ -303,6 +305,12 @@ def _analyze(flags: Parsed, streams: Streams) -> int:
         threshold=flags.text("failure-threshold"),
         suppress=flags.lists.get("suppress", ()),
     )
+
+
+def _explain(flags: Parsed, streams: Streams) -> int:
+    from meshlab.istioctl.explain import explain
+
+    return explain(flags, streams.stdout)
 
 
 def _proxy_config(flags: Parsed, streams: Streams) -> int:

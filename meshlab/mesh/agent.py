@@ -1,11 +1,9 @@
 """The program of every proxy container: writes Envoy's bootstrap and becomes Envoy.
 
     python -m meshlab.mesh.agent proxy sidecar --serviceCluster svca --discoveryAddress istio-pilot…:15003 …
-    kubectl exec POD -c istio-proxy -- pilot-agent request GET config_dump
 
-Arguments are those of Istio 0.4.0's `pilot-agent`, and of today's for `request`, which asks the admin interface of
-the Envoy that runs; the pod's addresses come from the environment that the node gives every container. Nothing of
-Pilot is imported: a sidecar's start counts in milliseconds.
+Arguments are those of Istio 0.4.0's `pilot-agent`; the pod's addresses come from the environment that the node
+gives every container. Nothing of Pilot is imported: a sidecar's start counts in milliseconds.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from meshlab.errors import LabError, Missing
+from meshlab.mesh.admin import admin_socket
 from meshlab.mesh.bootstrap import Endpoint, Identity, forwarding, managed
 from meshlab.mesh.control_tls import control_tls
 from meshlab.mesh.peer import environment, metadata
@@ -59,18 +58,13 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         "proxyLogLevel", "statNameLength",
     ):
         proxy.add_argument(f"--{unused}", default="", help=argparse.SUPPRESS)
-    request = commands.add_parser("request", help="ask Envoy's admin interface")
-    request.add_argument("method", choices=["GET", "POST"])
-    request.add_argument("path", help="such as config_dump, clusters?format=json, stats?filter=…")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
-    """As a proxy it does not return, unless something is missing (1) or the arguments are wrong (2)."""
+    """Does not return, unless something is missing (1) or the arguments are wrong (2)."""
     options = _arguments(sys.argv[1:] if argv is None else argv)
     env = os.environ if environ is None else environ
-    if options.command == "request":
-        return _request(options.method, options.path, env)
     try:
         config = bootstrap(options, env)
         path = Path(env["MESHLAB_POD_DIR"]) / "envoy.json"
@@ -86,37 +80,6 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     sys.stdout.flush()
     sys.stderr.flush()
     return os.execve(command[0], command, {**env, **_peer(env)})
-
-
-def _request(method: str, path: str, env: Mapping[str, str]) -> int:
-    """Prints what Envoy's admin interface answers; 1 for any status but 200."""
-    import http.client
-    import socket
-
-    connection = http.client.HTTPConnection("localhost")
-    try:
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.connect(_admin(env))
-        connection.request(method, "/" + path.lstrip("/"))
-        answer = connection.getresponse()
-        body = answer.read()
-    except (KeyError, OSError) as error:
-        print(f"cannot reach Envoy's admin interface: {error}", file=sys.stderr)
-        return 1
-    finally:
-        connection.close()
-    sys.stdout.buffer.write(body)
-    sys.stdout.buffer.flush()
-    if answer.status != 200:
-        print(f"Error: unexpected status: {answer.status} {answer.reason}", file=sys.stderr)
-    return int(answer.status != 200)
-
-
-def _admin(env: Mapping[str, str]) -> str:
-    """The socket of the pod's Envoy: named by the pod's uid."""
-    folder = Path(env["MESHLAB_POD_DIR"])
-    uid = str(_json(folder / "pod.json").get("uid") or folder.name.rpartition("_")[2])
-    return f"{env['MESHLAB_SOCKETS']}/{uid[:8]}.sock"
 
 
 def _peer(env: Mapping[str, str]) -> dict[str, str]:
@@ -172,7 +135,7 @@ def bootstrap(options: argparse.Namespace, env: Mapping[str, str]) -> dict[str, 
         mark=PROXY_MARK if capture == "iptables" else 0,
         token=_token(env.get("KUBECONFIG", "")),
     )
-    admin = _admin(env)
+    admin = admin_socket(env)
     tls = None
     if options.controlPlaneAuthPolicy == "MUTUAL_TLS":
         tls = control_tls(folder, Path(env["MESHLAB_ROOT"]), options.domain)

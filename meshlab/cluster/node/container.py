@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from meshlab.cluster.controllers.objects import now
 from meshlab.cluster.node.backoff import RestartBackoff
 from meshlab.cluster.node.builtins import explains, run_builtin
-from meshlab.cluster.node.environment import BadReference, command_line, interpreted, program_of, variables
+from meshlab.cluster.node.environment import BadReference, beside, command_line, interpreted, variables
 from meshlab.cluster.node.health import watch_health
 from meshlab.cluster.node.images import Builtin, Command, Image
 from meshlab.cluster.node.interactive import Interactive
@@ -295,11 +295,8 @@ class ContainerRunner:
         environ = environment_of(process.record.pid)
 
         def command(argv: Sequence[str]) -> list[str]:
-            image = self.image
-            if image is not None and image.called and argv[0] == image.called:
-                argv = [*program_of(image, python=pod.host.python, services=pod.host.services), *argv[1:]]
-            line = interpreted([rewrite(part, self.files.root, mounts) for part in argv], pod.host.python)
-            return pod.host.pods.beside(process.record.pid, line, self.files.root)
+            line = [rewrite(part, self.files.root, mounts) for part in beside(argv, self.image, pod.host.python)]
+            return pod.host.pods.beside(process.record.pid, interpreted(line, pod.host.python), self.files.root)
 
         network = pod.host.settings.network
         return Target(address=pod.address, local=network.local_of(pod.address), node=network.node, ports=ports,

@@ -13,7 +13,7 @@ from typing import Any
 from meshlab.cluster.node.images import Command, Image
 from meshlab.cluster.node.paths import rewrite
 
-__all__ = ["BadReference", "command_line", "expand", "field_value", "interpreted", "program_of", "variables"]
+__all__ = ["BadReference", "beside", "command_line", "expand", "field_value", "interpreted", "variables"]
 
 #: Looks up data of a ConfigMap or Secret: (kind, name) → mapping of key to text, or None where there is none.
 Lookup = Callable[[str, str], Mapping[str, str] | None]
@@ -128,16 +128,18 @@ def command_line(container: Mapping[str, Any], image: Image, *, python: str, ser
         return [rewrite(expand(str(value), known), root, mounts) for value in values or []]
 
     command, args = local(container.get("command")), local(container.get("args"))
-    program = program_of(image, python=python, services=services)
+    program = [part.format(python=python, services=services) for part in image.program]
     if image.command is Command.REPLACED or (program and command[:1] in ([], [image.name])):
         return program + args
     line = command + args if command or args else ["python3" if image.name == "python" else "sh"]
     return interpreted(line, python)
 
 
-def program_of(image: Image, *, python: str, services: Path) -> list[str]:
-    """The image's own program, without arguments."""
-    return [part.format(python=python, services=services) for part in image.program]
+def beside(argv: Sequence[str], image: Image | None, python: str) -> list[str]:
+    """A command that somebody runs in a container, with one that only its image has made one of this machine."""
+    if image is None or not image.beside or argv[0] != image.beside[0]:
+        return list(argv)
+    return [*(part.format(python=python) for part in image.beside[1:]), *argv[1:]]
 
 
 def interpreted(line: list[str], python: str) -> list[str]:

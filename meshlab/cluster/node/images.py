@@ -71,8 +71,9 @@ class Image:
     ready: ReadyHint = ReadyHint()
     builtin: Builtin | None = None
     environment: tuple[tuple[str, str], ...] = ()
-    #: What the image's own program is called in `kubectl exec … -- pilot-agent request GET stats`.
-    called: str = ""
+    #: A command that the image has beside its program, for `kubectl exec … -- pilot-agent request GET stats`: its name,
+    #: then how it is run.
+    beside: tuple[str, ...] = ()
 
 
 def _module(module: str) -> tuple[str, ...]:
@@ -95,9 +96,9 @@ _MSGSVC = ("MESHLAB_MSGSVC", "{external}:9997")
 #: First match wins. `name` is what the list of known images shows.
 CATALOGUE: tuple[Image, ...] = (
     Image("docker.io/istio/pilot", r"istio/pilot", _module("meshlab.mesh.pilot"),
-          ready=ReadyHint(Answers.LOCAL, 8080), called="pilot-discovery"),
+          ready=ReadyHint(Answers.LOCAL, 8080), beside=("pilot-discovery", *_module("meshlab.mesh.pilot"))),
     Image("docker.io/istio/proxy_debug", r"istio/proxy(_debug)?", _module("meshlab.mesh.agent"), ready=_ENVOY,
-          called="pilot-agent"),
+          beside=("pilot-agent", *_module("meshlab.mesh.admin"))),
     Image("docker.io/istio/proxy_init", r"istio/proxy_init", builtin=Builtin.CAPTURE),
     Image("docker.io/istio/mixer", r"istio/mixer", _module("meshlab.mesh.mixer"), ready=_app(42422)),
     Image("docker.io/istio/istio-ca", r"istio/istio-ca", _module("meshlab.mesh.ca")),

@@ -1,0 +1,222 @@
+"""A line of an access log beside the tables that the proxy had: what took the request, what did not, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meshlab.sidecars.accesslog import Line
+from meshlab.sidecars.counters import Reading
+from meshlab.sidecars.dump import ClusterName, ConfigDump
+from meshlab.sidecars.explanation import Fact, Outcome
+from meshlab.sidecars.flags import detail_meaning, flag_meanings
+from meshlab.sidecars.matching import Asked, Fit, find_host, find_listener, http_manager, route_name, tried
+
+__all__ = ["Taken", "describe", "outcome_of", "rule_of"]
+
+Fields = dict[str, Any]
+#: Names that routes have which no rule made.
+UNRULED = ("", "-", "default", "default-route", "allow_any", "block_all")
+FAULT, RBAC = "envoy.filters.http.fault", "rbac_access_denied"
+#: A flag that goes with any outcome.
+DELAYED = "DI"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What the tables say of a line: facts, the rule's name, the route itself (None if it cannot be told)."""
+
+    facts: tuple[Fact, ...]
+    rule: str = ""
+    route: Fields | None = None
+
+
+def outcome_of(line: Line) -> Outcome:
+    """Without an endpoint it ended here; with one, a flag says that it went wrong behind."""
+    if not line.upstream:
+        return Outcome.ENDED
+    serious = [each for each in line.flags.split(",") if each not in ("", DELAYED)]
+    return Outcome.FAILED if serious else Outcome.PASSED
+
+
+def rule_of(route: Mapping[str, Any]) -> str:
+    """Which rule made a route: as istiod's metadata or as its name says; "" for those that no rule made."""
+    fields = ((route.get("metadata") or {}).get("filter_metadata") or {}).get("istio") or {}
+    path = str(fields.get("config") or "").split("/")
+    if len(path) == 8:
+        return f"{path[7]}.{path[5]}"
+    name = route_name(route)
+    return "" if name in UNRULED else name
+
+
+def describe(line: Line, dump: ConfigDump, reading: Reading, headers: Mapping[str, str] | None, names: Names) -> Taken:
+    """`headers`: all that the request had, None where only the line is known; `names` says whose an address is."""
+    facts: list[Fact] = []
+    listener = find_listener(dump, line.local)
+    manager = http_manager(listener) if listener else None
+    if listener is None:
+        facts.append(Fact("listener", f"none is for {line.local} in the tables as they are now"))
+    elif line.http and manager is None:
+        facts.append(
+            Fact(
+                "listener",
+                f"one that is there no more; {listener.get('name')} has its place, and an open "
+                "connection stays with what took it",
+            )
+        )
+    else:
+        facts.append(Fact("listener", f"{listener.get('name') or line.local} took the connection to {line.local}"))
+    route, rule = None, ""
+    if manager is not None:
+        table = manager.get("route_config") or dump.route_table(
+            str((manager.get("rds") or {}).get("route_config_name"))
+        )
+        if table is not None:
+            said, route = _routed(line, table, headers)
+            facts += said
+            rule = rule_of(route) if route is not None else ""
+    if route is not None:
+        facts += _actions(route)
+    facts += _destination(line, route, dump, reading, names)
+    facts += _answer(line)
+    if line.details.startswith(RBAC):
+        rule = rule_from_policy(line.details) or rule
+    return Taken(tuple(facts), rule, route)
+
+
+class Names:
+    """Whose an address is."""
+
+    def __init__(self, pods: Mapping[str, str], services: Mapping[str, str]) -> None:
+        """IP → pod, IP → service."""
+        self._pods, self._services = pods, services
+
+    def of(self, address: str) -> str:
+        """`127.40.0.7:8080 (svcb-v0.2-…)`, or the address alone."""
+        host = address.rpartition(":")[0]
+        known = self._pods.get(host) or self._services.get(host)
+        return f"{address} ({known})" if known else address
+
+
+def rule_from_policy(details: str) -> str:
+    """The policy in `rbac_access_denied_matched_policy[ns[default]-policy[deny]-rule[0]]`, "" if none matched."""
+    found = details.partition("policy[")[2]
+    if "ns[" in details and "-policy[" in details:
+        namespace = details.partition("ns[")[2].partition("]")[0]
+        return details.partition("-policy[")[2].partition("]")[0] + "." + namespace
+    name = found.partition("]")[0]
+    return "" if name in ("", "none") else name
+
+
+def _routed(line: Line, table: Fields, headers: Mapping[str, str] | None) -> tuple[list[Fact], Fields | None]:
+    """The virtual host, the routes before the one that took it, and that one."""
+    asked = Asked(line.authority, line.path, line.method, headers or {}, complete=headers is not None)
+    host = find_host(table, line.authority)
+    hosts = table.get("virtual_hosts") or ()
+    if host is None:
+        return [
+            Fact(
+                "host",
+                f"none of the {len(hosts)} virtual hosts of table {table.get('name')} answers to {line.authority}",
+            )
+        ], None
+    facts = [Fact("host", f"{host.get('name')}, in table {table.get('name')}, answers to {line.authority}")]
+    routes = list(host.get("routes") or ())
+    took = next((each for each in routes if _logged(each, line)), None)
+    verdicts = tried({"routes": routes[: routes.index(took)] if took is not None else routes}, asked)
+    if took is None and verdicts and verdicts[-1].fit is Fit.YES and not line.route:
+        took = verdicts.pop().route
+    for number, each in enumerate(verdicts, 1):
+        name = route_name(each.route) or f"route {number}"
+        why = each.why
+        if took is not None and each.fit is Fit.OPEN:
+            why += "; Envoy passed it by"
+        elif took is not None and each.fit is Fit.YES:
+            why = "fits by the table as it is now, and Envoy took a later one: the table has changed since"
+        facts.append(Fact("passed by", f"{name}: {why or each.fit.value}"))
+    if took is None:
+        known = f"Envoy names {line.route}, which the table has no more" if line.route else "none of its routes fits"
+        return [*facts, Fact("route", known)], None
+    return [*facts, Fact("route", route_name(took) or "without a name")], took
+
+
+def _logged(route: Fields, line: Line) -> bool:
+    """Whether this is the route that the line names."""
+    if not line.route or route_name(route) != line.route:
+        return False
+    to = _weights(route)
+    return not line.cluster or not to or line.cluster in to
+
+
+def _weights(route: Fields) -> dict[str, int]:
+    """Clusters of a route with their weights; a single one has 100."""
+    action = route.get("route") or {}
+    if action.get("cluster"):
+        return {str(action["cluster"]): 100}
+    listed = (action.get("weighted_clusters") or {}).get("clusters") or ()
+    return {str(each.get("name")): int(each.get("weight") or 0) for each in listed}
+
+
+def _actions(route: Fields) -> Iterator[Fact]:
+    fault = (route.get("typed_per_filter_config") or {}).get(FAULT) or {}
+    if delay := fault.get("delay"):
+        yield Fact("fault", f"delays {_percent(delay.get('percentage'))} by {delay.get('fixed_delay', '?')}")
+    if abort := fault.get("abort"):
+        yield Fact("fault", f"answers {_percent(abort.get('percentage'))} with {abort.get('http_status', '?')}")
+    action = route.get("route") or {}
+    if (timeout := str(action.get("timeout") or "")) not in ("", "0s"):
+        yield Fact("timeout", timeout)
+    if retries := action.get("retry_policy"):
+        each = f", {retries['per_try_timeout']} for each attempt" if retries.get("per_try_timeout") else ""
+        yield Fact("retries", f"up to {retries.get('num_retries', 1)} on {retries.get('retry_on', '')}{each}")
+    for mirror in action.get("request_mirror_policies") or ():
+        share = (mirror.get("runtime_fraction") or {}).get("default_value")
+        yield Fact("copies", f"{_percent(share) if share else 'all requests'} to {mirror.get('cluster')}")
+
+
+def _percent(share: Mapping[str, Any] | None) -> str:
+    """A `FractionalPercent` as text; none is all."""
+    if share is None:
+        return "all requests"
+    whole = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}[str(share.get("denominator") or "HUNDRED")]
+    return f"{100 * int(share.get('numerator') or 0) / whole:g} % of the requests"
+
+
+def _destination(line: Line, route: Fields | None, dump: ConfigDump, reading: Reading, names: Names) -> Iterator[Fact]:
+    if not line.cluster:
+        return
+    weights = _weights(route) if route is not None else {}
+    chosen = line.cluster
+    if len(weights) > 1 and line.cluster in weights:
+        others = ", ".join(f"{weight} to {name}" for name, weight in weights.items() if name != line.cluster)
+        chosen += f", by its weight {weights[line.cluster]} ({others})"
+    name = ClusterName.of(line.cluster)
+    if name.subset:
+        chosen += f"; subset {name.subset}"
+    yield Fact("cluster", chosen)
+    known = reading.endpoints(line.cluster)
+    ejected = [each for each in known if reading.hosts[line.cluster, each].get("ejected")]
+    if line.upstream:
+        many = f", 1 of {len(known)}" if len(known) > 1 else ""
+        yield Fact("endpoint", names.of(line.upstream) + many)
+    elif name.direction != "inbound":
+        yield Fact("endpoint", f"none was chosen; the cluster has {len(known)}")
+    for each in ejected:
+        yield Fact("ejected", f"{names.of(each)}: outlier detection keeps it out just now")
+    if "UO" in line.flags.split(","):
+        limits = ((dump.cluster(line.cluster) or {}).get("circuit_breakers") or {}).get("thresholds") or [{}]
+        said = ", ".join(f"{key} {value}" for key, value in limits[0].items() if key != "priority")
+        yield Fact("limits", said or "Envoy's defaults: 1024 connections, requests and pending requests, 3 retries")
+
+
+def _answer(line: Line) -> Iterator[Fact]:
+    behind = f", of which {line.upstream_ms} ms behind" if line.upstream_ms is not None else ""
+    yield Fact("answer", f"{line.code or 'none'} after {line.ms} ms{behind}")
+    for flag, meaning in flag_meanings(line.flags):
+        yield Fact("flag", f"{flag}: {meaning}")
+    if line.details not in ("", "via_upstream"):
+        meaning = detail_meaning(line.details)
+        yield Fact("because", f"{meaning} ({line.details})" if meaning else line.details)
+    if line.failure:
+        yield Fact("because", line.failure.replace("_", " "))

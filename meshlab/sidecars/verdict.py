@@ -1,0 +1,55 @@
+"""The explanation in a sentence or two: whose answer it is, and why."""
+
+from __future__ import annotations
+
+from meshlab.sidecars.explanation import Hop, Outcome, Place
+from meshlab.sidecars.order import Answered
+
+__all__ = ["verdict"]
+
+
+def verdict(root: Hop, answered: Answered) -> str:
+    """Says where it ended first of all, then what the caller saw of it."""
+    hops = [hop for _, hop in root.walk()]
+    copies = {id(each) for hop in hops if hop.note.startswith("copy") for _, each in hop.walk()}
+    ended = [hop for hop in hops if hop.outcome is Outcome.ENDED and id(hop) not in copies]
+    failed = [hop for hop in hops if hop.outcome is Outcome.FAILED and hop.place is not Place.CALLER]
+    said = str(answered.status) if answered.status else answered.error
+    if ended:
+        return _ended(ended[-1], said, root)
+    if failed:
+        hop = failed[-1]
+        flags = "; ".join(hop.facts_of("flag"))
+        return f"{_who(hop)} passed it on and got no good answer: {flags}. The caller saw {said}."
+    unread = [
+        hop for hop in hops if hop.place is Place.OUTBOUND and hop.fact("listener").startswith("takes the port as TCP")
+    ]
+    last = next((hop for hop in reversed(hops) if id(hop) not in copies), root)
+    if unread:
+        return (
+            f"No sidecar read the request on the way out of {unread[0].app}: {unread[0].fact('because')}. "
+            f"The caller saw {said}."
+        )
+    if any(hop.outcome is Outcome.UNKNOWN for hop in hops):
+        return f"The caller saw {said}; not every station is known."
+    rules = list(dict.fromkeys(hop.rule for hop in hops if hop.rule and id(hop) not in copies))
+    by = f", led by {', '.join(rules)}" if rules else ""
+    return (
+        f"Every proxy passed it on{by}; it went as far as {last.app} {last.version}".rstrip()
+        + f". The caller saw {said}."
+    )
+
+
+def _ended(hop: Hop, said: str, root: Hop) -> str:
+    whys = [*hop.facts_of("flag"), *([host] if (host := hop.fact("host")).startswith("none") else [])]
+    why = "; ".join(whys) or hop.fact("because") or hop.fact("route") or hop.fact("listener")
+    rule = f" by {hop.rule}" if hop.rule and not hop.rule.startswith("(") else ""
+    text = f"It ended at {_who(hop)}{rule}: {why}. Nobody behind it was asked."
+    if root.code and root.code != hop.code:
+        return f"{text} The caller saw {said} all the same: a program on the way did not pass the failure on."
+    return f"{text} The caller saw {said}."
+
+
+def _who(hop: Hop) -> str:
+    way = {Place.OUTBOUND: "on the way out", Place.INBOUND: "on the way in"}.get(hop.place, "")
+    return f"{hop.app}'s sidecar {way}".rstrip()
