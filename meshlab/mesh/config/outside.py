@@ -136,6 +136,8 @@ class GatewayServer:
     name: str = ""
     hosts: tuple[tuple[str, str], ...] = ()
     tls: ServerTls | None = None
+    #: Why it may not be served, whatever there is; "" if it may.
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

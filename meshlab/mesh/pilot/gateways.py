@@ -261,6 +261,8 @@ def serves(world: World, proxy: Proxy, gateway: MeshGateway) -> bool:
 def server_problem(world: World, server: GatewayServer) -> str:
     """Why a server of a Gateway is not served, "" if it is."""
     tls, protocol = server.tls, server.protocol.upper()
+    if server.refused:
+        return server.refused
     if tls is None or tls.mode in ("PASSTHROUGH", "AUTO_PASSTHROUGH") or (
         protocol in HTTP and tls.redirect_to_https
     ):

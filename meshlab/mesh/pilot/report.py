@@ -18,7 +18,7 @@ from meshlab.mesh.config.ingress import is_ours
 from meshlab.mesh.config.today.kinds import GATEWAY_API
 from meshlab.mesh.config.today.kubernetes_routes import CONTROLLER
 from meshlab.mesh.pilot.registry import Registry
-from meshlab.mesh.pilot.rulebook import CLASS
+from meshlab.mesh.pilot.rulebook import CLASS, GATEWAYS
 from meshlab.mesh.pilot.status import Wanted, gateway_status, ingress_status, merged, route_status
 from meshlab.mesh.pilot.world import World
 
@@ -27,7 +27,6 @@ __all__ = ["Reporter"]
 log = logging.getLogger("meshlab.pilot")
 
 VERSION = f"{GATEWAY_API}/v1"
-GATEWAYS = f"gateways.{GATEWAY_API}"
 
 
 class Reporter:
@@ -66,8 +65,8 @@ class Reporter:
         ours = {}
         for entry in rules.entries(GATEWAYS):
             if rules.is_ours(entry.stored):
-                ours[entry.value.name] = entry.value
-                found = gateway_status(world, entry.stored, entry.value, routes)
+                gateway = ours[entry.value.name] = rules.granted(GATEWAYS, entry)
+                found = gateway_status(world, entry.stored, gateway, routes)
                 yield Wanted((VERSION, "gateways", entry.stored.namespace, entry.stored.name), found)
         for each in routes:
             yield Wanted((VERSION, "httproutes", each.namespace, each.name), route_status(world, each, ours))

@@ -12,12 +12,13 @@ from typing import Any
 
 from meshlab.errors import RuleError
 from meshlab.mesh.config.combine import Combined, combine
+from meshlab.mesh.config.grants import Grant, Reference, refused_references
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.model import Config
 from meshlab.mesh.config.outside import Endpoint, ExternalService
 from meshlab.mesh.config.routing import HostRules
 from meshlab.mesh.config.today.kinds import GATEWAY_API, NETWORKING, TELEMETRY, Kind, kinds
-from meshlab.mesh.config.today.kubernetes_routes import CONTROLLER, mesh_gateway
+from meshlab.mesh.config.today.kubernetes_routes import CONTROLLER, host_rules, mesh_gateway
 from meshlab.mesh.config.today.outside_rules import external_service
 from meshlab.mesh.config.today.stored import Stored
 from meshlab.mesh.config.today.translate import translate
@@ -38,6 +39,8 @@ Workloads = Callable[[], Iterable[tuple[str, Endpoint]]]
 LEGACY = {"routerules": "route-rule", "egressrules": "egress-rule", "destinationpolicies": "destination-policy"}
 #: The class of Gateways that is ours even before anybody has stored it.
 CLASS = "istio"
+#: Gateways of Kubernetes' API, as they are called here.
+GATEWAYS = f"gateways.{GATEWAY_API}"
 #: Hosts of today's rules that Envoy could not tell apart from others are no hosts.
 _TROUBLE = (ValueError, TypeError, AttributeError, KeyError, IndexError, RuleError)
 
@@ -90,6 +93,9 @@ class Rulebook:
         #: Problems of the legacy kinds, by plural.
         self._left_out: dict[str, list[Problem]] = {}
         self._problems: tuple[Problem, ...] = ()
+        self.grants: tuple[Grant, ...] = ()
+        #: What entries mean that name something that is not granted: the entry, that, and the meaning.
+        self._cut: dict[tuple[str, Key], tuple[Entry, frozenset[Reference], Any]] = {}
 
     # Events
 
@@ -100,6 +106,7 @@ class Rulebook:
             return False  # only its status is new
         known = self._invalid.pop((plural, key), None) is not None
         known = kept.pop(key, None) is not None or known
+        self._cut.pop((plural, key), None)
         if obj is not None:
             known = True
             try:
@@ -131,7 +138,7 @@ class Rulebook:
         if reasons := problems(full):
             return None, reasons
         stored = Stored.of(full, self._domain)
-        if plural == f"gateways.{GATEWAY_API}":
+        if plural == GATEWAYS:
             return Entry(stored, mesh_gateway(stored, Labels(dict([OUR_LABEL])))), []
         value = translate(stored)
         listed = value if isinstance(value, tuple) else (value,)
@@ -148,7 +155,7 @@ class Rulebook:
     @property
     def serves_gateway_api(self) -> bool:
         """Whether there is anything of Kubernetes' Gateway API."""
-        return bool(self._today[f"gateways.{GATEWAY_API}"] or self._today["httproutes"])
+        return bool(self._today[GATEWAYS] or self._today["httproutes"])
 
     def entries(self, plural: str) -> list[Entry]:
         """By creation, then name."""
@@ -171,19 +178,41 @@ class Rulebook:
             self._egress, self._left_out["egressrules"] = egress_in_force(
                 self._legacy["egressrules"].values(), self._egress
             )
+        if "referencegrants" in dirty:
+            self.grants = found["grants"] = tuple(entry.value for entry in self.entries("referencegrants"))
         combined = self._combined(workloads)
         found["rules"] = combined
         if "sidecars" in dirty:
             found["scopes"] = tuple(entry.value for entry in self.entries("sidecars"))
         if "telemetries" in dirty:
             found["telemetry"] = tuple(entry.value for entry in self.entries("telemetries"))
-        if dirty & {"gateways", f"gateways.{GATEWAY_API}", "gatewayclasses"}:
-            ours = [e for e in self.entries(f"gateways.{GATEWAY_API}") if self.is_ours(e.stored)]
-            found["gateways"] = tuple(entry.value for entry in (*self.entries("gateways"), *ours))
+        if dirty & {"gateways", GATEWAYS, "gatewayclasses", "referencegrants"}:
+            ours = [self.granted(GATEWAYS, e) for e in self.entries(GATEWAYS) if self.is_ours(e.stored)]
+            found["gateways"] = (*(entry.value for entry in self.entries("gateways")), *ours)
         left_out = [each for listed in self._left_out.values() for each in listed]
         lost = [Problem(each.origin.key, each.reason, each.origin.revision) for each in combined.dropped]
-        found["problems"] = (*self._invalid.values(), *left_out, *lost)
+        cut = [
+            Problem(entry.stored.origin.key, "; ".join(each.refusal for each in sorted(refused)), entry.stored.revision)
+            for entry, refused, _ in self._cut.values()
+        ]
+        found["problems"] = (*self._invalid.values(), *left_out, *lost, *cut)
         return found
+
+    def granted(self, plural: str, entry: Entry) -> Any:
+        """What an HTTPRoute or Gateway means without what it may not name."""
+        key = (plural, (entry.stored.namespace, entry.stored.name))
+        refused = refused_references(entry.stored, self.grants)
+        before = self._cut.pop(key, None)
+        if not refused:
+            return entry.value
+        if before is None or before[0] is not entry or before[1] != refused:
+            made = (
+                mesh_gateway(entry.stored, entry.value.selector, refused) if plural == GATEWAYS
+                else host_rules(entry.stored, refused)
+            )
+            before = entry, refused, made
+        self._cut[key] = before
+        return before[2]
 
     def is_ours(self, gateway: Stored) -> bool:
         """Whether a Gateway of Kubernetes' API is of a class that we serve."""
@@ -203,7 +232,7 @@ class Rulebook:
                 elsewhere += workloads()
             services.append(external_service(entry.stored, elsewhere))
         routed = [entry.value for entry in self.entries("virtualservices")]
-        routed += [rules for entry in self.entries("httproutes") for rules in entry.value]
+        routed += [rules for entry in self.entries("httproutes") for rules in self.granted("httproutes", entry)]
         return combine(
             route_rules=self._routes,
             virtual_services=routed,

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from meshlab.mesh.config.grants import refused_references
 from meshlab.mesh.config.outside import MeshGateway
 from meshlab.mesh.config.today.kubernetes_routes import CONTROLLER
 from meshlab.mesh.config.today.stored import Stored
@@ -22,6 +23,8 @@ from meshlab.mesh.pilot.world import World
 __all__ = ["Wanted", "address_of", "gateway_status", "ingress_status", "merged", "route_status"]
 
 Fields = dict[str, Any]
+#: The API's word for what no ReferenceGrant allows.
+NOT_PERMITTED = "RefNotPermitted"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def gateway_status(world: World, stored: Stored, gateway: MeshGateway, routes: I
         problem = server_problem(world, server)
         protocol = server.protocol.upper() not in ("HTTP", "HTTPS", "TLS", "TCP")
         refused = f"protocol {server.protocol} is not served" if protocol else ""
+        unresolved = NOT_PERMITTED if server.refused else "InvalidCertificateRef"
         attached = sum(1 for each in bound if _fits(each, gateway, server.name))
         if problem or refused:
             trouble.append(f"listener {server.name}: {refused or problem}")
@@ -72,7 +76,7 @@ def gateway_status(world: World, stored: Stored, gateway: MeshGateway, routes: I
             "conditions": [
                 _condition("Accepted", refused, "UnsupportedProtocol", "Accepted"),
                 _condition("Programmed", refused or problem, "Invalid", "Programmed"),
-                _condition("ResolvedRefs", problem, "InvalidCertificateRef", "ResolvedRefs"),
+                _condition("ResolvedRefs", problem, unresolved, "ResolvedRefs"),
             ],
         })
     address = address_of(world)
@@ -144,6 +148,8 @@ def _not_attached(stored: Stored, gateway: MeshGateway, section: str) -> tuple[s
 
 def _unresolved(world: World, stored: Stored) -> tuple[str, str]:
     """The first backend that is not there, and the API's word for that."""
+    for refused in sorted(refused_references(stored, world.grants)):
+        return refused.refusal, NOT_PERMITTED
     for reference in _backends(stored):
         kind = reference.get("kind") or "Service"
         if kind != "Service":

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from meshlab.mesh.config.combine import Combined
 from meshlab.mesh.config.durations import Duration
+from meshlab.mesh.config.grants import Grant
 from meshlab.mesh.config.labels import NO_LABELS, Labels
 from meshlab.mesh.config.model import Config, IngressRule
 from meshlab.mesh.config.outside import ExternalService, MeshGateway, OutboundPolicy, SidecarScope
@@ -117,6 +118,7 @@ class World:
     rules: Combined = field(default_factory=Combined)
     scopes: tuple[SidecarScope, ...] = ()
     gateways: tuple[MeshGateway, ...] = ()
+    grants: tuple[Grant, ...] = ()
     telemetry: tuple[Telemetry, ...] = ()
     #: `namespace/name` → the certificate and key of a secret; for gateways.
     secrets: Mapping[str, KeyPair] = field(default_factory=dict)

@@ -76,4 +76,4 @@ def test_odd_documents_are_judged_translated_and_analyzed_or_refused(listed: lis
 
 
 def test_every_kind_is_among_the_odd_documents() -> None:
-    assert len(kinds()) == 13 and sum(group == GATEWAY_API for group, _ in kinds()) == 3
+    assert len(kinds()) == 14 and sum(group == GATEWAY_API for group, _ in kinds()) == 4

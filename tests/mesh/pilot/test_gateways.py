@@ -271,6 +271,17 @@ def test_a_backend_of_weight_0_gets_nothing_and_no_backend_at_all_is_500(edge: C
     assert ask(edge, f"{X}/")[0] == 500
 
 
+def test_a_backend_of_another_namespace_answers_only_when_it_is_granted(edge: Cluster) -> None:
+    far = {**SVCB, "namespace": "elsewhere"}
+    listeners(edge, WEB)
+    refused = edge.store("HTTPRoute", {"parentRefs": [{"name": "it"}], "rules": [{"backendRefs": [far]}]})
+    assert "ReferenceGrant in elsewhere" in refused.rejected["HTTPRoute/default/it"]
+    assert ask(edge, f"{X}/")[0] == 500
+    backends = [{**far, "weight": 1}, {**SVCB, "weight": 1}]
+    edge.store("HTTPRoute", {"parentRefs": [{"name": "it"}], "rules": [{"backendRefs": backends}]})
+    assert {ask(edge, f"{X}/")[0] for _ in range(40)} == {200, 503}
+
+
 # Statuses
 
 

@@ -1,4 +1,4 @@
-"""Schemas of gateway.networking.k8s.io: GatewayClass, Gateway and HTTPRoute."""
+"""Schemas of gateway.networking.k8s.io: GatewayClass, Gateway, HTTPRoute and ReferenceGrant."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from meshlab.mesh.config.today.schema import (
     text,
 )
 
-__all__ = ["gateway", "gateway_class", "gateway_status", "http_route", "route_status"]
+__all__ = ["gateway", "gateway_class", "gateway_status", "http_route", "reference_grant", "route_status"]
 
 _HOST = text(
     fewest=1,
@@ -197,6 +197,19 @@ def http_route() -> Schema:
         hostnames=array(_HOST, most=16),
         rules=array(rule, most=16),
         _doc="How HTTP requests are routed.",
+    )
+
+
+def reference_grant() -> Schema:
+    group = text(most=253)
+    kind = text(fewest=1, most=63, pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")
+    source = obj(("group", "kind", "namespace"), group=group, kind=kind, namespace=_LABEL)
+    target = obj(("group", "kind"), group=group, kind=kind, name=_NAME)
+    return obj(
+        ("from", "to"),
+        from_=array(source, fewest=1, most=16),
+        to=array(target, fewest=1, most=16),
+        _doc="Which objects of other namespaces may name objects of this one.",
     )
 
 

@@ -95,6 +95,7 @@ def kinds() -> Mapping[tuple[str, str], Kind]:
             status=gateway_api.gateway_status),
         Kind(GATEWAY_API, "HTTPRoute", "httproutes", gateway_api.http_route, (), (
             ("Hostnames", "string", ".spec.hostnames"), age), status=gateway_api.route_status),
+        Kind(GATEWAY_API, "ReferenceGrant", "referencegrants", gateway_api.reference_grant, ("refgrant",), (age,)),
     )  # fmt: skip
     return {(each.group, each.kind): each for each in listed}
 

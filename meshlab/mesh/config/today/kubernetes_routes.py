@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshlab.mesh.config import routing
+from meshlab.mesh.config.grants import Reference
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.outside import GatewayServer, MeshGateway, ServerTls
 from meshlab.mesh.config.routing import Pattern, PatternKind
@@ -21,6 +22,9 @@ CONTROLLER = "istio.io/gateway-controller"
 NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
 #: The match of a rule without any.
 _ANY: tuple[Fields, ...] = ({},)
+#: What is named and not granted leads to this host, which nobody has.
+REFUSED = "reference-not-permitted"
+NOTHING: frozenset[Reference] = frozenset()
 _PATHS = {
     "Exact": PatternKind.EXACT,
     "PathPrefix": PatternKind.SEGMENTS,
@@ -28,13 +32,19 @@ _PATHS = {
 }
 
 
-def mesh_gateway(stored: Stored, selector: Labels | None = None) -> MeshGateway:
-    """One Gateway. `selector`: the pods that are it; None: those labelled with its name."""
+def mesh_gateway(
+    stored: Stored, selector: Labels | None = None, refused: frozenset[Reference] = NOTHING
+) -> MeshGateway:
+    """One Gateway. `selector`: the pods that are it; None: those labelled with its name.
+
+    `refused`: what it names and is not granted.
+    """
     servers = []
     for each in stored.spec.get("listeners") or ():
         tls = each.get("tls") or {}
         references = tls.get("certificateRefs") or ()
         secret = f"{references[0].get('namespace') or stored.namespace}/{references[0]['name']}" if references else ""
+        lacking = [each for each in refused if secret == f"{each.namespace}/{each.name}"]
         mode = "PASSTHROUGH" if tls.get("mode") == "Passthrough" else "SIMPLE"
         allowed = ((each.get("allowedRoutes") or {}).get("namespaces") or {}).get("from") or "Same"
         where = "*" if allowed == "All" else "~" if allowed == "None" else stored.namespace
@@ -45,15 +55,18 @@ def mesh_gateway(stored: Stored, selector: Labels | None = None) -> MeshGateway:
                 each["name"],
                 ((where, each.get("hostname") or "*"),),
                 ServerTls(mode, secret) if tls else None,
+                lacking[0].refusal if lacking else "",
             )
         )
     chosen = Labels({NAME_LABEL: stored.name}) if selector is None else selector
     return MeshGateway(f"{stored.namespace}/{stored.name}", chosen, tuple(servers), stored.origin)
 
 
-def host_rules(stored: Stored) -> tuple[routing.HostRules, ...]:
+def host_rules(stored: Stored, refused: frozenset[Reference] = NOTHING) -> tuple[routing.HostRules, ...]:
     """One HTTPRoute: rules for the gateways it names as parents, and rules for each Service among them.
 
+    `refused`: what it names and is not granted. A rule that is left without a backend answers 500, as the API says.
+    One that leads to others as well answers 503 for the share of those that are refused.
     A parent's one listener is the gateway `namespace/name/listener`.
     """
     parents = stored.spec.get("parentRefs") or ()
@@ -67,14 +80,16 @@ def host_rules(stored: Stored) -> tuple[routing.HostRules, ...]:
             gateways.append(f"{namespace}/{each['name']}{section}")
     found = []
     if gateways:
-        found.append(_rules(stored, texts(stored.spec.get("hostnames")) or ("*",), tuple(gateways), 0))
-    found += [_rules(stored, (host,), (routing.MESH,), port) for host, port in services]
+        found.append(_rules(stored, texts(stored.spec.get("hostnames")) or ("*",), tuple(gateways), 0, refused))
+    found += [_rules(stored, (host,), (routing.MESH,), port, refused) for host, port in services]
     return tuple(found)
 
 
-def _rules(stored: Stored, hosts: tuple[str, ...], gateways: tuple[str, ...], port: int) -> routing.HostRules:
+def _rules(
+    stored: Stored, hosts: tuple[str, ...], gateways: tuple[str, ...], port: int, refused: frozenset[Reference]
+) -> routing.HostRules:
     routes = [
-        _route(stored, rule, position, match, port)
+        _route(stored, rule, position, match, port, refused)
         for position, rule in enumerate(stored.spec.get("rules") or ())
         for match in rule.get("matches") or _ANY
     ]
@@ -92,12 +107,18 @@ def _rank(route: routing.Route) -> tuple[int, int, int, int, int]:
     )  # fmt: skip
 
 
-def _route(stored: Stored, rule: Fields, position: int, match: Fields, port: int) -> routing.Route:
+def _route(
+    stored: Stored, rule: Fields, position: int, match: Fields, port: int, refused: frozenset[Reference]
+) -> routing.Route:
     filters = {each["type"]: each for each in rule.get("filters") or ()}
     redirect = filters.get("RequestRedirect", {}).get("requestRedirect")
     backends = rule.get("backendRefs") or ()
-    destinations = tuple(_backend(stored, each, alone=len(backends) == 1) for each in backends)
-    alive = [each for each in destinations if each.weight or len(backends) == 1]
+    destinations = tuple(_backend(stored, each, refused, alone=len(backends) == 1) for each in backends)
+    alive = [
+        each
+        for each in destinations
+        if (each.weight or len(backends) == 1) and each.destination.host != REFUSED
+    ]
     direct = None
     if redirect is None and not alive:
         # Without any backend to send it to a request fails: so the API says.
@@ -116,7 +137,7 @@ def _route(stored: Stored, rule: Fields, position: int, match: Fields, port: int
         mirrors=tuple(
             _mirror(stored, each["requestMirror"])
             for each in rule.get("filters") or ()
-            if each["type"] == "RequestMirror"
+            if each["type"] == "RequestMirror" and _named(stored, each["requestMirror"]["backendRef"]) not in refused
         ),
         cors=_cors(filters.get("CORS", {}).get("cors")),
         request=_changes(filters.get("RequestHeaderModifier", {}).get("requestHeaderModifier")),
@@ -153,11 +174,15 @@ def _reference(stored: Stored, fields: Fields) -> routing.Destination:
     return routing.Destination(f"{fields['name']}.{namespace}.svc.{stored.domain}", port=int(fields.get("port") or 0))
 
 
-def _backend(stored: Stored, fields: Fields, *, alone: bool) -> routing.Weighted:
+def _named(stored: Stored, fields: Fields) -> Reference:
+    return Reference(fields.get("kind") or "Service", fields.get("namespace") or stored.namespace, fields["name"])
+
+
+def _backend(stored: Stored, fields: Fields, refused: frozenset[Reference], *, alone: bool) -> routing.Weighted:
     changes = {each["type"]: each for each in fields.get("filters") or ()}
     weight = fields.get("weight")
     return routing.Weighted(
-        _reference(stored, fields),
+        routing.Destination(REFUSED) if _named(stored, fields) in refused else _reference(stored, fields),
         0 if alone else 1 if weight is None else int(weight),
         _changes(changes.get("RequestHeaderModifier", {}).get("requestHeaderModifier")),
         _changes(changes.get("ResponseHeaderModifier", {}).get("responseHeaderModifier")),

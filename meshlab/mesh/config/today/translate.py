@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from meshlab.mesh.config.grants import Grant
 from meshlab.mesh.config.today import destination_rules, kubernetes_routes, outside_rules, protection, virtual_services
 from meshlab.mesh.config.today.kinds import GATEWAY_API
 from meshlab.mesh.config.today.stored import Stored
@@ -29,5 +30,6 @@ def translate(stored: Stored) -> Any:
         "RequestAuthentication": protection.request_authentication,
         "Telemetry": protection.telemetry_of,
         "HTTPRoute": kubernetes_routes.host_rules,
+        "ReferenceGrant": Grant.of,
     }
     return makers[stored.kind](stored)
