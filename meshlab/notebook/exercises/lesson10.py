@@ -1,4 +1,4 @@
-"""Exercises of lesson 10: refusing one thing, and naming an account."""
+"""Exercises of lesson 10: refusing one thing, naming an account, and a token that is let in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshlab.notebook.exercise import Problem, Verdict
 from meshlab.notebook.inside import Inside
+from meshlab.notebook.tokens import claims_of
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
@@ -31,6 +32,24 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             return Verdict.right("trust domain, namespace, account")
         return Verdict.not_yet(f"{answer} is not the name that the certificate would hold")
 
+    def ticket(answer: object) -> Verdict:
+        if not answer:
+            return Verdict.not_attempted("hand in a token")
+        try:
+            said = claims_of(str(answer))
+        except ValueError as error:
+            return Verdict.not_yet(f"that is no token: {error}")
+        if said.get("sub") != "carol":
+            return Verdict.not_yet(f"it is made out to {said.get('sub')}")
+        with Inside(lab, name="judge") as judge:
+            without = judge.curl("http://svcb/notify?msg=exercise").status
+            got = judge.curl("http://svcb/notify?msg=exercise", headers={"Authorization": f"Bearer {answer}"})
+        if got.status != 200:
+            return Verdict.not_yet(f"svcb's sidecar answers {got.status}: {got.body}")
+        if without != 403:
+            return Verdict.not_yet(f"whoever has no token is answered {without}: the policy is not in force")
+        return Verdict.right(f"Carol is let in, as {said['iss']}/carol")
+
     return (
         Problem(
             "no admin",
@@ -50,5 +69,16 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             name,
             ("compare with the certificate of the account `default` above", "it begins with spiffe://"),
             "ex2.check('spiffe://cluster.local/ns/default/sa/billing')",
+        ),
+        Problem(
+            "a ticket for Carol",
+            "Make out a token to carol with which she may call svcb, and hand it in.",
+            ticket,
+            (
+                "who may is said by the policy `buyers`: kubectl get authorizationpolicy buyers -o yaml",
+                "login.token(sub=…, …) signs whatever claims you name",
+                "the claim is called groups, and is a list",
+            ),
+            'ex3.check(login.token(sub="carol", groups=["buyers"]))',
         ),
     )
