@@ -1,8 +1,10 @@
 """The two-sidecar path against the same path through two Envoys with a configuration written by hand.
 
 By hand: one HTTP listener, one route, one static cluster each, and the same duties (trace every request, write an
-access log, report the inbound side to Mixer). Both paths end in the same application, are loaded by the same
-generator and are measured in turns, so that a machine that drifts does so for both.
+access log, tell the callee who calls, report the inbound side with both ends to Mixer). Both paths end in the same
+application, are loaded by the same generator and are measured in turns, so that a machine that drifts does so for
+both; each proxy is a session of its own, or the kernel would share a busy machine between them unequally. The CPU time
+of the proxies hardly depends on what else runs.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ from pathlib import Path as File
 from typing import Any
 
 from figure import Figure, lab
-from loader import Path, proxy_header, seconds_per_request, throughput
+from loader import Path, cpu_seconds, proxy_header, seconds_in_turns, throughput
 
 from meshlab.doctor import find_envoy
 from meshlab.lab import Lab
+from meshlab.mesh.pilot.http import ATTRIBUTES_HEADER, forwarded_attributes
 
-ROUNDS = 12
+ROUNDS = 16
+#: Of each round: how often the paths take turns, and how many requests each has at a time.
+TURNS, REQUESTS = 40, 10
 Json = dict[str, Any]
 
 ECHO = """
@@ -100,7 +105,10 @@ def _cluster(name: str, address: str, port: int, *, http2: bool = False) -> Json
 
 
 def by_hand(mesh: Lab, node: str, listen: tuple[str, int], target: tuple[str, int], *, inbound: bool) -> Json:
-    """One proxy as a person would write it: listen, trace, (report,) pass on. `node` is whom Mixer takes it for."""
+    """One proxy as a person would write it: listen, trace, say who calls or report it, pass on.
+
+    `node` is whom Mixer takes it for.
+    """
     at = "type.googleapis.com/envoy.extensions"
     services = {
         s["metadata"]["name"]: s["spec"]["clusterIP"] for s in mesh.access.items("v1", "Service", "istio-system")
@@ -129,6 +137,10 @@ def by_hand(mesh: Lab, node: str, listen: tuple[str, int], target: tuple[str, in
             },
         },
     }
+    if not inbound:
+        # As a sidecar says whose request it is; Mixer's figures have no source without it.
+        who = forwarded_attributes(listen[0], "kubernetes://by-hand.default")
+        manager["route_config"]["request_headers_to_add"] = [{"header": {"key": ATTRIBUTES_HEADER, "value": who}}]
     manager["access_log"] = [
         {
             "name": "envoy.access_loggers.file",
@@ -141,6 +153,7 @@ def by_hand(mesh: Lab, node: str, listen: tuple[str, int], target: tuple[str, in
                 "name": "envoy.access_loggers.http_grpc",
                 "typed_config": {
                     "@type": f"{at}.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
+                    "additional_request_headers_to_log": [ATTRIBUTES_HEADER],
                     "common_config": {
                         "log_name": "mixer-inbound",
                         "transport_api_version": "V3",
@@ -168,17 +181,18 @@ def by_hand(mesh: Lab, node: str, listen: tuple[str, int], target: tuple[str, in
 
 
 @contextmanager
-def envoy(mesh: Lab, configuration: Json) -> Iterator[None]:
-    """This configuration in an Envoy of its own, which is up when its listener takes connections."""
+def envoy(mesh: Lab, configuration: Json) -> Iterator[int]:
+    """This configuration in an Envoy of its own, which is up when its listener takes connections; its process id."""
     words = ["--concurrency", "1", "--disable-hot-restart", "-l", "error"]
     with tempfile.TemporaryDirectory() as folder:
         path = File(folder) / "envoy.json"
         path.write_text(json.dumps(configuration))
-        process = subprocess.Popen([find_envoy(mesh.settings), "-c", path, *words], stdout=subprocess.DEVNULL)
+        command = [find_envoy(mesh.settings), "-c", path, *words]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         try:
             where = configuration["static_resources"]["listeners"][0]["address"]["socket_address"]
             _answers((where["address"], where["port_value"]), process)
-            yield
+            yield process.pid
         finally:
             process.terminate()
             process.wait(10)
@@ -192,6 +206,12 @@ def _answers(address: tuple[str, int], process: subprocess.Popen[bytes]) -> None
             if probe.connect_ex(address) == 0:
                 return
     raise SystemExit("an Envoy with the configuration written by hand ended")
+
+
+def sidecar(mesh: Lab, uid: str) -> int:
+    """The process of a pod's sidecar."""
+    (record,) = (mesh.settings.home / "pods").glob(f"*_{uid}/containers/istio-proxy/process.json")
+    return int(json.loads(record.read_text())["pid"])
 
 
 def run() -> Iterator[Figure]:
@@ -209,23 +229,39 @@ def run() -> Iterator[Figure]:
         address = service["spec"]["clusterIP"]
         application = mesh.network.local_of(pods["echo"]), 8080
         front, back = ((f"{mesh.network.pods}.250.{n}", 8080) for n in (1, 2))
-        stack.enter_context(envoy(mesh, by_hand(mesh, nodes["echo"], back, application, inbound=True)))
-        stack.enter_context(envoy(mesh, by_hand(mesh, nodes["caller"], front, back, inbound=False)))
+        configurations = (
+            by_hand(mesh, nodes["echo"], back, application, inbound=True),
+            by_hand(mesh, nodes["caller"], front, back, inbound=False),
+        )
         ours = Path((pods["caller"], 15001), proxy_header(pods["caller"], (address, 80)), "echo")
         theirs = Path(front, b"", "echo")
+        proxies = {
+            ours: [sidecar(mesh, pod["metadata"]["uid"]) for pod in found.values()],
+            theirs: [stack.enter_context(envoy(mesh, each)) for each in configurations],
+        }
         latency: dict[Path, list[float]] = {ours: [], theirs: []}
+        burnt: dict[Path, list[float]] = {ours: [], theirs: []}
         rates: dict[Path, list[float]] = {ours: [], theirs: []}
         for turn in range(ROUNDS + 1):
-            for path in (ours, theirs) if turn % 2 else (theirs, ours):
-                taken = statistics.median(seconds_per_request(path, 400)) * 1e6
-                rate = throughput(path, 16, 0.7)
+            before = {path: cpu_seconds(each) for path, each in proxies.items()}
+            taken = seconds_in_turns((ours, theirs), TURNS, REQUESTS)
+            spent = {path: cpu_seconds(each) - before[path] for path, each in proxies.items()}
+            for path, seconds in zip((ours, theirs), taken, strict=True) if turn % 2 else (
+                (theirs, taken[1]), (ours, taken[0])
+            ):
+                rate = throughput(path, 16, 0.5)
                 if turn:  # the first round warms both up
-                    latency[path].append(taken)
+                    latency[path].append(statistics.median(seconds) * 1e6)
+                    burnt[path].append(spent[path] / len(seconds) * 1e6)
                     rates[path].append(rate)
     yield Figure("two sidecars, p50 of a request, one connection", latency[ours], "µs", "-")
     yield Figure("the same by hand", latency[theirs], "µs", "-")
     ratio = [100 * (a / b - 1) for a, b in zip(latency[ours], latency[theirs], strict=True)]
     yield Figure("p50: ours above by hand, pair by pair", ratio, "%", "5 %")
+    yield Figure("two sidecars, CPU of a request", burnt[ours], "µs", "-")
+    yield Figure("the same by hand", burnt[theirs], "µs", "-")
+    ratio = [100 * (a / b - 1) for a, b in zip(burnt[ours], burnt[theirs], strict=True)]
+    yield Figure("CPU: ours above by hand, pair by pair", ratio, "%", "-")
     yield Figure("two sidecars, requests/s, 16 connections", rates[ours], "/s", "-")
     yield Figure("the same by hand", rates[theirs], "/s", "-")
     ratio = [100 * (1 - a / b) for a, b in zip(rates[ours], rates[theirs], strict=True)]

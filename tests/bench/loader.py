@@ -6,9 +6,12 @@ import selectors
 import socket
 import struct
 import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path as File
 
-__all__ = ["Path", "proxy_header", "seconds_per_request", "throughput"]
+__all__ = ["Path", "cpu_seconds", "proxy_header", "seconds_in_turns", "throughput"]
 
 
 def proxy_header(source: str, target: tuple[str, int]) -> bytes:
@@ -36,6 +39,14 @@ class Path:
         return connection
 
 
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """The CPU time of all threads of some processes until now."""
+    threads = [
+        File(f"/proc/{pid}/task/{each.name}/schedstat") for pid in pids for each in File(f"/proc/{pid}/task").iterdir()
+    ]
+    return sum(int(each.read_text().split()[0]) for each in threads) / 1e9
+
+
 def _whole(received: bytes) -> bool:
     """Is this one complete answer? They all have a Content-Length. Raises for anything but 200."""
     head, found, body = received.partition(b"\r\n\r\n")
@@ -47,17 +58,24 @@ def _whole(received: bytes) -> bool:
     return len(body) >= length
 
 
-def seconds_per_request(path: Path, n: int) -> list[float]:
-    """n requests, one after the other on one connection."""
-    taken, request = [], path.request
-    with path.connect() as connection:
-        for _ in range(n):
-            began = time.perf_counter()
-            connection.sendall(request)
-            received = connection.recv(65536)
-            while not _whole(received):
-                received += connection.recv(65536)
-            taken.append(time.perf_counter() - began)
+def seconds_in_turns(paths: Sequence[Path], turns: int, n: int) -> list[list[float]]:
+    """For each path the seconds of turns × n requests, one after the other on one connection; n on each path in turn.
+
+    Whatever else the machine does in a few milliseconds it does to all of them.
+    """
+    taken: list[list[float]] = [[] for _ in paths]
+    with ExitStack() as stack:
+        opened = [stack.enter_context(path.connect()) for path in paths]
+        for turn in range(turns):
+            for place in range(len(paths)) if turn % 2 else reversed(range(len(paths))):
+                connection, request = opened[place], paths[place].request
+                for _ in range(n):
+                    began = time.perf_counter()
+                    connection.sendall(request)
+                    received = connection.recv(65536)
+                    while not _whole(received):
+                        received += connection.recv(65536)
+                    taken[place].append(time.perf_counter() - began)
     return taken
 
 
