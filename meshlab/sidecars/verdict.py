@@ -13,7 +13,12 @@ def verdict(root: Hop, answered: Answered) -> str:
     hops = [hop for _, hop in root.walk()]
     copies = {id(each) for hop in hops if hop.note.startswith("copy") for _, each in hop.walk()}
     ended = [hop for hop in hops if hop.outcome is Outcome.ENDED and id(hop) not in copies]
-    failed = [hop for hop in hops if hop.outcome is Outcome.FAILED and hop.place is not Place.CALLER]
+    # Whose caller went away did not fail: the caller's own hop says why it went.
+    failed = [
+        hop
+        for hop in hops
+        if hop.outcome is Outcome.FAILED and hop.place is not Place.CALLER and "DC" not in hop.flags.split(",")
+    ]
     said = str(answered.status) if answered.status else answered.error
     if ended:
         return _ended(ended[-1], said, root)
