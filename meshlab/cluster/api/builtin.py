@@ -123,6 +123,15 @@ TABLE: dict[str, str] = {
     """,
 }
 
+#: Groups in a real server's order of preference: where two have a kind of one name, clients take the first. Others
+#: come after these.
+ORDER = (
+    "", "apiregistration.k8s.io", "apps", "extensions", "events.k8s.io", "authentication.k8s.io",
+    "authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io", "networking.k8s.io", "policy",
+    "rbac.authorization.k8s.io", "storage.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io",
+    "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io",
+)
+
 #: Old homes of kinds: (group, plural) → the group that stores them.
 MOVED = {
     ("extensions", "deployments"): "apps",
@@ -166,8 +175,8 @@ FIELDS: dict[tuple[str, str], tuple[str, ...]] = {
 def built_in_resources() -> list[Resource]:
     """Every line of the table as a Resource; versions of one kind share their storage."""
     found = []
-    for group, lines in TABLE.items():
-        for line in lines.split("\n"):
+    for group in sorted(TABLE, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER)):
+        for line in TABLE[group].split("\n"):
             if words := line.split():
                 found.append(_resource(group, words))
     return found

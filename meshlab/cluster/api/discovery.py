@@ -136,7 +136,7 @@ class Discovery:
             resources = [_discovered(r) for r in self._in_version(group, version)]
             listed.append({"version": version, "resources": resources, "freshness": "Current"})
         meta: Object = {"name": group} if group else {}
-        return {"metadata": {**meta, "creationTimestamp": None}, "versions": listed}
+        return {"metadata": meta, "versions": listed}
 
 
 def _group(group: str, versions: list[str]) -> Object:

@@ -63,7 +63,7 @@ def create(
             status = _access(access, resource, spec, namespace, user)
     return {
         "kind": resource.kind, "apiVersion": resource.api_version,
-        "metadata": {"creationTimestamp": None, **(body.get("metadata") or {})}, "spec": spec, "status": status,
+        "metadata": body.get("metadata") or {}, "spec": spec, "status": status,
     }
 
 

@@ -77,7 +77,7 @@ class Watch:
 
     def bookmark(self, api_version: str, kind: str, revision: int, *, initial_end: bool = False) -> None:
         """Queues a BOOKMARK: everything up to `revision` has been sent."""
-        meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+        meta: dict[str, Any] = {"resourceVersion": str(revision)}
         if initial_end:
             meta["annotations"] = {INITIAL_END: "true"}
         obj = {"kind": kind, "apiVersion": api_version, "metadata": meta}

@@ -15,8 +15,8 @@ Send = Callable[..., Raw]
 @pytest.mark.parametrize(("path", "code", "text"), [
     ("/healthz", 200, "ok"),
     ("/livez/ping", 200, "ok"),
-    ("/livez?verbose", 200, "[+]ping ok\n[+]store ok\nlivez check passed\n"),
-    ("/readyz?verbose&exclude=store", 200, "[+]ping ok\nreadyz check passed\n"),
+    ("/livez?verbose", 200, "[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]informer-sync ok\nlivez check passed\n"),
+    ("/readyz?verbose&exclude=etcd,log", 200, "[+]ping ok\n[+]informer-sync ok\nreadyz check passed\n"),
     ("/readyz/nothing", 404, "404 page not found\n"),
 ])
 def test_probes_are_answered(kube: Kube, path: str, code: int, text: str) -> None:
