@@ -19,14 +19,15 @@ __all__ = ["FOUND", "checks", "live_subjects", "run"]
 #: The exit code when something is found that weighs as much as --failure-threshold: the original's.
 FOUND = 79
 _KUBERNETES = (
+    ("v1", "namespaces"),
     ("v1", "services"),
     ("v1", "pods"),
     ("apps/v1", "deployments"),
     ("apps/v1", "statefulsets"),
     ("apps/v1", "daemonsets"),
 )
-_KINDS = {"services": "Service", "pods": "Pod", "deployments": "Deployment", "statefulsets": "StatefulSet",
-          "daemonsets": "DaemonSet"}  # fmt: skip
+_KINDS = {"namespaces": "Namespace", "services": "Service", "pods": "Pod", "deployments": "Deployment",
+          "statefulsets": "StatefulSet", "daemonsets": "DaemonSet"}  # fmt: skip
 
 
 def live_subjects(kubeconfig: str) -> Iterator[Subject]:

@@ -157,6 +157,47 @@ def test_a_port_that_says_its_protocol_is_left_alone(name: str) -> None:
     assert messages(WORLD.replace("name: http,", f"name: {name},"), "") == []
 
 
+def pod(labels: str = "", containers: str = "[{name: app}]", namespace: str = "shop") -> str:
+    return (
+        f"apiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: {namespace}, labels: {{{labels}}}}}\n"
+        f"spec: {{containers: {containers}}}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (pod(), ["IST0103"]),
+        (pod(containers="[{name: app}, {name: istio-proxy}]"), []),
+        (pod("sidecar.istio.io/inject: 'false'"), []),
+        (pod(namespace="other"), []),
+    ],
+)
+def test_a_pod_that_was_there_before_its_namespace_was_labelled(text: str, wanted: list[str]) -> None:
+    spaces = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled}}\n"
+    assert [each.code for each in messages(text, spaces)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("peers", "namespace", "said", "wanted"),
+    [
+        ("STRICT", "default", "DISABLE", ["IST0113"]),
+        ("STRICT", "istio-system", "SIMPLE", ["IST0113"]),
+        ("DISABLE", "default", "ISTIO_MUTUAL", ["IST0113"]),
+        ("STRICT", "default", "ISTIO_MUTUAL", []),
+        ("PERMISSIVE", "default", "DISABLE", []),
+        ("STRICT", "elsewhere", "DISABLE", []),
+    ],
+)
+def test_callers_that_are_told_to_come_otherwise_than_a_port_takes_them(
+    peers: str, namespace: str, said: str, wanted: list[str]
+) -> None:
+    policy = today(f"  mtls: {{mode: {peers}}}\n", "peers", "PeerAuthentication", "security")
+    policy = policy.replace("{name: peers", f"{{namespace: {namespace}, name: peers")
+    text = today(f"  host: svcb\n  trafficPolicy: {{tls: {{mode: {said}}}}}\n", "rule", "DestinationRule")
+    assert [each.code for each in messages(text, WORLD + "---\n" + policy)] == wanted
+
+
 def test_a_finding_is_printed_as_todays_tool_prints_it() -> None:
     (only,) = messages(rule("  destination: {name: svcx}\n"))
     assert str(only) == (

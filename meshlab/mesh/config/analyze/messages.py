@@ -21,11 +21,13 @@ class Level(Enum):
 #: Code → (level, what it is about). ML codes are ours.
 CODES = {
     "IST0101": (Level.ERROR, "something that is referred to does not exist"),
+    "IST0103": (Level.WARNING, "a pod without a sidecar in a namespace that gives them"),
     "IST0106": (Level.ERROR, "an object is invalid"),
     "IST0109": (Level.ERROR, "virtual services for the same host"),
     "IST0110": (Level.ERROR, "sidecar objects that choose the same pods"),
     "IST0111": (Level.ERROR, "sidecar objects without selector in one namespace"),
     "IST0112": (Level.ERROR, "a destination whose port is ambiguous"),
+    "IST0113": (Level.ERROR, "callers told to come otherwise than a port takes them"),
     "IST0118": (Level.WARNING, "a port whose name says no protocol"),
     "IST0127": (Level.WARNING, "a selector that chooses no pods"),
     "IST0130": (Level.WARNING, "a rule that can never match"),

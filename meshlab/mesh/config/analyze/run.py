@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from meshlab.mesh.config.analyze import hosts, routes
+from meshlab.mesh.config.analyze import hosts, routes, sidecars
 from meshlab.mesh.config.analyze.messages import Level, Message, broken, message
 from meshlab.mesh.config.analyze.scene import Scene, build
 from meshlab.mesh.config.analyze.subject import Broken, Subject
@@ -65,6 +65,8 @@ CHECKS: tuple[Check, ...] = (
     routes.idle_policies,
     several_without_selector,
     tcp_entries,
+    sidecars.missing,
+    sidecars.conflicts,
 )
 
 

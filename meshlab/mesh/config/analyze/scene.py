@@ -77,6 +77,8 @@ class Scene:
     #: Hosts outside the mesh: names, addresses, wildcards.
     external: frozenset[str] = frozenset()
     domain: str = "cluster.local"
+    #: Labels of namespaces.
+    namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def rules(self, type_name: str) -> list[Legacy]:
         """Rules of v1alpha2 by hyphenated type."""
@@ -121,7 +123,12 @@ def build(subjects: Iterable[Subject], domain: str = "cluster.local") -> Scene:
         elif kind_of(each.obj) is not None:
             _today(each, today, invalid, domain)
     owned = _without_owned(workloads)
-    return Scene(services, owned, tuple(legacy), tuple(today), tuple(invalid), _external(legacy, today), domain)
+    spaces = {
+        each.name: (each.obj.get("metadata") or {}).get("labels") or {}
+        for each in chosen.values() if each.kind == "Namespace" and not each.group
+    }
+    external = _external(legacy, today)
+    return Scene(services, owned, tuple(legacy), tuple(today), tuple(invalid), external, domain, spaces)
 
 
 def _service(each: Subject, services: dict[str, Known], domain: str) -> None:
