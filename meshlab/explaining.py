@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from .access import Access
 from .kube import Kube
@@ -26,24 +25,4 @@ def explained(
 ) -> Explanation:
     """Makes the request from the pods of service `source` (`namespace/name`, or a name in default) and follows it."""
     order = Order(url, method, dict(headers or {}), source if "/" in source else f"default/{source}", timeout)
-    return explain(Sidecars(_small(access)), order)
-
-
-def _small(access: Access) -> Kube:
-    """The same cluster by the small client, with which commands in containers are run."""
-    found = access.client.configuration
-    proved: dict[str, str] = {}
-    access.client.update_params_for_auth(proved, [], ["BearerToken"], "/", "GET", None)
-    token = {name.lower(): value for name, value in proved.items()}.get("authorization", "").removeprefix("Bearer ")
-
-    def content(path: str | None) -> bytes | None:
-        return Path(path).read_bytes() if path else None
-
-    certificate, key = content(found.cert_file), content(found.key_file)
-    return Kube(
-        found.host,
-        token=token or None,
-        ca=content(found.ssl_ca_cert),
-        verify=bool(found.verify_ssl),
-        certificate=(certificate, key) if certificate and key else None,
-    )
+    return explain(Sidecars(Kube.from_kubeconfig(access.kubeconfig, access.context)), order)
