@@ -8,12 +8,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from meshlab.errors import LabError
 from meshlab.lab import Lab, connect, environment
 from meshlab.settings import Capture, Settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+#: As root there is no sandbox, and none of what Chromium asks of its maker's hosts is wanted.
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,6 +79,23 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return fetch_browser(Settings(tmp_path_factory.mktemp("browser")))
     except LabError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """Chromium. Per module: while it is there, an event loop runs in this thread, and papermill wants its own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the lessons' tests leave the pages that their lessons gave."""
+    return tmp_path_factory.mktemp("pages")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,11 @@ from meshlab.notebook.snapshot import SnapshotPreprocessor
 
 __all__ = ["export", "foreign"]
 
+#: The template's own colours of numbers, operators and comments are too faint for some, and links look like text.
+_STYLE = """<style>:root { --jp-mirror-editor-number-color: #006d00; --jp-mirror-editor-operator-color: #7b00c7;
+--jp-mirror-editor-comment-color: #2c6363; } .jp-Notebook a { text-decoration: underline !important; }</style>
+"""
+
 #: Scripts of the template, remote ones (MathJax, RequireJS) and inline ones: nothing on the page needs them.
 _SCRIPT = re.compile(r"<script\b.*?</script\s*>", re.DOTALL | re.IGNORECASE)
 _STYLESHEET = re.compile(r'<link\b[^>]*rel="stylesheet"[^>]*>', re.IGNORECASE)
@@ -47,7 +52,7 @@ def export(notebook: Path, page: Path, *, title: str = "") -> Path:
     text, _ = exporter.from_notebook_node(book, resources={"metadata": {"name": title or notebook.stem}})
     text = _STYLESHEET.sub("", _SCRIPT.sub("", text))
     text = _LESSON.sub(r"\1.html", text)
-    text = text.replace("<html>", '<html lang="en">', 1)
+    text = text.replace("<html>", '<html lang="en">', 1).replace("</head>", f"{_STYLE}</head>", 1)
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8")
     return page

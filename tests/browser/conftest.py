@@ -17,16 +17,11 @@ from pathlib import Path
 
 import pytest
 from jupyter_page import Listener, Server
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from meshlab.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
-#: As root there is no sandbox, and none of what Chromium asks of its maker's hosts is wanted.
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-]
 #: From the command to a server that answers, seconds: the add-ons come up first.
 START = 90
 
@@ -69,15 +64,6 @@ def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.1)  # until the next look, or the server's end
     pytest.fail(f"meshlab start does not answer; it said:\n{log.read_text()}")
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
-    """Chromium. Per module: while it is there, an event loop runs in this thread, and papermill wants its own."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

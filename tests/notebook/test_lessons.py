@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -54,10 +55,11 @@ def outputs(path: Path) -> list[NotebookNode]:
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
-def test_a_lesson_runs_and_leaves_the_lab_as_it_found_it(path: Path, lab: Lab, tmp_path: Path) -> None:
+def test_a_lesson_runs_and_leaves_the_lab_as_it_found_it(path: Path, lab: Lab, tmp_path: Path, pages: Path) -> None:
     before = lab.checkpoint().objects
     lesson = execute(solved(path, tmp_path / "in"), tmp_path / "out")
     assert lesson.passed, lesson.error
+    shutil.copy(lesson.page, pages)
     page = lesson.page.read_text()
     assert foreign(page) == []
     assert "live in the notebook only" not in page and "was not saved" not in page
