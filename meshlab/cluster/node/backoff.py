@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["RestartBackoff"]
+__all__ = ["RestartBackoff", "duration"]
 
 #: A kubelet's numbers: 10 s, doubled each time, at most 300 s; forgotten after 10 minutes of running.
 FIRST, LONGEST, FORGET = 10.0, 300.0, 600.0
@@ -28,3 +28,13 @@ class RestartBackoff:
         delay = 0.0 if self.crashes == 0 else min(LONGEST, FIRST * 2 ** (self.crashes - 1))
         self.crashes += 1
         return delay
+
+
+def duration(seconds: float) -> str:
+    """As Go prints it.
+
+    >>> [duration(each) for each in (10, 80, 300)]
+    ['10s', '1m20s', '5m0s']
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

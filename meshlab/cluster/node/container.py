@@ -8,49 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from enum import Enum
+from signal import SIGKILL
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from meshlab.cluster.controllers.objects import now
-from meshlab.cluster.node.backoff import RestartBackoff
+from meshlab.cluster.node.backoff import RestartBackoff, duration
 from meshlab.cluster.node.builtins import explains, run_builtin
-from meshlab.cluster.node.environment import BadReference, beside, command_line, interpreted, variables
+from meshlab.cluster.node.environment import BadReference, command_line, variables
 from meshlab.cluster.node.health import watch_health
+from meshlab.cluster.node.hooks import hook_of, run_hook
 from meshlab.cluster.node.images import Builtin, Command, Image
 from meshlab.cluster.node.interactive import Interactive
 from meshlab.cluster.node.logs import LogClock
-from meshlab.cluster.node.paths import rewrite
-from meshlab.cluster.node.probes import Target
-from meshlab.cluster.node.process import Process, Record, adopt, environment_of, kill_leftovers, spawn
+from meshlab.cluster.node.probes import Outcome, Target
+from meshlab.cluster.node.process import Exit, Process, Record, adopt, kill_leftovers, spawn
+from meshlab.cluster.node.pulling import pull
+from meshlab.cluster.node.reach import target_of
+from meshlab.cluster.node.role import Role
 from meshlab.cluster.node.status import ContainerState
-from meshlab.cluster.node.volumes import mount
+from meshlab.cluster.node.view import View
 
 if TYPE_CHECKING:
     from meshlab.cluster.node.pod import PodRunner
 
-__all__ = ["ContainerRunner", "Role"]
+__all__ = ["LEAST_GRACE", "ContainerRunner"]
 
 T = TypeVar("T")
 
-#: Seconds for which a container shows ErrImagePull before it shows ImagePullBackOff, as the two take turns on a node.
-PULL_ERROR = 2.0
 #: Seconds until a container whose files could not be made (a full disk) is tried again.
 CREATE_RETRY = 5.0
 #: Seconds from a program's start in which it may not listen yet although it counts as ready.
 MOMENT = 3
-#: Bytes of log kept as termination message with FallbackToLogsOnError, as a kubelet does.
-MESSAGE = 2048
-
-
-class Role(Enum):
-    """What a container is to its pod."""
-
-    INIT = "init"
-    #: An init container with restartPolicy Always: started before the others and kept running beside them.
-    SIDECAR = "sidecar"
-    APPLICATION = "application"
+#: Seconds that a container gets to end although its hook has used up its grace; a kubelet's number.
+LEAST_GRACE = 2.0
 
 
 class ContainerRunner:
@@ -60,6 +53,7 @@ class ContainerRunner:
         self._pod, self.spec, self.role = pod, spec, role
         self.name = str(spec["name"])
         self.files = pod.paths.container(self.name)
+        self.view = View(self.files, spec)
         self.state = ContainerState(self.name, str(spec["image"]), sidecar=role is Role.SIDECAR)
         self.process: Process | None = None
         self.clock: LogClock | None = None
@@ -68,7 +62,11 @@ class ContainerRunner:
         #: Set once the container has started (its startup probe, if any, succeeded).
         self.started = asyncio.Event()
         self._backoff = RestartBackoff()
-        self._respecified = asyncio.Event()
+        #: Set when the pod was updated and this container with it.
+        self.respecified = asyncio.Event()
+        #: Why the present run was killed, where that is not for its program to say.
+        self._verdict = ""
+        self._ending = False
 
     # What an earlier daemon left
 
@@ -145,48 +143,25 @@ class ContainerRunner:
         meta = self._pod.object["metadata"]
         where = f"container={self.name} pod={meta['name']}_{meta['namespace']}({meta['uid']})"
         self.state.last = dict(self.state.state)
-        self._wait("CrashLoopBackOff", f"back-off {_duration(delay)} restarting failed {where}")
-        self._event("BackOff", f"Back-off restarting failed container {self.name} in pod "
+        self.wait_because("CrashLoopBackOff", f"back-off {duration(delay)} restarting failed {where}")
+        self.event("BackOff", f"Back-off restarting failed container {self.name} in pod "
                                f"{meta['name']}_{meta['namespace']}({meta['uid']})", warning=True)
         await asyncio.sleep(delay)
 
     async def _start(self) -> Process | None:
         """A running process, or None if the container has come and gone already."""
-        image = await self._image()
+        image = await pull(self)
         while True:
             try:
                 return self._launch(image)
             except BadReference as error:
-                self._wait("CreateContainerConfigError", str(error))
-                self._event("Failed", f"Error: {error}", warning=True)
+                self.wait_because("CreateContainerConfigError", str(error))
+                self.event("Failed", f"Error: {error}", warning=True)
                 await self._pod.sources_changed()
             except OSError as error:
-                self._wait("CreateContainerError", str(error))
-                self._event("Failed", f"Error: {error}", warning=True)
+                self.wait_because("CreateContainerError", str(error))
+                self.event("Failed", f"Error: {error}", warning=True)
                 await asyncio.sleep(CREATE_RETRY)
-
-    async def _image(self) -> Image:
-        while True:
-            name = str(self.spec["image"])
-            self.state.image = name
-            image = self._pod.host.catalogue.find(name)
-            if image is not None:
-                self._event("Pulled", f'Container image "{name}" already present on machine')
-                return image
-            known = ", ".join(self._pod.host.catalogue.known)
-            why = f'failed to pull image "{name}": this lab has no registry; it knows: {known}'
-            self._event("Failed", f'Failed to pull image "{name}": not in the lab\'s catalogue, which has {known}',
-                        warning=True)
-            self._event("Failed", "Error: ErrImagePull", warning=True)
-            self._respecified.clear()
-            self._wait("ErrImagePull", why)
-            try:
-                await asyncio.wait_for(self._respecified.wait(), PULL_ERROR)
-            except TimeoutError:
-                self._wait("ImagePullBackOff", f'Back-off pulling image "{name}": ErrImagePull: {why}')
-                self._event("BackOff", f'Back-off pulling image "{name}"', warning=True)
-                self._event("Failed", "Error: ImagePullBackOff", warning=True)
-                await self._respecified.wait()
 
     def _launch(self, image: Image) -> Process | None:
         pod, host = self._pod, self._pod.host
@@ -194,7 +169,7 @@ class ContainerRunner:
         own = variables(self.spec, pod.object, lambda kind, name: host.text(kind, meta["namespace"], name))
         files = self.files
         files.folder.mkdir(parents=True, exist_ok=True)
-        mount(files, pod.paths, self.spec.get("volumeMounts") or [])
+        self.view.make(pod.paths)
         run = self.state.restarts + 1 if self.state.container_id else 0
         log = files.log(run)
         log.touch(0o600)
@@ -204,7 +179,7 @@ class ContainerRunner:
             self.state.last = dict(self.state.state)
         self._forget_old_logs(run)
         self.clock = LogClock(log)
-        self._event("Created", f"Created container: {self.name}")
+        self.event("Created", f"Created container: {self.name}")
         builtin = image.builtin
         if builtin is None and explains(dict(self.spec), image.command is Command.HONOURED):
             builtin = Builtin.EXPLAINED
@@ -212,15 +187,15 @@ class ContainerRunner:
         if builtin is not None:
             code = run_builtin(builtin, dict(self.spec), capture=pod.paths.capture, log=log,
                                redirect=lambda port, ranges: host.pods.capture(pod.uid, port, ranges))
-            self._event("Started", f"Started container {self.name}")
+            self.event("Started", f"Started container {self.name}")
             self._terminated(code, "Error" if code else "Completed", started)
             return None
-        mounts = [str(entry["mountPath"]) for entry in self.spec.get("volumeMounts") or []]
         environ = host.environment(pod.object, self.name, pod.paths, files, pod.address, shim=image.shim)
         external = host.settings.network.external
         environ |= {name: value.replace("{external}", external) for name, value in image.environment}
-        self._merge(environ, {name: rewrite(value, files.root, mounts) for name, value in own.items()})
-        argv = command_line(self.spec, image, python=host.python, services=host.services, root=files.root, known=own)
+        self._merge(environ, {name: self.view.local(value) for name, value in own.items()})
+        argv = command_line(self.spec, image, python=host.python, services=host.services, local=self.view.local,
+                            known=own)
         place = files.root
         if where := self.spec.get("workingDir"):
             place = files.root / str(where).lstrip("/")
@@ -236,15 +211,20 @@ class ContainerRunner:
             if interactive is not None:
                 interactive.close()
             why = f'exec: "{argv[0]}": {(error.strerror or str(error)).lower()}'
-            self._event("Failed", f"Error: failed to start container {self.name}: {why}", warning=True)
+            self.event("Failed", f"Error: failed to start container {self.name}: {why}", warning=True)
             self._terminated(128, "StartError", started, f"failed to start container: {why}")
             return None
-        self.state.state = {"running": {"startedAt": started}}
+        self._verdict, self._ending = "", False
         self.state.ready = self.state.started = False
         self.started.clear()
-        self._event("Started", f"Started container {self.name}")
-        self._pod.changed()
+        self.event("Started", f"Started container {self.name}")
+        if hook_of(self.spec, "postStart") is None:
+            self._runs(self.process)
         return self.process
+
+    def _runs(self, process: Process) -> None:
+        self.state.state = {"running": {"startedAt": process.record.started}}
+        self._pod.changed()
 
     def _place(self, start: Callable[[], T]) -> T:
         pod = self._pod
@@ -258,13 +238,25 @@ class ContainerRunner:
         environ.update(own)
 
     async def _attend(self, process: Process) -> None:
-        health = asyncio.create_task(watch_health(self, self.target(process)))
+        looking = asyncio.create_task(self._look_after(process))
         try:
             ended = await process.wait()
         finally:
-            health.cancel()
-            await asyncio.gather(health, return_exceptions=True)
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
         self.settle(process, ended.exit_code, ended.signal, known=ended.code is not None)
+
+    async def _look_after(self, process: Process) -> None:
+        """The hook after the start, without which nothing else begins, and then the probes."""
+        target, hook = self.target(process), hook_of(self.spec, "postStart")
+        if hook is not None and not self.state.running:
+            outcome = await run_hook(hook, target)
+            if not outcome.ok:
+                self.event("FailedPostStartHook", "PostStartHook failed", warning=True)
+                self._pod.spawn(self.kill("FailedPostStartHook"))
+                return
+            self._runs(process)
+        await watch_health(self, target)
 
     def settle(self, process: Process, code: int, signal: int, *, known: bool) -> None:
         """Note the end of a process, once."""
@@ -278,30 +270,18 @@ class ContainerRunner:
             kill_leftovers(self._pod.host.mark(self._pod.uid, self.name))
         self.files.record.unlink(missing_ok=True)
         reason = ("Completed" if code == 0 else "Error") if known else "ContainerStatusUnknown"
-        message = "" if known else "the process was started by an earlier daemon, and its exit code was not to be had"
-        if known and code and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-            message = self._last_words()
+        message = "the process was started by an earlier daemon, and its exit code was not to be had"
+        if known:
+            message = self.view.last_words(code, self.files.log(self.state.restarts))
+        if self._verdict:
+            reason, message = self._verdict, message if known else ""
         self._terminated(code, reason, process.record.started, message, signal)
 
     # What health and pods ask for
 
     def target(self, process: Process) -> Target:
-        """Whom this container's probes ask."""
-        pod = self._pod
-        ports = {str(port["name"]): int(port["containerPort"]) for port in self.spec.get("ports") or []
-                 if port.get("name")}
-        mounts = [str(entry["mountPath"]) for entry in self.spec.get("volumeMounts") or []]
-        # Asked of the process itself: an adopted one has the variables of the day on which it was started.
-        environ = environment_of(process.record.pid)
-
-        def command(argv: Sequence[str]) -> list[str]:
-            line = [rewrite(part, self.files.root, mounts) for part in beside(argv, self.image, pod.host.python)]
-            return pod.host.pods.beside(process.record.pid, interpreted(line, pod.host.python), self.files.root)
-
-        network = pod.host.settings.network
-        return Target(address=pod.address, local=network.local_of(pod.address), node=network.node, ports=ports,
-                      environ=environ, cwd=self.files.root, command=command,
-                      dial=lambda: pod.host.pods.socket(pod.uid))
+        """Whom this container's probes and hooks ask."""
+        return target_of(self, process)
 
     @property
     def starting(self) -> bool:
@@ -330,21 +310,50 @@ class ContainerRunner:
             self.state.started = True
             self._pod.changed()
 
-    async def kill(self, why: str) -> None:
-        """End the present run because a probe says so; the policy decides what comes next."""
+    async def kill(self, why: str, grace: float | None = None) -> None:
+        """End the present run because a probe or hook says so; the policy decides what comes next."""
         if self.process is not None:
-            self._event("Killing", why)
-            await self.process.terminate(self._pod.grace)
+            self.event("Killing", why)
+            await self._terminate(self.process, self._pod.grace if grace is None else grace)
+
+    async def end(self, grace: float) -> None:
+        """End the present run for good, for a pod that no longer attends to it."""
+        process = self.process
+        if process is not None:
+            ended = await self._terminate(process, grace)
+            self.settle(process, ended.exit_code, ended.signal, known=ended.code is not None)
+
+    async def _terminate(self, process: Process, grace: float) -> Exit:
+        """The hook before the stop, within the grace; then the signals."""
+        hook = hook_of(self.spec, "preStop")
+        if hook is None or grace <= 0 or self._ending:
+            return await process.terminate(max(grace, 0.01))
+        self._ending = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
+        outcome = Outcome(False)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                outcome = await run_hook(hook, self.target(process))
+        if not outcome.ok:
+            self.event("FailedPreStopHook", "PreStopHook failed", warning=True)
+        return await process.terminate(max(end - loop.time(), min(grace, LEAST_GRACE)))
+
+    def kill_because(self, verdict: str) -> None:
+        """SIGKILL to the present run, whose end gets this reason."""
+        if self.process is not None:
+            self._verdict = verdict
+            self.process.signal(SIGKILL)
 
     def unhealthy(self, probe: str, message: str) -> None:
-        self._event("Unhealthy", f"{probe} probe failed: {message}", warning=True)
+        self.event("Unhealthy", f"{probe} probe failed: {message}", warning=True)
 
     def respecify(self, spec: Mapping[str, Any]) -> None:
         """The pod was updated; only a container's image can change in place."""
         changed = spec["image"] != self.spec["image"]
-        self.spec = spec
+        self.spec, self.view = spec, View(self.files, spec)
         if changed:
-            self._respecified.set()
+            self.respecified.set()
             if self.process is not None:
                 self._pod.spawn(self.kill(f"Container {self.name} definition changed, will be restarted"))
 
@@ -353,7 +362,7 @@ class ContainerRunner:
     def _identity(self, run: int) -> str:
         return "meshlab://" + hashlib.sha256(f"{self._pod.uid}/{self.name}/{run}".encode()).hexdigest()
 
-    def _wait(self, reason: str, message: str) -> None:
+    def wait_because(self, reason: str, message: str) -> None:
         self.state.state = {"waiting": {"reason": reason, "message": message}}
         self.state.ready = self.state.started = False
         self._pod.changed()
@@ -372,18 +381,12 @@ class ContainerRunner:
         self.started.clear()
         self._pod.changed()
 
-    def _last_words(self) -> str:
-        log = self.files.log(self.state.restarts)
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - MESSAGE))
-            return file.read().decode(errors="replace")
-
     def _forget_old_logs(self, run: int) -> None:
         # A kubelet keeps the run before the present one, for `kubectl logs --previous`.
         for old in (self.files.log(run - 2), self.files.log(run - 2).with_suffix(".idx")):
             old.unlink(missing_ok=True)
 
-    def _event(self, reason: str, message: str, *, warning: bool = False) -> None:
+    def event(self, reason: str, message: str, *, warning: bool = False) -> None:
         section = "containers" if self.role is Role.APPLICATION else "initContainers"
         self._pod.event(reason, message, warning=warning, field_path=f"spec.{section}{{{self.name}}}")
 
@@ -393,8 +396,3 @@ class ContainerRunner:
             self.clock.look(datetime.now(UTC).timestamp())
             self.clock.trim()
 
-
-def _duration(seconds: float) -> str:
-    """As Go prints it: 10s, 1m20s, 5m0s."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -5,15 +5,18 @@ Pure functions: what they need of ConfigMaps, Secrets and the pod comes in as pl
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from meshlab.cluster.api.quantity import parse
 from meshlab.cluster.node.images import Command, Image
-from meshlab.cluster.node.paths import rewrite
 
-__all__ = ["BadReference", "beside", "command_line", "expand", "field_value", "interpreted", "variables"]
+__all__ = ["BadReference", "beside", "command_line", "expand", "field_value", "interpreted", "resource_value",
+           "variables"]  # fmt: skip
 
 #: Looks up data of a ConfigMap or Secret: (kind, name) → mapping of key to text, or None where there is none.
 Lookup = Callable[[str, str], Mapping[str, str] | None]
@@ -81,17 +84,29 @@ def _from_source(source: Mapping[str, Any], pod: Mapping[str, Any], lookup: Look
                 raise BadReference(f'{kind.lower()} "{ref["name"]}" not found')
             raise BadReference(f"couldn't find key {ref['key']} in {kind} {namespace}/{ref['name']}")
     if ref := source.get("resourceFieldRef"):
-        return _resource(ref, pod, container)
+        return resource_value(ref, pod, container)
     raise BadReference("environment variable has an unknown source")
 
 
-def _resource(ref: Mapping[str, Any], pod: Mapping[str, Any], container: str) -> str:
-    section, _, resource = str(ref["resource"]).partition(".")
+def resource_value(ref: Mapping[str, Any], pod: Mapping[str, Any], container: str) -> str:
+    """A container's request or limit as a number of `divisor`s, rounded up. Without a limit it is the machine's."""
+    section, _, name = str(ref["resource"]).partition(".")
     wanted = ref.get("containerName") or container
-    for candidate in pod["spec"].get("containers") or []:
+    for candidate in [*(pod["spec"].get("containers") or []), *(pod["spec"].get("initContainers") or [])]:
         if candidate["name"] == wanted:
-            return str(((candidate.get("resources") or {}).get(section) or {}).get(resource, "0"))
+            given = ((candidate.get("resources") or {}).get(section) or {}).get(name)
+            if given is None:
+                given = _machine(name) if section == "limits" else 0
+            divisor = parse(ref.get("divisor") or 1)[0] or 1
+            return str(math.ceil(parse(given)[0] / divisor))
     raise BadReference(f"container {wanted} not found")
+
+
+def _machine(name: str) -> int:
+    """What a container without a limit may use."""
+    if name == "cpu":
+        return os.cpu_count() or 1
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if name == "memory" else 0
 
 
 def variables(container: Mapping[str, Any], pod: Mapping[str, Any], lookup: Lookup) -> dict[str, str]:
@@ -115,19 +130,17 @@ def variables(container: Mapping[str, Any], pod: Mapping[str, Any], lookup: Look
     return result
 
 
-def command_line(container: Mapping[str, Any], image: Image, *, python: str, services: Path, root: Path,
-                 known: Mapping[str, str]) -> list[str]:
+def command_line(container: Mapping[str, Any], image: Image, *, python: str, services: Path,
+                 local: Callable[[str], str], known: Mapping[str, str]) -> list[str]:
     """The argument vector of a container.
 
-    `known` are its variables for `$(NAME)`; paths below its mounts are those of this machine afterwards. An
-    image that honours `command` and is given none runs what the image itself would: python, or a shell.
+    `known` are its variables for `$(NAME)`; `local` makes its paths those of this machine. An image that honours
+    `command` and is given none runs what the image itself would: python, or a shell.
     """
-    mounts = [str(mount["mountPath"]) for mount in container.get("volumeMounts") or []]
+    def made(values: Sequence[str] | None) -> list[str]:
+        return [local(expand(str(value), known)) for value in values or []]
 
-    def local(values: Sequence[str] | None) -> list[str]:
-        return [rewrite(expand(str(value), known), root, mounts) for value in values or []]
-
-    command, args = local(container.get("command")), local(container.get("args"))
+    command, args = made(container.get("command")), made(container.get("args"))
     program = [part.format(python=python, services=services) for part in image.program]
     if image.command is Command.REPLACED or (program and command[:1] in ([], [image.name])):
         return program + args

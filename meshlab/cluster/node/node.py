@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from meshlab.cluster.controllers.follow import Handler, follow
 from meshlab.cluster.controllers.objects import Obj
 from meshlab.cluster.network.podnetwork import pod_network
 from meshlab.cluster.network.services import DOMAIN
+from meshlab.cluster.node import limits
 from meshlab.cluster.node.console import ContainerConsole
 from meshlab.cluster.node.container import ContainerRunner
 from meshlab.cluster.node.dialer import PodDialer
@@ -76,6 +77,8 @@ class Node:
             asyncio.create_task(self._look_at_logs(), name="node: logs"),
             asyncio.create_task(self._beat(), name="node: heartbeat"),
             asyncio.create_task(self.usage.run(), name="node: usage"),
+            asyncio.create_task(self._watch(limits.memory, limits.MEMORY), name="node: memory"),
+            asyncio.create_task(self._watch(limits.disk, limits.DISK), name="node: disk"),
         ]
 
     async def stop(self, kill_pods: bool) -> None:
@@ -258,6 +261,14 @@ class Node:
                 self._register()
             except (ApiError, OSError) as error:
                 log.warning("the node's heartbeat could not be written: %s", error)
+
+    async def _watch(self, look: Callable[[Iterable[PodRunner]], None], seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                look(list(self._pods.values()))
+            except OSError as error:
+                log.warning("the limits of pods could not be looked at: %s", error)
 
     async def _look_at_logs(self) -> None:
         while True:

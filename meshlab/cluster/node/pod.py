@@ -18,13 +18,15 @@ from typing import Any
 from meshlab.cluster.api.status import ApiError, Conflict, NotFound
 from meshlab.cluster.controllers.objects import Obj, now, parse_time
 from meshlab.cluster.network.addresses import AddressError, pod_ip
-from meshlab.cluster.node.container import ContainerRunner, Role
+from meshlab.cluster.node.container import LEAST_GRACE, ContainerRunner
+from meshlab.cluster.node.disk import elsewhere
 from meshlab.cluster.node.environment import BadReference
 from meshlab.cluster.node.host import Host
 from meshlab.cluster.node.paths import PodPaths
 from meshlab.cluster.node.process import kill_leftovers
+from meshlab.cluster.node.role import Role
 from meshlab.cluster.node.status import pod_status
-from meshlab.cluster.node.volumes import Sources, contents, references, write
+from meshlab.cluster.node.volumes import Sources, contents, link, references, write
 
 __all__ = ["FIXED_ADDRESS", "PodRunner"]
 
@@ -135,8 +137,6 @@ class PodRunner:
                 await self._run()
         except TimeoutError:
             await self._fail("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
-        except asyncio.CancelledError:
-            raise
         except Exception:
             # A defect of ours must show in the pod, not vanish with its task. Not as a failed pod: its owner would
             # make another, which meets the same defect, without end.
@@ -189,7 +189,7 @@ class PodRunner:
             await asyncio.gather(*sidecars, return_exceptions=True)
         for init in self.inits:
             if init.process is not None:
-                await self._end_process(init, self.grace)
+                await init.end(self.grace)
         self.changed()
 
     def _prepare(self) -> None:
@@ -244,9 +244,13 @@ class PodRunner:
         )
         # status.podIP is offered to volumes too, and is ours to know first.
         described = {**self.object, "status": {**(self.object.get("status") or {}), "podIP": self.address}}
+        disk = self.host.settings.home / "disk"
         for volume in spec.get("volumes") or []:
             folder = self.paths.volumes / volume["name"]
             try:
+                if (place := elsewhere(self.host.api, disk, meta["namespace"], volume)) is not None:
+                    link(folder, place)
+                    continue
                 files = contents(volume, described, sources)
             except BadReference as error:
                 raise BadReference(f'"{volume["name"]}" : {error}') from None
@@ -306,10 +310,17 @@ class PodRunner:
             log.warning("status of pod %s could not be written: %s", self.paths.folder.name, error)
             asyncio.get_running_loop().call_later(RETRY, self.changed)
 
-    async def _fail(self, reason: str, message: str) -> None:
+    async def _fail(self, reason: str, message: str, grace: float | None = None) -> None:
         self._verdict = (reason, message)
-        await self._kill_all(self.grace)
+        await self._kill_all(self.grace if grace is None else grace)
         self.changed()
+
+    def evict(self, message: str) -> None:
+        """The node cannot bear the pod any longer: it fails, and stays to be read."""
+        if self._verdict is None and self._end is None and self._life is not None:
+            self.event("Evicted", message, warning=True)
+            self._life.cancel()
+            self._life = asyncio.create_task(self._fail("Evicted", message, 0.0), name=f"eviction {self.uid}")
 
     # The end
 
@@ -326,7 +337,7 @@ class PodRunner:
         elif hasten and self._killing:
             for container in self.everyone:
                 if container.process is not None:
-                    self.spawn(self._end_process(container, grace))
+                    self.spawn(container.end(grace))
 
     async def _finish(self) -> None:
         await self._let_go()
@@ -360,13 +371,13 @@ class PodRunner:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _kill_all(self, grace: float) -> None:
-        await asyncio.gather(*(self._end_process(container, grace) for container in self.everyone))
-
-    async def _end_process(self, container: ContainerRunner, grace: float) -> None:
-        process = container.process
-        if process is not None:
-            ended = await process.terminate(max(grace, 0.01))
-            container.settle(process, ended.exit_code, ended.signal, known=ended.code is not None)
+        """The containers at once, their sidecars after them in the reverse order of their start; all within `grace`."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
+        sidecars = [init for init in self.inits if init.role is Role.SIDECAR]
+        await asyncio.gather(*(each.end(grace) for each in self.everyone if each not in sidecars))
+        for sidecar in reversed(sidecars):
+            await sidecar.end(max(end - loop.time(), min(grace, LEAST_GRACE)))
 
     async def finished_stopping(self) -> None:
         """Until a `stop` has done its work."""

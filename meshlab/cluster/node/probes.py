@@ -15,21 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meshlab.cluster.node.grpchealth import serving
+from meshlab.cluster.node.outcome import Outcome
 from meshlab.settings import bound_port
 
-__all__ = ["BRISK", "Outcome", "Prober", "Target", "accepts", "accepts_inside", "check", "envoy_live"]
+__all__ = ["BRISK", "Outcome", "Prober", "Target", "accepts", "accepts_inside", "ask", "check", "envoy_live"]
 
 #: Seconds between questions until the first success. A refused connection on loopback costs 50 µs, so that
 #: thirty containers starting together cost one core 1 %.
 BRISK = 0.1
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a probe saw; `message` is the text of the Unhealthy event."""
-
-    ok: bool
-    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,24 +87,48 @@ async def check(probe: Mapping[str, Any], target: Target) -> Outcome:
     seconds = float(probe.get("timeoutSeconds") or 1)
     try:
         async with asyncio.timeout(seconds):
-            if http := probe.get("httpGet"):
-                return await _http(http, target)
-            if tcp := probe.get("tcpSocket"):
-                return await _tcp(tcp, target)
-            if command := probe.get("exec"):
-                return await _exec(command, target)
+            return await ask(probe, target)
     except TimeoutError:
-        return Outcome(False, f"probe timed out after {seconds:g}s")
-    return Outcome(True)  # gRPC health checks are not asked: the container runs
+        return Outcome(False, _late(probe, target, seconds))
+
+
+async def ask(handler: Mapping[str, Any], target: Target) -> Outcome:
+    """Do what a probe or a hook says, once."""
+    if http := handler.get("httpGet"):
+        return await _http(http, target)
+    if tcp := handler.get("tcpSocket"):
+        return await _tcp(tcp, target)
+    if command := handler.get("exec"):
+        return await _exec(command, target)
+    grpc = handler.get("grpc") or {}
+    found = await serving(target.address, int(grpc["port"]), str(grpc.get("service") or ""), target.node)
+    return Outcome(found.ok, found.message)
+
+
+def _late(probe: Mapping[str, Any], target: Target, seconds: float) -> str:
+    """What a kubelet says of a probe that took too long."""
+    if http := probe.get("httpGet"):
+        return (f'Get "{_url(http, target)}": context deadline exceeded (Client.Timeout exceeded while awaiting '
+                "headers)")
+    if tcp := probe.get("tcpSocket"):
+        return f"dial tcp {tcp.get('host') or target.address}:{target.port(tcp['port'])}: i/o timeout"
+    if grpc := probe.get("grpc"):
+        return f'timeout: failed to connect service "{target.address}:{grpc["port"]}" within {seconds:g}s'
+    return f"command timed out after {seconds:g}s"
+
+
+def _url(http: Mapping[str, Any], target: Target) -> str:
+    path = str(http.get("path") or "/")
+    host, scheme = http.get("host") or target.address, str(http.get("scheme") or "HTTP").lower()
+    return f"{scheme}://{host}:{target.port(http['port'])}{path if path.startswith('/') else '/' + path}"
 
 
 async def _http(http: Mapping[str, Any], target: Target) -> Outcome:
     host, port = str(http.get("host") or target.address), target.port(http["port"])
     path = str(http.get("path") or "/")
-    scheme = str(http.get("scheme") or "HTTP").lower()
-    url = f"{scheme}://{host}:{port}{path if path.startswith('/') else '/' + path}"
+    url = _url(http, target)
     context = None
-    if scheme == "https":
+    if url.startswith("https:"):
         import ssl
 
         context = ssl._create_unverified_context()  # noqa: S323 - a kubelet does not verify probes either

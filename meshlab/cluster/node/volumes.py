@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshlab.cluster.node.environment import BadReference, field_value
+from meshlab.cluster.node.environment import BadReference, field_value, resource_value
 from meshlab.cluster.node.paths import ContainerPaths, PodPaths
 
-__all__ = ["File", "Sources", "contents", "mount", "references", "write"]
+__all__ = ["File", "Sources", "contents", "link", "mount", "references", "write"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def contents(volume: Mapping[str, Any], pod: Mapping[str, Any], sources: Sources
     if inner is None:
         kinds = ", ".join(sorted(key for key in volume if key != "name")) or "none"
         raise BadReference(f"volume source {kinds} is not offered by this lab: it has configMap, secret, emptyDir, "
-                           "downwardAPI and projected")
+                           "hostPath, persistentVolumeClaim, downwardAPI and projected")
     return _source(volume, pod, sources, int(inner.get("defaultMode") or 0o644))
 
 
@@ -73,14 +73,18 @@ def _source(source: Mapping[str, Any], pod: Mapping[str, Any], sources: Sources,
     if secret := source.get("secret"):
         return _keyed("Secret", str(secret.get("secretName") or secret.get("name") or ""), secret, sources, mode)
     if downward := source.get("downwardAPI"):
-        return {
-            _safe(item["path"]): File(field_value(pod, item["fieldRef"]["fieldPath"]).encode(),
-                                      int(item.get("mode") or mode))
-            for item in downward.get("items") or [] if item.get("fieldRef")
-        }
+        return {_safe(item["path"]): File(_told(item, pod).encode(), int(item.get("mode") or mode))
+                for item in downward.get("items") or []}
     if token := source.get("serviceAccountToken"):
         return {_safe(token["path"]): File(sources.token(str(token.get("audience") or "")).encode(), 0o600)}
     return {}
+
+
+def _told(item: Mapping[str, Any], pod: Mapping[str, Any]) -> str:
+    """An item of the downward API."""
+    if resource := item.get("resourceFieldRef"):
+        return resource_value(resource, pod, str(resource.get("containerName") or ""))
+    return field_value(pod, item["fieldRef"]["fieldPath"])
 
 
 def _keyed(kind: str, name: str, source: Mapping[str, Any], sources: Sources, mode: int) -> dict[str, File]:
@@ -145,13 +149,19 @@ def _read(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def _relink(link: Path, target: str) -> None:
-    if link.is_symlink() and str(link.readlink()) == target:
+def link(at: Path, target: Path) -> None:
+    """Make `at` a link to `target`."""
+    at.parent.mkdir(parents=True, exist_ok=True)
+    _relink(at, str(target))
+
+
+def _relink(at: Path, target: str) -> None:
+    if at.is_symlink() and str(at.readlink()) == target:
         return
-    draft = link.with_name(f"{link.name}..new")
+    draft = at.with_name(f"{at.name}..new")
     draft.unlink(missing_ok=True)
     draft.symlink_to(target)
-    draft.rename(link)
+    draft.rename(at)
 
 
 def mount(container: ContainerPaths, pod: PodPaths, mounts: Iterable[Mapping[str, Any]]) -> None:

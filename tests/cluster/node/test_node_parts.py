@@ -13,6 +13,7 @@ from meshlab.cluster.node.images import Catalogue, normalised
 from meshlab.cluster.node.logs import LogClock, LogOptions, read_log
 from meshlab.cluster.node.paths import ContainerPaths, PodPaths, rewrite
 from meshlab.cluster.node.status import ContainerState, phase, quality
+from meshlab.cluster.node.view import View
 from meshlab.cluster.node.volumes import File, Sources, contents, mount, write
 
 
@@ -111,7 +112,7 @@ def test_a_variable_without_a_source_says_which(source, message):
      ["PY", "-m", "meshlab.mesh.pilot", "discovery", "-v", "2"]),
     ("bigwhite/istio-demo-svcb:v0.1", {"args": ["-msgsvc", "$(HOST):9997"]}, ["PY", "/s/svcb.py", "-msgsvc", "h:9997"]),
     ("python:3.12", {"command": ["/usr/local/bin/python3.12", "/app/x.py"],
-                     "volumeMounts": [{"mountPath": "/app"}]}, ["PY", "/r/app/x.py"]),
+                     "volumeMounts": [{"mountPath": "/app"}]}, ["PY", "/root/app/x.py"]),
     ("python:3.12", {}, ["PY"]),
     ("busybox", {"command": ["sleep"], "args": ["1"]}, ["sleep", "1"]),
     ("busybox", {}, ["sh"]),
@@ -119,7 +120,8 @@ def test_a_variable_without_a_source_says_which(source, message):
 def test_a_command_line_is_what_the_image_and_the_manifest_make_of_it(image, container, expected):
     row = Catalogue().find(image)
     assert row is not None
-    assert command_line(container, row, python="PY", services=Path("/s"), root=Path("/r"),
+    local = View(ContainerPaths(Path("/")), container).local
+    assert command_line(container, row, python="PY", services=Path("/s"), local=local,
                         known={"HOST": "h"}) == expected
 
 

@@ -217,7 +217,7 @@ def test_readiness_follows_the_probe_in_both_directions(tmp_path: Path):
             await lab.until(lambda: lab.state("p") == "running")
             assert not lab.ready("p")
             gate = lab.folder("p") / "gate"
-            gate.touch()
+            (lab.folder("p") / "containers/proxy/root/tmp/gate").touch()
             await lab.until(lambda: lab.ready("p"))
             gate.unlink()
             await lab.until(lambda: not lab.ready("p"))
@@ -241,14 +241,14 @@ def test_a_container_that_is_not_alive_is_restarted(tmp_path: Path):
 def test_ready_means_answers_for_a_proxy_and_for_a_declared_port(tmp_path: Path):
     async def story() -> None:
         async with node_lab(tmp_path) as lab:
-            gate = tmp_path / "gate"
             uid = {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
-            lab.run("p", {"name": "proxy", "image": "envoy:1", "env": [uid, {"name": "GATE", "value": str(gate)}]})
+            gate = {"name": "GATE", "value": "/tmp/gate"}
+            lab.run("p", {"name": "proxy", "image": "envoy:1", "env": [uid, gate]})
             await lab.until(lambda: lab.state("p") == "running")
             lab.run("q", python(SERVE, ports=[{"containerPort": 8080}]))
             await lab.until(lambda: lab.ready("q"))
             assert not lab.ready("p")
-            gate.touch()
+            (lab.folder("p") / "containers/proxy/root/tmp/gate").touch()
             await lab.until(lambda: lab.ready("p"))
 
     asyncio.run(story())
