@@ -71,8 +71,6 @@ class PodRunner:
         self._publishing = False
         self._sources = asyncio.Event()
 
-    # What the containers ask for
-
     @property
     def everyone(self) -> list[ContainerRunner]:
         return [*self.inits, *self.containers]
@@ -365,7 +363,7 @@ class PodRunner:
 
     async def _let_go(self) -> None:
         """End the coroutines that lead the pod; the processes do not notice."""
-        tasks = [task for task in (self._life, *self._tasks) if task is not None and task is not asyncio.current_task()]
+        tasks = [t for t in (self._life, *self._tasks) if t is not None and t is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
