@@ -10,9 +10,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import MeshlabError
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .lab import Lab
 
 __all__ = ["main"]
 
@@ -168,7 +172,37 @@ def test(args: argparse.Namespace) -> int:
     os.execv(sys.executable, words)
 
 
-COMMANDS = (start, tour, up, down, status, reset, env, kubeconfig, doctor, test)
+def preflight(args: argparse.Namespace) -> int:
+    """say what is on a cluster and what is missing for the lessons; changes nothing"""
+    found = _lab(args).preflight()
+    print(found)
+    return 0 if found.ok else 1
+
+
+def install(args: argparse.Namespace) -> int:
+    """install Istio (by its Helm charts) and what the lessons need on a cluster; a second install goes on"""
+    lab = _lab(args)
+    seconds = lab.install(**({"small": True} if args.small else {}), **({"charts": args.charts} if args.charts else {}))
+    print(f"installed after {seconds:.1f} s: {', '.join(f'{what} {v}' for what, v in lab.engine.versions().items())}")
+    return 0
+
+
+def uninstall(args: argparse.Namespace) -> int:
+    """remove from a cluster exactly what meshlab made there"""
+    done = _lab(args).uninstall()
+    print(f"{len(done)} things; nothing else was touched")
+    return 0
+
+
+def _lab(args: argparse.Namespace) -> Lab:
+    from .lab import connect
+
+    # Somebody at a terminal can be asked; a program has to pass --confirm.
+    ask = input if sys.stdin.isatty() else None
+    return connect(context=args.context, confirm=args.confirm or "", ask=ask, report=say)
+
+
+COMMANDS = (start, tour, up, down, status, reset, env, kubeconfig, doctor, preflight, install, uninstall, test)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -188,6 +222,12 @@ def parser() -> argparse.ArgumentParser:
         elif function is tour:
             sub.add_argument("lesson", nargs="*", help="numbers of lessons, 00 to 13 (all)")
             sub.add_argument("--html", metavar="DIR", help="execute all lessons and write HTML with an index to DIR")
+        elif function in (preflight, install, uninstall):
+            sub.add_argument("--context", help="a context of your kubeconfig ($MESHLAB_CONTEXT; else the embedded lab)")
+            sub.add_argument("--confirm", metavar="CONTEXT", help="its name again, if it looks like production")
+            if function is install:
+                sub.add_argument("--small", action="store_true", help="ask for less CPU and memory than Istio does")
+                sub.add_argument("--charts", metavar="DIR", help="a folder with Istio's charts, not its repository")
         elif function is doctor:
             sub.add_argument("--fix", action="store_true", help="fetch what a Debian package can give")
         elif function is start:

@@ -61,14 +61,15 @@ def connect(
 ) -> Lab:
     """The lab of this machine: starts it, or re-attaches to the one that runs. With `context`, a cluster.
 
-    `context` (else $MESHLAB_CONTEXT) is one of the user's kubeconfig (`kubeconfig`, else $KUBECONFIG). One that looks
+    `context` (else $MESHLAB_CONTEXT; "" is the embedded lab whatever that says) is one of the user's kubeconfig
+    (`kubeconfig`, else $KUBECONFIG). One that looks
     like production must be confirmed: `confirm=True`, or the context's name ($MESHLAB_CONFIRM), or typed when `ask`
     asks for it. Nothing is asked of the cluster before.
 
     Puts kubectl, istioctl and meshlab on PATH and the lab's kubeconfig into the environment of this process,
     so that `!kubectl …` and `%%bash` cells work. Raises `LabError` with the cause if the lab cannot start.
     """
-    if wanted := context or os.environ.get("MESHLAB_CONTEXT"):
+    if wanted := os.environ.get("MESHLAB_CONTEXT") if context is None else context:
         from .real.connection import cluster
 
         engine = cluster(wanted, kubeconfig, confirm or os.environ.get("MESHLAB_CONFIRM", ""), ask)
@@ -77,6 +78,7 @@ def connect(
         return Lab(engine.settings, engine=engine, report=report)
     from .cluster.daemon import start
 
+    os.environ.pop("MESHLAB_CONTEXT", None)
     running = start(Settings.load())
     settings = Settings.load()  # a first start chose the slot
     link_commands(settings)

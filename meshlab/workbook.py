@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .doctor import fetch_prometheus
-from .lab import Lab, connect, environment
+from .lab import Lab, connect
 from .settings import Settings
 
 __all__ = ["headless", "jupyter", "prepare"]
@@ -37,7 +37,7 @@ def jupyter(lab: Lab, words: Sequence[str], *, browser: bool, report: Report) ->
     `words` go to `jupyter lab` and have the last word. Lesson 00 opens beside the live board; later starts open what
     was left open.
     """
-    os.environ.update(environment(lab.settings, os.environ))
+    os.environ.update(lab.engine.environment(os.environ))
     _configure(lab.settings)
     command = [sys.executable, "-m", "jupyter", "lab"]
     if os.geteuid() == 0:
@@ -77,7 +77,7 @@ def headless(lab: Lab, out: Path, *, report: Report) -> int:
     """Executes every notebook in order and writes HTML with an index; 1 if a lesson failed."""
     from .notebook.execute import execute_all, lessons
 
-    env = environment(lab.settings, os.environ)
+    env = lab.engine.environment(os.environ)
     done = execute_all(lessons(ROOT / "notebooks"), out, say=report, environ=env)
     print(f"the workbook as it ran: {out / 'index.html'}")
     return 0 if all(lesson.passed for lesson in done) else 1

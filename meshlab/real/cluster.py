@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from .home import environment
 from .inforce import Istiod
 from .inject import inject
 from .manifests import MSGD, UNNAMED, msgd_service, write_files
-from .owned import SELECTOR, TRANSLATED, Owned
+from .owned import SELECTOR, TRANSLATED, Owned, ours
 from .preflight import Preflight, preflight
 from .removal import remove_all
 from .rules import definitions
@@ -170,6 +170,10 @@ class RealCluster:
         start = time.monotonic()
         self._owned.apply(_namespace(self.addons_namespace))
         for name in names:
+            found = self.access.find("apps/v1", "Deployment", *astuple(self.addon(name)))
+            if found is not None and not ours(found):
+                lab.report(f"  {self.addon(name)} is there and not meshlab's: it is used as it is")
+                continue
             self._apply(lab, tutorial.addon_file(self.files, name), mesh=False)
         wait_ready(self.access, [self.addon(name) for name in names], timeout=timeout, report=lab.report)
         return time.monotonic() - start
@@ -184,8 +188,9 @@ class RealCluster:
     def remove(self, lab: Any, names: tuple[str, ...]) -> None:
         for name in names:
             for document in _read(tutorial.demo_file(self.files, name)):
-                # Scripts and msgd's address are shared by versions, and stay.
-                if document["kind"] in ("Deployment", "Service") and document["metadata"]["name"] != MSGD[1]:
+                # Scripts are shared by versions, and msgd's address stands in the rules' files: they stay.
+                address = document["kind"] == "Service" and document["metadata"]["name"] == MSGD[1]
+                if document["kind"] in ("Deployment", "Service") and not address:
                     self._owned.delete(document)
         wait_gone(self.access, [tutorial.DEMO[name][0] for name in names], timeout=120.0)
 

@@ -33,14 +33,17 @@ _UUID = 36
 #: Seconds without a further push after which the last one is taken for the last: istiod collects changes for 0.1 s.
 _QUIET = 0.4
 #: Seconds after which a change that moved no proxy is taken for one that concerns none.
-_NOBODY = 3.0
+_NOBODY = 1.5
 #: Seconds between questions, the first and the longest.
 _PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 
 
 @dataclass(frozen=True)
 class Change:
-    """An object that was stored (`revision`), or removed (None)."""
+    """An object that was stored (`revision`), or removed (None).
+
+    Services are no configuration to istiod: its pages do not show which revision it has seen.
+    """
 
     kind: str
     namespace: str
@@ -98,13 +101,19 @@ class Istiod:
 
     def ask(self, pod: str, path: str, *, timeout: float = 10.0) -> Any:
         """What a page of one pod says, as JSON. Raises `LabError` where it cannot be had."""
+        refused = ""
         if not self._by_exec:
             reply = self._access.pod(self._namespace, pod, 15014, path, timeout=timeout, check=False)
             if reply.status == 200:
                 return _json(reply.text, path)
-            self._by_exec = True
+            refused = f"through the proxy {reply.status}: {reply.text.strip()[:200]}"
         command = ("pilot-discovery", "request", "GET", path)
-        said = execute(self._kube, self._namespace, pod, "discovery", command, timeout=timeout)
+        try:
+            said = execute(self._kube, self._namespace, pod, "discovery", command, timeout=timeout)
+        except LabError as error:
+            why = "; ".join(filter(None, [refused, error.seen, error.why]))
+            raise LabError(f"istiod's pod {pod} does not answer {path}", why=why, then=error.then) from error
+        self._by_exec = True  # that way works, and the other one did not
         return _json(said.decode(), path)
 
     @cached_property
@@ -128,6 +137,8 @@ class Istiod:
                 for c in self.ask(pod, "/debug/configz") or ()
             }
             for change in changes:
+                if change.kind == "Service":
+                    continue
                 seen = known.get((change.kind, change.namespace, change.name))
                 if change.revision is None:
                     if seen is not None:
@@ -136,11 +147,14 @@ class Istiod:
                     return False
         return True
 
-    def wait(self, changes: Sequence[Change], before: Mapping[str, Sync], timeout: float) -> dict[str, float]:
-        """Waits until these changes are in force; milliseconds per proxy from the call to its acknowledgement.
+    def wait(
+        self, changes: Sequence[Change], before: Mapping[str, Sync], since: float, timeout: float
+    ) -> dict[str, float]:
+        """Waits until these changes are in force; milliseconds per proxy from `since` to its acknowledgement.
 
-        `before` is `sync()` as it was before the change. A proxy that is not concerned is not in the answer. Raises
-        `NotInForce`.
+        `since` (time.monotonic()) is when they were stored, `before` is `sync()` as it was then. The pages are asked a
+        few times a second, so the figures are upper bounds. A proxy that is not concerned is not in the answer.
+        Raises `NotInForce`.
         """
         start = time.monotonic()
         last_push = max((each.push for each in before.values()), default=0)
@@ -151,6 +165,7 @@ class Istiod:
             if not known and self.knows(changes):
                 known = moved = now
             states = self.sync() if known else {}
+            now = time.monotonic()
             pushed = {name: each for name, each in states.items() if each.push > last_push}
             if rejected := {name: each.error for name, each in pushed.items() if each.error}:
                 raise NotInForce(
@@ -163,7 +178,7 @@ class Istiod:
                 seen, moved = numbers, now
             for name, each in pushed.items():
                 if not each.waiting:
-                    acknowledged.setdefault(name, round((now - start) * 1000, 1))
+                    acknowledged.setdefault(name, round((now - since) * 1000, 1))
             quiet = now - moved > (_QUIET if pushed else _NOBODY)
             if known and quiet and len(acknowledged) == len(pushed):
                 return acknowledged

@@ -12,7 +12,7 @@ from typing import Any
 from ..access import Access
 from ..errors import ManifestError, Rejected, Taken
 
-__all__ = ["LABELS", "SELECTOR", "TRANSLATED", "Owned", "labelled"]
+__all__ = ["LABELS", "SELECTOR", "TRANSLATED", "Owned", "labelled", "ours"]
 
 Object = dict[str, Any]
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -39,14 +39,15 @@ class Owned:
     def apply(self, document: Mapping[str, Any], *, dry_run: bool = False) -> tuple[Object, bool]:
         """Stores it by server-side apply, strictly validated; the object, and whether that changed anything.
 
-        A namespace that somebody else made is used as it is. Raises `Taken` for any other object of somebody else.
+        A namespace or a definition that somebody else made is used as it is. Raises `Taken` for any other object of
+        somebody else.
         """
         metadata = document["metadata"]
         namespace, name = metadata.get("namespace"), metadata["name"]
         version, kind = document["apiVersion"], document["kind"]
         found = self._access.find(version, kind, namespace, name)
-        if found is not None and not _ours(found):
-            if kind == "Namespace":
+        if found is not None and not ours(found):
+            if kind in ("Namespace", "CustomResourceDefinition"):
                 return found, False
             raise Taken(
                 f"{kind} {f'{namespace}/' if namespace else ''}{name} exists and is not meshlab's: it was not touched",
@@ -74,7 +75,7 @@ class Owned:
             found = self._access.find(version, kind, metadata.get("namespace"), metadata["name"])
         except ManifestError:
             return False  # the kind itself is gone, and its objects with it
-        if found is None or not _ours(found):
+        if found is None or not ours(found):
             return False
         path = self._access.path(version, kind, metadata.get("namespace"), metadata["name"])
         # The very object that was looked at: one that somebody made in its place meanwhile is not ours.
@@ -105,5 +106,6 @@ class Owned:
         return found
 
 
-def _ours(found: Mapping[str, Any]) -> bool:
+def ours(found: Mapping[str, Any]) -> bool:
+    """Does this object carry our label?"""
     return (found["metadata"].get("labels") or {}).get(MANAGED_BY) == "meshlab"

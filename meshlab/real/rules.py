@@ -7,7 +7,8 @@ the stored rules. Rules for one host become one VirtualService, so all of them a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..mesh.config.documents import read
 from ..mesh.config.labels import Labels
 from .owned import SELECTOR, TRANSLATED, Owned, labelled
 
-__all__ = ["LEGACY", "Translation", "definitions", "legacy_rules", "sync", "translate"]
+__all__ = ["LEGACY", "Translation", "definitions", "key", "legacy_rules", "sync", "translate"]
 
 Object = dict[str, Any]
 GROUP, VERSION = "config.istio.io", "v1alpha2"
@@ -47,6 +48,15 @@ class Translation:
         """Lines such as `applied VirtualService default/svcb`."""
         done = [("applied", self.applied), ("deleted", self.deleted)]
         return tuple(f"{verb} {' '.join(_name(each))}" for verb, objects in done for each in objects)
+
+    def about(self, keys: Set[str]) -> Translation:
+        """The part that comes of these rules (`route-rule/default/x`), with what is to be said of them."""
+        documents = [each for each in self.documents if keys & set(_origins(each))]
+        # The versions of a host that rules name are of no rule in particular.
+        hosts = {host for each in documents for host in each["spec"].get("hosts") or ()}
+        documents += [each for each in self.documents if each not in documents and each["spec"].get("host") in hosts]
+        notes = [note for note in self.notes if any(f" {key}: " in note for key in keys)]
+        return Translation(tuple(documents), tuple(notes))
 
     def __str__(self) -> str:
         import yaml
@@ -133,10 +143,20 @@ def sync(access: Access) -> Translation:
         stored, changed = owned.apply(document)
         if changed:
             applied.append(stored)
-    for key in sorted(there):
-        if owned.delete(there[key]):
-            deleted.append(there[key])
+    for _, old in sorted(there.items()):
+        if owned.delete(old):
+            deleted.append(old)
     return Translation(made.documents, made.notes, tuple(applied), tuple(deleted))
+
+
+def key(rule: Mapping[str, Any]) -> str:
+    """What a rule is called in notes: `route-rule/default/route-rules-svcb`."""
+    kind = re.sub(r"(?<!^)(?=[A-Z])", "-", str(rule["kind"])).lower()
+    return f"{kind}/{rule['metadata'].get('namespace') or 'default'}/{rule['metadata']['name']}"
+
+
+def _origins(document: Mapping[str, Any]) -> list[str]:
+    return str((document["metadata"].get("annotations") or {}).get("meshlab.io/from") or "").split(", ")
 
 
 def _bare(rule: Mapping[str, Any]) -> Object:

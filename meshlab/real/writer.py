@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -35,14 +36,15 @@ class ClusterWriter:
         for each in wanted:
             _check(each)
         istiod, before = self._before()
-        stored = [_change(self._store(self._placed(each))) for each in wanted]
-        return self._settle(wanted, stored, istiod, before, timeout)
+        since = time.monotonic()
+        stored = [self._store(self._placed(each)) for each in wanted]
+        return self._settle(wanted, stored, istiod, before, since, timeout)
 
     def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float = 10.0) -> InForce:
         """Deletes each document's object if it is ours; one that is not there is no error."""
         wanted = [dict(each) for each in documents]
         istiod, before = self._before()
-        gone = []
+        since, gone = time.monotonic(), list[Change | None]()
         for each in map(self._placed, wanted):
             if _legacy(each):
                 path = self._path(each)
@@ -51,26 +53,30 @@ class ClusterWriter:
                     raise Rejected(reply.json())
             elif self._owned.delete(each):
                 gone.append(_change(each, deleted=True))
-        return self._settle(wanted, gone, istiod, before, timeout)
+        return self._settle(wanted, gone, istiod, before, since, timeout)
 
     def settled(self, *, timeout: float = 10.0) -> InForce:
         """Translates what rules somebody else stored (kubectl, istioctl), and waits for what that changed."""
         istiod, before = self._before()
-        return self._settle([], [], istiod, before, timeout)
+        return self._settle([], [], istiod, before, time.monotonic(), timeout)
 
     def _before(self) -> tuple[Istiod | None, dict[str, Sync]]:
         istiod = self._istiod()
         return istiod, istiod.sync() if istiod is not None else {}
 
-    def _store(self, document: Object) -> Object:
+    def _store(self, document: Object) -> Change | None:
+        """What istiod has to see of it now, None if that is nothing."""
         if not _legacy(document):
-            return self._owned.apply(document)[0]
+            stored, changed = self._owned.apply(document)
+            return _change(stored) if changed else None
         path = self._path(document)
         found = self._access.find(*_address(document))
         if found is None:
-            return dict(self._access.request("POST", path.rpartition("/")[0], body=labelled(document)).json())
+            self._access.request("POST", path.rpartition("/")[0], body=labelled(document))
+            return None
         metadata = {**document["metadata"], "resourceVersion": found["metadata"]["resourceVersion"]}
-        return dict(self._access.request("PUT", path, body=labelled({**document, "metadata": metadata})).json())
+        self._access.request("PUT", path, body=labelled({**document, "metadata": metadata}))
+        return None
 
     def _settle(
         self,
@@ -78,6 +84,7 @@ class ClusterWriter:
         changes: list[Change | None],
         istiod: Istiod | None,
         before: dict[str, Sync],
+        since: float,
         timeout: float,
     ) -> InForce:
         translation = rules.sync(self._access)
@@ -85,10 +92,11 @@ class ClusterWriter:
         changes += [_change(each, deleted=True) for each in translation.deleted]
         concerned = [each for each in changes if each is not None]
         objects = tuple(_shown(each) for each in wanted) or translation.changes
-        text = str(translation) if any(map(_legacy, wanted)) and translation.documents else ""
+        shown = translation.about({rules.key(self._placed(each)) for each in wanted if _legacy(each)})
+        text = str(shown) if shown.documents else ""
         if istiod is None or not concerned:
             return InForce(objects, None, translation=text)
-        proxies = istiod.wait(concerned, before, timeout)
+        proxies = istiod.wait(concerned, before, since, timeout)
         return InForce(objects, max(proxies.values(), default=0.0), proxies, text)
 
     def _path(self, document: Object) -> str:
@@ -132,8 +140,9 @@ def _legacy(document: Mapping[str, Any]) -> bool:
 
 
 def _change(document: Mapping[str, Any], *, deleted: bool = False) -> Change | None:
-    """What istiod has to see of it; None for kinds that it does not take for configuration."""
-    if str(document.get("apiVersion") or "").partition("/")[0] not in _ISTIO:
+    """What istiod has to see of it; None for kinds of which it makes nothing."""
+    of_istio = str(document.get("apiVersion") or "").partition("/")[0] in _ISTIO
+    if not of_istio and document["kind"] != "Service":
         return None
     metadata = document["metadata"]
     revision = None if deleted else int(metadata["resourceVersion"])

@@ -19,6 +19,7 @@ __all__ = [
     "Port",
     "Protocol",
     "Service",
+    "hidden",
     "parse_service_key",
     "port_authentication",
     "port_protocol",
@@ -150,6 +151,12 @@ def port_authentication(port: int, annotations: Mapping[str, str]) -> Authentica
     """The policy annotated for this port of a Service; INHERIT without one, or with an unknown value."""
     value = annotations.get(f"{AUTHENTICATION_PREFIX}/{port}", "")
     return Authentication[value] if value in Authentication.__members__ else Authentication.INHERIT
+
+
+def hidden(obj: Mapping[str, Any]) -> bool:
+    """Whether a Service object is exported to nobody: the mesh is not told of it, as if it were outside."""
+    annotations = (obj.get("metadata") or {}).get("annotations") or {}
+    return bool(annotations.get("networking.istio.io/exportTo") == "~")
 
 
 def service_from_kubernetes(obj: Mapping[str, Any], domain: str = "cluster.local") -> Service:

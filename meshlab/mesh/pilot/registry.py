@@ -17,7 +17,7 @@ from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.meshconfig import MeshConfig, parse_mesh_config
 from meshlab.mesh.config.model import Config, IngressRule
 from meshlab.mesh.config.outside import Endpoint
-from meshlab.mesh.config.services import Authentication, Instance, Service, service_from_kubernetes
+from meshlab.mesh.config.services import Authentication, Instance, Service, hidden, service_from_kubernetes
 from meshlab.mesh.pilot.pods import Pod, moved, read_pod
 from meshlab.mesh.pilot.policy import CheckRule, check_rule
 from meshlab.mesh.pilot.protection import KINDS as SECURITY
@@ -122,7 +122,7 @@ class Registry:
     # Events
 
     def _service(self, key: Key, obj: Object | None) -> None:
-        if obj is None:
+        if obj is None or hidden(obj):
             service = self._services.pop(key, None)
             self._back(key, None)
             if service is not None:

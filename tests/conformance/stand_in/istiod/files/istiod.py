@@ -1,0 +1,106 @@
+"""A stand-in for istiod on the embedded lab: what meshlab's own Pilot does, in the words of istiod's debug pages.
+
+/debug/syncz     Pilot's own page as istiod writes it: a nonce is the push's time and number, and a UUID
+/debug/configz   the stored objects of Istio's groups, which Pilot watches as istiod does
+"""
+
+import http.client
+import json
+import os
+import ssl
+import threading
+import time
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+TYPES = {"cds": "cluster", "lds": "listener", "rds": "route", "eds": "endpoint"}
+KINDS = {
+    "networking.istio.io": ("virtualservices", "destinationrules", "serviceentries", "gateways"),
+    "security.istio.io": ("peerauthentications", "authorizationpolicies"),
+    "telemetry.istio.io": ("telemetries",),
+}
+KUBECONFIG = json.loads(Path(os.environ["KUBECONFIG"]).read_text())
+CLUSTER, USER = KUBECONFIG["clusters"][0]["cluster"], KUBECONFIG["users"][0]["user"]
+LOCK = threading.Lock()
+#: proxy and type → (version that Pilot sent, nonce that it gets here)
+NONCES: dict = {}
+PUSHES = [0]
+
+
+TRUSTED = ssl.create_default_context(cafile=CLUSTER["certificate-authority"])
+KEPT = threading.local()
+
+
+def api(path):
+    if getattr(KEPT, "connection", None) is None:
+        KEPT.connection = http.client.HTTPSConnection(urlsplit(CLUSTER["server"]).netloc, context=TRUSTED, timeout=5)
+    KEPT.connection.request("GET", path, headers={"Authorization": f"Bearer {USER['token']}"})
+    return json.loads(KEPT.connection.getresponse().read())
+
+
+def syncz():
+    pods = api("/api/v1/namespaces/istio-system/pods?labelSelector=istio%3Dpilot")["items"]
+    pilot = api(f"/api/v1/namespaces/istio-system/pods/{pods[0]['metadata']['name']}:15014/proxy/debug/syncz")
+    out = []
+    with LOCK:
+        seen = {
+            (node, short): str(status[short].get("sent") or "")
+            for node, status in pilot["proxies"].items()
+            for short in TYPES
+            if short in status and status[short].get("sent")
+        }
+        if any(NONCES.get(key, ("",))[0] != sent for key, sent in seen.items()):
+            PUSHES[0] += 1
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        for key, sent in seen.items():
+            if NONCES.get(key, ("",))[0] != sent:
+                NONCES[key] = (sent, f"{stamp}/{PUSHES[0]}{uuid.uuid4()}")
+        for node, status in pilot["proxies"].items():
+            entry = {"proxy": node.split("~")[2], "istio_version": "1.30.3", "resources": {}}
+            for short, name in TYPES.items():
+                if (node, short) not in seen:
+                    continue
+                nonce = NONCES[node, short][1]
+                acked = nonce if status[short].get("acked") == seen[node, short] else ""
+                kind = {"cluster": "Cluster", "listener": "Listener", "route": "RouteConfiguration"}
+                url = f"type.googleapis.com/envoy.config.v3.{kind.get(name, 'ClusterLoadAssignment')}"
+                entry[f"{name}_sent"], entry[f"{name}_acked"] = nonce, acked
+                entry["resources"][url] = {"sent": nonce, "acked": acked}
+                if status[short].get("nack"):
+                    entry["resources"][url]["lastError"] = status[short]["nack"]
+            out.append(entry)
+    return out
+
+
+def configz():
+    found = []
+    for group, plurals in KINDS.items():
+        for plural in plurals:
+            listed = api(f"/apis/{group}/v1/{plural}")
+            kind = listed["kind"].removesuffix("List")
+            found += [{"apiVersion": f"{group}/v1", "kind": kind, **each} for each in listed["items"]]
+    return found
+
+
+class Pages(BaseHTTPRequestHandler):
+    def do_GET(self):
+        pages = {"/ready": dict, "/debug/syncz": syncz, "/debug/configz": configz}
+        page = pages.get(self.path)
+        try:
+            status, body = (200, page()) if page else (404, {})
+        except (OSError, KeyError, IndexError) as error:
+            status, body = 500, {"error": repr(error)}
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *words):
+        pass
+
+
+ThreadingHTTPServer(("0.0.0.0", 15014), Pages).serve_forever()  # noqa: S104 - the address of its pod

@@ -1,0 +1,139 @@
+"""What a lesson counts on, on every engine: the same calls, the same anomalies, the same cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from meshlab.capability import Capability
+from meshlab.errors import ManifestError, MeshlabError, RuleError
+from meshlab.lab import Lab
+
+REQUESTS = 60
+
+
+@pytest.fixture
+def lab(engine: Lab) -> Iterator[Lab]:
+    """As it was found, before the next test."""
+    with engine.leave_as_found():
+        yield engine
+
+
+def test_a_cluster_of_the_kubeconfig_was_among_the_engines(pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.getoption("--engine-context"):
+        pytest.skip("no cluster was named: pytest tests/conformance --engine-context NAME")
+
+
+def test_the_demo_answers_and_says_who_served_it(lab: Lab) -> None:
+    (answer,) = lab.curl("http://svca/pay")
+    assert (answer.status, answer.served_by.partition("-")[0], answer.upstream.partition("-")[0]) == (
+        200, "svca", "svcb",
+    )  # fmt: skip
+
+
+def test_preflight_says_what_is_there_and_misses_nothing(lab: Lab) -> None:
+    found = lab.preflight()
+    assert found.ok, str(found)
+    assert "nothing was changed" in str(found)
+    assert found._repr_html_().startswith("<table>")
+    assert lab.engine.versions()["engine"] == lab.engine.name
+
+
+def test_a_way_out_is_closed_until_a_rule_opens_it(lab: Lab) -> None:
+    lab.curl("http://svca/pay")
+    assert "send msg error" in lab.logs("svcb", container="svcb", tail=4)
+    said = lab.apply("enable-svcb-engress-rule.yaml")
+    assert said.ms is not None
+    lab.curl("http://svca/pay")
+    assert "send msg ok" in lab.logs("svcb", container="svcb", tail=2)
+
+
+def test_weights_do_nothing_on_a_port_that_is_tcp_and_hold_on_one_that_is_http(lab: Lab) -> None:
+    lab.deploy("svcb-v0.2")
+    lab.apply("route-rules-svcb-v0.2-100.yaml")
+    # One connection is kept, and it was opened when there was one version: the anomaly of the tutorial.
+    assert set(lab.curl("http://svca/pay", 20).by_upstream()) != {"v0.2"}
+    lab.apply("svcb-http.yaml")
+    lab.renew("svca")
+    assert lab.curl("http://svca/pay", REQUESTS).by_upstream() == {"v0.2": REQUESTS}
+    said = lab.apply("route-rules-svcb-v0.2-50.yaml")
+    counts = lab.curl("http://svca/pay", 200).by_upstream()
+    # Five standard deviations of 200 throws of a coin.
+    assert set(counts) == {"v0.1", "v0.2"} and abs(counts["v0.1"] - 100) <= 36
+    assert len(said.proxies) >= 1 and said.ms is not None and said.ms > 0
+
+
+def test_a_rule_is_shown_in_todays_words_where_it_is_translated(lab: Lab) -> None:
+    said = lab.apply("enable-svcb-engress-rule.yaml")
+    assert ("kind: ServiceEntry" in str(said)) == (not lab.engine.can(Capability.LEGACY_RULES))
+    assert "kind: VirtualService" in lab.translate("route-rules-svcb-v0.2-50.yaml")
+    assert [rule["kind"] for rule in lab.rules()] == ["EgressRule"]
+
+
+def test_the_mesh_follows_what_istioctl_and_kubectl_store(lab: Lab) -> None:
+    lab.deploy("svcb-v0.2")
+    lab.apply("svcb-http.yaml")
+    lab.renew("svca")
+    assert lab.istioctl("create -f demo/rules/route-rules-svcb-v0.2-100.yaml").startswith("Created config")
+    lab.settled()
+    assert lab.curl("http://svca/pay", 20).by_upstream() == {"v0.2": 20}
+    assert "route-rules-svcb" in lab.istioctl("get routerules")
+    lab.kubectl("delete routerule route-rules-svcb")
+    if not lab.engine.can(Capability.LEGACY_RULES):
+        # The mesh acts on the translation, which follows when it is told to: kubectl tells nobody.
+        assert lab.access.find("networking.istio.io/v1", "VirtualService", "default", "route-rules-svcb")
+        assert lab.curl("http://svca/pay", 20).by_upstream() == {"v0.2": 20}
+    lab.settled()
+    assert set(lab.curl("http://svca/pay", REQUESTS).by_upstream()) == {"v0.1", "v0.2"}
+
+
+def test_a_rule_that_makes_no_sense_is_refused_and_nothing_is_stored(lab: Lab) -> None:
+    rule = lab.documents("route-rules-svcb-v0.2-50.yaml")[0]
+    rule["spec"]["route"][0]["weight"] = 60
+    with pytest.raises(RuleError, match="invalid"):
+        lab.apply(rule)
+    assert lab.rules() == []
+
+
+def test_what_is_for_mixer_works_or_is_refused_with_the_reason(lab: Lab) -> None:
+    if lab.engine.can(Capability.MIXER):
+        lab.apply("mixer/deny-svca.yaml")
+        return
+    with pytest.raises(ManifestError, match="for Mixer"):
+        lab.apply("mixer/deny-svca.yaml")
+
+
+def test_deploying_and_installing_again_changes_nothing(lab: Lab) -> None:
+    def revisions() -> dict[str, str]:
+        kinds = (("apps/v1", "Deployment"), ("v1", "Service"), ("v1", "ConfigMap"))
+        found = [each for kind in kinds for each in lab.access.items(*kind, "default")]
+        return {f"{o['kind']} {o['metadata']['name']}": str(o["metadata"].get("generation")) for o in found}
+
+    before = revisions()
+    lab.deploy("svca-v0.1", "svcb-v0.1")
+    assert revisions() == before
+
+
+def test_a_version_that_is_removed_is_gone(lab: Lab) -> None:
+    lab.deploy("svcb-v0.2")
+    lab.remove("svcb-v0.2")
+    names = {each["metadata"]["name"] for each in lab.access.items("apps/v1", "Deployment", "default")}
+    assert names == {"svca", "svcb"}
+
+
+@pytest.mark.parametrize("name", ["prometheus", "servicegraph", "zipkin"])
+def test_an_addon_is_reached_through_the_api_server(lab: Lab, name: str) -> None:
+    lab.addons(name)
+    asked = {
+        "prometheus": lambda: lab.prometheus.targets().empty,
+        "servicegraph": lambda: lab.servicegraph().nodes,
+        "zipkin": lab.traced_services,
+    }
+    asked[name]()
+
+
+def test_an_error_names_the_cause_and_the_next_command(lab: Lab) -> None:
+    with pytest.raises(MeshlabError) as caught:
+        lab.apply("no-such-file.yaml")
+    assert caught.value.why
