@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshlab.cluster.api.causes import invalid
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.status import Forbidden, Invalid, NotFound
 from meshlab.cluster.api.store import Store
 from meshlab.settings import Network
 
-__all__ = ["Admission", "Reason"]
+__all__ = ["SERVICES", "Admission", "Reason"]
 
 Object = dict[str, Any]
 
 NAMESPACES = "/namespaces"
-SERVICES = "/services"
+SERVICES, ACCOUNTS, PODS = "/services", "/serviceaccounts", "/pods"
 #: Namespaces that cannot be deleted.
 PERMANENT = ("default", "kube-system", "kube-public")
 #: Types of services that have a port on every node.
@@ -48,6 +49,16 @@ class Admission:
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise Forbidden.of(resource, name, why, causes=[cause])
 
+    def account(self, resource: Resource, obj: Object) -> None:
+        """That the service account that a pod names is there; `default` may still be on its way."""
+        if resource.collection != PODS:
+            return
+        meta, account = obj["metadata"], (obj.get("spec") or {}).get("serviceAccountName") or "default"
+        key = f"{meta.get('namespace', '')}/{account}"
+        if account != "default" and self.store.get(ACCOUNTS, key) is None:
+            why = f'error looking up service account {key}: serviceaccount "{account}" not found'
+            raise Forbidden.of(resource, meta.get("name", ""), why)
+
     def deletable(self, resource: Resource, name: str) -> None:
         if resource.storage == ("", "namespaces") and name in PERMANENT:
             raise Forbidden.of(resource, name, "this namespace may not be deleted")
@@ -69,7 +80,7 @@ class Admission:
             asked = self._address(resource, meta, "")
         spec["clusterIP"], spec["clusterIPs"] = asked, [asked]
         if spec.get("type") in NODE_PORT_TYPES:
-            self._node_ports(meta, spec, before)
+            self._node_ports(resource, meta, spec, before)
 
     def _address(self, resource: Resource, meta: Object, asked: str) -> str:
         from meshlab.cluster.network.addresses import AddressError, reserve_service_ip, service_ip
@@ -85,7 +96,20 @@ class Admission:
             cause = Reason("spec.clusterIPs", "FieldValueInvalid", value)
             raise Invalid.of(resource, meta["name"], [cause]) from None
 
-    def _node_ports(self, meta: Object, spec: Object, before: Object) -> None:
+    def _asked_port(self, resource: Resource, meta: Object, index: int, number: int, used: set[int]) -> None:
+        """That a port which somebody asks for may be had."""
+        from meshlab.cluster.network.addresses import NODE_PORTS
+
+        why = ""
+        if number not in NODE_PORTS:
+            first, last = NODE_PORTS[0], NODE_PORTS[-1]
+            why = f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
+        elif number in used:
+            why = "provided port is already allocated"
+        if why:
+            raise Invalid.of(resource, meta["name"], [invalid(f"spec.ports[{index}].nodePort", number, why)])
+
+    def _node_ports(self, resource: Resource, meta: Object, spec: Object, before: Object) -> None:
         from meshlab.cluster.network.addresses import node_port
 
         used = {
@@ -96,8 +120,12 @@ class Admission:
             (p.get("port"), p.get("protocol", "TCP")): p["nodePort"]
             for p in before.get("ports") or () if p.get("nodePort")
         }
-        for port in spec.get("ports") or ():
-            if not port.get("nodePort"):
+        for i, port in enumerate(spec.get("ports") or ()):
+            if number := port.get("nodePort"):
+                if number not in had.values():
+                    self._asked_port(resource, meta, i, number, used)
+                used.add(number)
+            else:
                 kept = had.get((port.get("port"), port.get("protocol", "TCP")))
                 number = kept or node_port(meta["namespace"], meta["name"], port["port"], used)
                 port["nodePort"] = number

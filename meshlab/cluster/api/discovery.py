@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 from meshlab.cluster.api.announced import announced
-from meshlab.cluster.api.registry import Registry, Resource
+from meshlab.cluster.api.registry import VERBS, Registry, Resource
 
 __all__ = ["AGGREGATED", "SUBRESOURCES", "Discovery", "version_info"]
 
@@ -112,14 +114,16 @@ class Discovery:
         for resource in self._in_version(group, version):
             entry: Object = {
                 "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
-                "kind": resource.kind, "verbs": list(resource.verbs),
+                "kind": resource.kind, "verbs": _verbs(resource),
             }
             if resource.short_names:
                 entry["shortNames"] = list(resource.short_names)
             if resource.categories:
                 entry["categories"] = list(resource.categories)
+            if "list" in resource.verbs and resource.stored_as:
+                entry["storageVersionHash"] = _storage_hash(resource)
             listed.append(entry)
-            for name in sorted(resource.subresources):
+            for name in sorted(resource.subresources, reverse=resource.custom):
                 verbs, sub_group, sub_version, kind = _subresource(resource, name)
                 entry = {
                     "name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced,
@@ -137,6 +141,20 @@ class Discovery:
             listed.append({"version": version, "resources": resources, "freshness": "Current"})
         meta: Object = {"name": group} if group else {}
         return {"metadata": meta, "versions": listed}
+
+
+def _verbs(resource: Resource) -> list[str]:
+    """In the order of a real server, which lists those of custom kinds in another."""
+    if not resource.custom or resource.verbs != VERBS:
+        return list(resource.verbs)
+    return ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
+
+
+def _storage_hash(resource: Resource) -> str:
+    """What a kind is stored as, by which clients see that its stored objects were changed to another version."""
+    group, _, version = resource.stored_as.rpartition("/")
+    digest = hashlib.sha256(f"{group}/{version}/{resource.kind}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
 
 
 def _group(group: str, versions: list[str]) -> Object:

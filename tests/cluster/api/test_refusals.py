@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshlab.kube import Raw
+from meshlab.kube import Kube, Raw
 
 Send = Callable[..., Raw]
 MAPS = "/api/v1/namespaces/{ns}/configmaps"
@@ -134,3 +134,35 @@ def test_some_kinds_are_updated_from_a_known_revision_only(send: Send) -> None:
     assert refusal(send("PUT", LEASES + "/l", lease)) == (
         422, 'leases.coordination.k8s.io "l" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified '
         "for an update")  # fmt: skip
+
+
+def test_a_pod_needs_the_service_account_that_it_names(send: Send, namespace: str) -> None:
+    spec = {"serviceAccountName": "nobody", "containers": [{"name": "c", "image": "x"}]}
+    pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}, "spec": spec}
+    why = f'error looking up service account {namespace}/nobody: serviceaccount "nobody" not found'
+    assert refusal(send("POST", "/api/v1/namespaces/{ns}/pods", pod)) == (403, f'pods "p" is forbidden: {why}')
+
+
+def test_node_ports_are_of_their_range_and_one_service_s_own(send: Send) -> None:
+    path = "/api/v1/namespaces/{ns}/services"
+
+    def service(name: str, number: int) -> dict[str, Any]:
+        spec = {"type": "NodePort", "ports": [{"port": 80, "nodePort": number}]}
+        return {"kind": "Service", "apiVersion": "v1", "metadata": {"name": name}, "spec": spec}
+
+    why = "Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-32767"
+    code, message = refusal(send("POST", path, service("low", 80)))
+    assert code == 422 and why in message
+    made = send("POST", path, service("first", 30123))
+    assert made.status == 201
+    code, message = refusal(send("POST", path, service("second", 30123)))
+    assert code == 422 and message.endswith("Invalid value: 30123: provided port is already allocated")
+    assert send("PUT", path + "/first", json.loads(made.data)).status == 200
+
+
+def test_discovery_says_how_kinds_are_stored(kube: Kube) -> None:
+    listed = json.loads(kube.raw("GET", "/apis/apps/v1").data)["resources"]
+    (found,) = [entry for entry in listed if entry["name"] == "deployments"]
+    # What every cluster that stores deployments as apps/v1 says.
+    assert found["storageVersionHash"] == "8aSe+NMegvE=" and found["shortNames"] == ["deploy"]
+    assert all(("storageVersionHash" in entry) is ("/" not in entry["name"]) for entry in listed)
