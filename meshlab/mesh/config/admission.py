@@ -16,6 +16,7 @@ from meshlab.mesh.config import kinds as legacy
 from meshlab.mesh.config.protojson import DecodeError
 from meshlab.mesh.config.today import kinds as today
 from meshlab.mesh.config.today import validate
+from meshlab.mesh.config.today.unheeded import warnings
 from meshlab.mesh.config.v1alpha2 import decode_spec, spec_from_fields
 from meshlab.mesh.config.validate import validate as verdict
 
@@ -48,7 +49,8 @@ def review(request: Mapping[str, Any]) -> dict[str, Any]:
     obj = asked.get("object") if isinstance(asked, Mapping) else None
     found = _problems(obj) if isinstance(obj, Mapping) else []
     if not found:
-        return answer(request)
+        told = warnings(obj) if isinstance(obj, Mapping) else []
+        return answer(request, {"warnings": told} if told else None)
     more = "" if len(found) == 1 else f"{len(found)} errors occurred:\n\t* "
     return answer(request, refusal(f"configuration is invalid: {more}" + "\n\t* ".join(found)))
 

@@ -218,6 +218,8 @@ class Retries:
     codes: tuple[int, ...] = ()
     #: Prefer hosts that were not tried yet (today's default; 0.4.0 did not).
     avoid_tried: bool = False
+    #: Even where the request decides on its endpoint by consistent hashing.
+    insists: bool = False
     #: Pause before the first retry, growing with each; None: Envoy's 25 ms.
     backoff: Duration | None = None
 
@@ -286,6 +288,8 @@ class Route:
     cors: Cors | None = None
     request: HeaderChanges = NO_CHANGES
     response: HeaderChanges = NO_CHANGES
+    #: Under which Envoy counts its requests apart, "" for no name.
+    stat_prefix: str = ""
     #: Whether a connection may become a websocket: v1alpha2 says so rule by rule, today's API always.
     websocket: bool = False
     origin: Origin | None = field(default=None, compare=False)

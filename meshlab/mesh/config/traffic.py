@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Balancer:
-    """`name` is ROUND_ROBIN, LEAST_REQUEST, RANDOM, PASSTHROUGH or RING_HASH (then with one of the keys)."""
+    """`name` is ROUND_ROBIN, LEAST_REQUEST, RANDOM, PASSTHROUGH, or RING_HASH or MAGLEV, then with one of the keys."""
 
     name: str
     hash_header: str = ""
@@ -39,8 +39,18 @@ class Balancer:
     hash_source_ip: bool = False
     hash_query: str = ""
     ring_size: int = 0
+    #: Of MAGLEV.
+    table_size: int = 0
     #: How long a new endpoint gets less than its share, None at once its whole.
     warmup: Duration | None = None
+    #: The share with which it begins, percent, and the bend of the curve; None: Envoy's 10 and 1 (a straight line).
+    warmup_percent: float | None = None
+    warmup_aggression: float | None = None
+
+    @property
+    def hashes(self) -> bool:
+        """Whether the request decides on its endpoint."""
+        return self.name in ("RING_HASH", "MAGLEV")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,9 @@ class Outlier:
     max_ejection_percent: int = 10
     #: Below this share of healthy endpoints ejection is ignored.
     min_health_percent: int = 0
+    #: Connections that fail are counted apart from the answers of endpoints, and eject after so many (0: never).
+    split_local: bool = False
+    consecutive_local: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,10 @@ class Traffic:
     #: (probes, time, interval) of TCP keepalive.
     keepalive: tuple[int, Duration | None, Duration | None] | None = None
     http2_upgrade: bool | None = None
+    #: As the application speaks, HTTP/1.1 or HTTP/2.
+    client_protocol: bool = False
+    #: Of HTTP/2, at a time on one connection.
+    max_streams: int = 0
     outlier: Outlier | None = None
     tls: ClientTls | None = None
 

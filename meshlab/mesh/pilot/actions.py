@@ -101,8 +101,11 @@ def _origin(wanted: routing.Pattern) -> Fields:
     return string_match(wanted)
 
 
-def retries(wanted: routing.Retries | None) -> Fields | None:
-    """A `RetryPolicy`, or None: nothing is retried unless a rule says so."""
+def retries(wanted: routing.Retries | None, *, hashed: bool = False) -> Fields | None:
+    """A `RetryPolicy`, or None: nothing is retried unless a rule says so.
+
+    `hashed`: the request decides on its endpoint, so that another is not preferred.
+    """
     if wanted is None or wanted.attempts <= 0:
         return None
     policy: Fields = {"retry_on": wanted.retry_on, "num_retries": {"value": wanted.attempts}}
@@ -110,7 +113,7 @@ def retries(wanted: routing.Retries | None) -> Fields | None:
         policy["per_try_timeout"] = duration(wanted.per_try_timeout.ns)
     if wanted.codes:
         policy["retriable_status_codes"] = list(wanted.codes)
-    if wanted.avoid_tried:
+    if wanted.avoid_tried and (wanted.insists or not hashed):
         policy["retry_host_predicate"] = [{
             "name": PREVIOUS_HOSTS, "typed_config": pack("PreviousHostsPredicate", {})
         }]

@@ -17,7 +17,7 @@ from meshlab.settings import bound_port
 
 __all__ = ["inbound_cluster", "original_destination", "outbound_cluster", "passthrough", "socket"]
 
-_BALANCERS = {"LEAST_REQUEST": "LEAST_REQUEST", "RANDOM": "RANDOM", "RING_HASH": "RING_HASH"}
+_BALANCERS = ("LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV")
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -157,14 +157,22 @@ def _balance(cluster: Fields, balancer: Balancer | None) -> None:
             cluster.pop(each, None)
         cluster |= {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
         return
-    name = _BALANCERS.get(balancer.name, "")
+    name = balancer.name if balancer.name in _BALANCERS else ""
     if name:
         cluster["lb_policy"] = name
     if name == "RING_HASH" and balancer.ring_size:
         cluster["ring_hash_lb_config"] = {"minimum_ring_size": {"value": balancer.ring_size}}
+    if name == "MAGLEV" and balancer.table_size:
+        cluster["maglev_lb_config"] = {"table_size": {"value": balancer.table_size}}
     if balancer.warmup is not None and balancer.warmup.ns > 0 and name in ("", "LEAST_REQUEST"):
         config = "least_request_lb_config" if name else "round_robin_lb_config"
-        cluster[config] = {"slow_start_config": {"slow_start_window": duration(balancer.warmup.ns)}}
+        slow: Fields = {"slow_start_window": duration(balancer.warmup.ns)}
+        if balancer.warmup_percent is not None:
+            slow["min_weight_percent"] = {"value": float(balancer.warmup_percent)}
+        if balancer.warmup_aggression is not None:
+            # Of a runtime setting that nobody has: Envoy wants a name.
+            slow["aggression"] = {"default_value": float(balancer.warmup_aggression), "runtime_key": "warmup"}
+        cluster[config] = {"slow_start_config": slow}
 
 
 def _limits(cluster: Fields, traffic: Traffic) -> None:
@@ -193,6 +201,12 @@ def _eject(cluster: Fields, outlier: Outlier) -> None:
     if outlier.consecutive_gateway > 0:
         found["consecutive_gateway_failure"] = {"value": outlier.consecutive_gateway}
         found["enforcing_consecutive_gateway_failure"] = {"value": 100}
+    if outlier.split_local:
+        found["split_external_local_origin_errors"] = True
+        found["enforcing_local_origin_success_rate"] = {"value": 0}
+        if outlier.consecutive_local > 0:
+            found["consecutive_local_origin_failure"] = {"value": outlier.consecutive_local}
+            found["enforcing_consecutive_local_origin_failure"] = {"value": 100}
     for name, wanted in (("base_ejection_time", outlier.base_ejection), ("interval", outlier.interval)):
         if wanted is not None and wanted.ns > 0:
             found[name] = duration(wanted.ns)
@@ -269,15 +283,18 @@ def _http_options(cluster: Fields, http2: bool, traffic: Traffic = NO_TRAFFIC) -
     common: Fields = {}
     if traffic.max_requests_per_connection > 0:
         common["max_requests_per_connection"] = {"value": traffic.max_requests_per_connection}
-    if traffic.idle_timeout is not None:
-        common["idle_timeout"] = duration(max(0, traffic.idle_timeout.ns))
+    if (idle := traffic.idle_timeout or traffic.tcp_idle_timeout) is not None:
+        common["idle_timeout"] = duration(max(0, idle.ns))
     if traffic.max_connection_duration is not None and traffic.max_connection_duration.ns > 0:
         common["max_connection_duration"] = duration(traffic.max_connection_duration.ns)
-    if not http2 and not common:
+    if not http2 and not common and not traffic.client_protocol:
         return
+    second: Fields = {"max_concurrent_streams": {"value": traffic.max_streams}} if traffic.max_streams > 0 else {}
     options: Fields = {
-        "explicit_http_config": {"http2_protocol_options": {}} if http2 else {"http_protocol_options": {}}
+        "explicit_http_config": {"http2_protocol_options": second} if http2 else {"http_protocol_options": {}}
     }
+    if traffic.client_protocol:
+        options = {"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": second}}
     if common:
         options["common_http_protocol_options"] = common
     cluster["typed_extension_protocol_options"] = {_HTTP_OPTIONS: pack("HttpProtocolOptions", options)}

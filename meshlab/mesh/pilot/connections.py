@@ -14,7 +14,7 @@ from meshlab.mesh.pilot.resolve import Resolver, external_target
 from meshlab.mesh.pilot.snapshot import Kind, Resource, resource
 from meshlab.mesh.pilot.stats import Metrics, tcp_stats
 
-__all__ = ["TCP_LIKE", "chained", "external_chains", "led_to", "service_chains", "tcp_listener"]
+__all__ = ["TCP_LIKE", "chained", "external_chains", "idle_of", "led_to", "service_chains", "tcp_listener"]
 
 TCP_LIKE = (Protocol.TCP, Protocol.HTTPS, Protocol.MONGO, Protocol.REDIS)
 
@@ -28,8 +28,15 @@ def service_chains(resolver: Resolver, service: Service, port: Port) -> list[Cha
     called = Target(service.hostname, port)
     chains = [_chain(resolver, route, match, called) for route, match in wanted]
     if all(chain.sni or chain.networks for chain in chains):
-        chains.append(Chain(((called, 0),)))
+        chains.append(Chain(((called, 0),), idle=idle_of(resolver, called)))
     return chains
+
+
+def idle_of(resolver: Resolver, called: Target) -> int:
+    """How long a connection to a destination may be silent, ns; 0: for ever."""
+    policy = resolver.policy(called)
+    idle = policy.traffic.tcp_idle_timeout if policy is not None else None
+    return max(0, idle.ns) if idle is not None else 0
 
 
 def external_chains(resolver: Resolver, wanted: Iterable[tuple[ExternalService, ExternalPort]]) -> tuple[Chain, ...]:
@@ -44,12 +51,12 @@ def led_to(chains: Iterable[Chain]) -> tuple[Target, ...]:
     return tuple(target for chain in chains for target, _ in chain.to if isinstance(target, Target))
 
 
-def tcp_listener(service: Service, port: Port, metrics: Metrics) -> tuple[Target, Resource]:
+def tcp_listener(service: Service, port: Port, metrics: Metrics, idle: int = 0) -> tuple[Target, Resource]:
     """On the cluster IP; headless services share one on any address, which keeps the caller's choice."""
     target = Target(service.hostname, port)
     to = ORIGINAL_DESTINATION if service.headless else target
     address = listeners.ANY if service.headless else service.address
-    return target, chained(address, port.number, port.protocol, [Chain(((to, 0),))], metrics)
+    return target, chained(address, port.number, port.protocol, [Chain(((to, 0),), idle=idle)], metrics)
 
 
 def chained(
@@ -76,7 +83,8 @@ def _connections(caller: Caller, rules: HostRules, number: int) -> Iterator[tupl
 
 def _chain(resolver: Resolver, route: TcpRoute, match: TcpMatch, called: Target) -> Chain:
     leads = {w.destination: resolver.target(w.destination, called) for w in route.destinations}
-    return Chain(tuple((leads[w.destination], w.weight) for w in route.destinations), match.destinations, match.sni)
+    to = tuple((leads[w.destination], w.weight) for w in route.destinations)
+    return Chain(to, match.destinations, match.sni, idle_of(resolver, called))
 
 
 def _external(resolver: Resolver, service: ExternalService, port: ExternalPort, taken: set[str]) -> Iterator[Chain]:
@@ -94,15 +102,16 @@ def _external(resolver: Resolver, service: ExternalService, port: ExternalPort, 
     to = routed.get((), ((target, 0),))
     names = tuple(each for each in service.hosts if port.protocol is Protocol.HTTPS and each not in taken)
     taken.update(names)
+    idle = idle_of(resolver, called)
     for sni, elsewhere in routed.items():
         if sni and not service.addresses:
             names = tuple(each for each in names if each not in sni)
-            yield Chain(elsewhere, (), sni)
+            yield Chain(elsewhere, (), sni, idle)
     if fresh:
-        yield Chain(to, fresh)
+        yield Chain(to, fresh, (), idle)
     elif names and not networks:
-        yield Chain(to, (), names)
+        yield Chain(to, (), names, idle)
     elif not networks and not service.hosts:
         return
     elif not networks and port.protocol is not Protocol.HTTPS:
-        yield Chain(to)
+        yield Chain(to, idle=idle)

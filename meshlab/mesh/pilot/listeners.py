@@ -48,6 +48,8 @@ class Chain:
     to: tuple[tuple[Target | str, int], ...]
     networks: tuple[str, ...] = ()
     sni: tuple[str, ...] = ()
+    #: ns after which a silent connection is closed; 0: never.
+    idle: int = 0
 
 
 def virtual(proxy: Proxy, mesh: Mesh, *, passed: bool = False) -> Fields:
@@ -122,7 +124,7 @@ def outbound_tcp(
 def _chains(kind: str, chains: Sequence[Chain], logs: Sequence[Fields]) -> list[Fields]:
     made: list[Fields] = []
     for each in chains:
-        chain: Fields = {"filters": _tcp_filters(kind, _named(each.to), logs)}
+        chain: Fields = {"filters": _tcp_filters(kind, _named(each.to), logs, each.idle)}
         match: Fields = {}
         if each.networks:
             match["prefix_ranges"] = ranges(each.networks)
@@ -225,7 +227,9 @@ def _for_names(chain: Fields, sni: Sequence[str]) -> Fields:
     return chain
 
 
-def _tcp_filters(kind: str, to: Sequence[tuple[str, int]], logs: Sequence[Fields] = ()) -> list[Fields]:
+def _tcp_filters(
+    kind: str, to: Sequence[tuple[str, int]], logs: Sequence[Fields] = (), idle: int = 0
+) -> list[Fields]:
     """`to`: clusters and their weights; of one alone the weight means nothing."""
     if kind == "redis":
         return [{"name": "envoy.filters.network.redis_proxy", "typed_config": pack("RedisProxy", {
@@ -233,7 +237,7 @@ def _tcp_filters(kind: str, to: Sequence[tuple[str, int]], logs: Sequence[Fields
             "settings": {"op_timeout": duration(REDIS_TIMEOUT_NS)},
             "prefix_routes": {"catch_all_route": {"cluster": to[0][0]}},
         })}]
-    tcp: Fields = {"stat_prefix": "tcp", "idle_timeout": duration(0)}
+    tcp: Fields = {"stat_prefix": "tcp", "idle_timeout": duration(idle)}
     weighted = [(name, weight) for name, weight in to if weight > 0]
     if len(to) > 1 and weighted:
         tcp["weighted_clusters"] = {"clusters": [{"name": name, "weight": weight} for name, weight in weighted]}

@@ -72,6 +72,9 @@ class Protection:
         try:
             reasons = invalidity(obj)
             reason = "invalid: " + "; ".join(reasons) if reasons else ""
+            if not reasons and any((obj.get("spec") or {}).get(name) for name in ("targetRef", "targetRefs")):
+                reasons = ["targetRefs are for waypoints, of which there are none: it holds for no pod"]
+                reason = reasons[0]
             if not reasons:
                 found = translate(Stored.of(obj, self._domain))
                 reason = self._reason(found)

@@ -45,7 +45,7 @@ class Resolver:
     def led(self, target: Target) -> Led:
         policy = self.policy(target)
         balancer = policy.traffic.balancer if policy is not None else None
-        return Led(target, balancer if balancer is not None and balancer.name == "RING_HASH" else None)
+        return Led(target, balancer if balancer is not None and balancer.hashes else None)
 
     def leads(self, routes: Iterable[Route], called: Target) -> dict[Destination, Led]:
         """For every destination of some routes, of requests that were sent to `called`."""

@@ -160,6 +160,8 @@ def rule_route(route: Route, leads: Leads) -> tuple[Fields, tuple[Target, ...]]:
             changes[name] = [*changes.get(name, ()), *value]
     made |= changes
     made["decorator"] = {"operation": route.name}
+    if route.stat_prefix:
+        made["stat_prefix"] = route.stat_prefix
     return made, targets
 
 
@@ -183,11 +185,11 @@ def _forward(route: Route, leads: Leads) -> tuple[Fields, tuple[Target, ...], Fi
             for led, each in weighted
         ]}
     action |= actions.rewrite(route.rewrite, route.match, targets[0].hostname)
-    if (policy := actions.retries(route.retries)) is not None:
-        action["retry_policy"] = policy
     if route.websocket:
         action["upgrade_configs"] = [{"upgrade_type": "websocket"}]
     hashes = [found for led, _ in weighted if led.balancer and (found := actions.hash_policy(led.balancer))]
+    if (policy := actions.retries(route.retries, hashed=bool(hashes))) is not None:
+        action["retry_policy"] = policy
     if hashes:
         action["hash_policy"] = [each for n, each in enumerate(hashes) if each not in hashes[:n]]
     if route.mirrors:

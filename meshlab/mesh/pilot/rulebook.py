@@ -28,6 +28,7 @@ from meshlab.mesh.config.v1alpha2 import config_from_object
 from meshlab.mesh.config.validate import validate
 from meshlab.mesh.pilot.assemble import Judged, egress_in_force, policies_by_host, routes_by_host
 from meshlab.mesh.pilot.check import host_rules_problem
+from meshlab.mesh.pilot.delegation import Delegation
 from meshlab.mesh.pilot.gateways import OUR_LABEL
 from meshlab.mesh.pilot.world import Problem
 
@@ -87,10 +88,11 @@ class Rulebook:
         self._invalid: dict[tuple[str, Key], Problem] = {}
         self._dirty: set[str] = set()
         self._judged = Judged()
+        self._delegation = Delegation()
         self._routes: dict[str, HostRules] = {}
         self._policies: dict[str, HostTraffic] = {}
         self._egress: dict[str, ExternalService] = {}
-        #: Problems of the legacy kinds, by plural.
+        #: Problems of what is valid by itself, by plural.
         self._left_out: dict[str, list[Problem]] = {}
         self._problems: tuple[Problem, ...] = ()
         self.grants: tuple[Grant, ...] = ()
@@ -138,6 +140,8 @@ class Rulebook:
         if reasons := problems(full):
             return None, reasons
         stored = Stored.of(full, self._domain)
+        if kind.kind == "Telemetry" and (stored.spec.get("targetRef") or stored.spec.get("targetRefs")):
+            return None, ["targetRefs are for waypoints, of which there are none: it holds for no pod"]
         if plural == GATEWAYS:
             return Entry(stored, mesh_gateway(stored, Labels(dict([OUR_LABEL])))), []
         value = translate(stored)
@@ -231,7 +235,8 @@ class Rulebook:
                 elsewhere = [each.value for each in self.entries("workloadentries")]
                 elsewhere += workloads()
             services.append(external_service(entry.stored, elsewhere))
-        routed = [entry.value for entry in self.entries("virtualservices")]
+        routed, lost = self._delegation.rules((each.stored, each.value) for each in self.entries("virtualservices"))
+        self._left_out["virtualservices"] = lost
         routed += [rules for entry in self.entries("httproutes") for rules in self.granted("httproutes", entry)]
         return combine(
             route_rules=self._routes,

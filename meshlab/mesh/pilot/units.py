@@ -12,7 +12,7 @@ from meshlab.mesh.config.outside import ExternalPort, ExternalService, OutboundP
 from meshlab.mesh.config.routing import HostRules, Route, Source
 from meshlab.mesh.config.services import Port, Protocol, Service
 from meshlab.mesh.pilot import listeners
-from meshlab.mesh.pilot.connections import TCP_LIKE, chained, led_to, service_chains, tcp_listener
+from meshlab.mesh.pilot.connections import TCP_LIKE, chained, idle_of, led_to, service_chains, tcp_listener
 from meshlab.mesh.pilot.memo import Memo
 from meshlab.mesh.pilot.names import Target
 from meshlab.mesh.pilot.resolve import Resolver, external_target
@@ -170,7 +170,10 @@ class Units:
     def _tcp(self, service: Service, port: Port) -> Place:
         chains, metrics = service_chains(self._resolver, service, port), self._mesh.metrics
         if not chains:
-            target, made = self._memo.get("tcp", (service, port), metrics, lambda: tcp_listener(service, port, metrics))
+            idle = idle_of(self._resolver, Target(service.hostname, port))
+            target, made = self._memo.get(
+                "tcp", (service, port), (metrics, idle), lambda: tcp_listener(service, port, metrics, idle)
+            )
             return Place(made, () if service.headless else (target,))
         return self.chained(service.address or listeners.ANY, port.number, port.protocol, tuple(chains))
 

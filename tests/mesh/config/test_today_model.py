@@ -18,7 +18,7 @@ from meshlab.mesh.config.security import PeerAuthentication, PeerMode, peer_mode
 from meshlab.mesh.config.telemetry import effective
 from meshlab.mesh.config.today.stored import Stored
 from meshlab.mesh.config.today.translate import translate
-from meshlab.mesh.config.today.virtual_services import DEFAULT_RETRIES
+from meshlab.mesh.config.today.virtual_services import DEFAULT_RETRIES, RETRY_ON
 from meshlab.mesh.config.traffic import TrafficRules
 
 SVCB = "svcb.default.svc.cluster.local"
@@ -46,7 +46,7 @@ def test_silence_means_two_retries_on_other_hosts_no_timeout_and_websockets() ->
     ("retries", "wanted"),
     [
         ({"attempts": 0}, None),
-        ({"perTryTimeout": "2s", "attempts": 3}, ("connect-failure,refused-stream,unavailable,cancelled", ())),
+        ({"perTryTimeout": "2s", "attempts": 3}, (RETRY_ON, ())),
         ({"attempts": 1, "retryOn": "5xx,503"}, ("5xx,retriable-status-codes", (503,))),
     ],
 )

@@ -108,13 +108,22 @@ def _empty(scene: Scene, host: str, labels: Labels) -> bool:
 
 
 def missing_gateways(scene: Scene) -> Iterator[Message]:
-    """Routes bound to gateways that do not exist, and destinations whose port is ambiguous."""
+    """Routes bound to gateways or left to delegates that do not exist; destinations whose port is ambiguous."""
     ours = {f"{each.stored.namespace}/{each.stored.name}" for each in scene.objects("Gateway", NETWORKING)}
     theirs = {f"{each.stored.namespace}/{each.stored.name}" for each in scene.objects("Gateway", GATEWAY_API)}
+    delegates = {
+        f"{each.stored.namespace}/{each.stored.name}" for each in scene.objects("VirtualService")
+        if not each.stored.spec.get("hosts")
+    }
     for each in scene.objects("VirtualService"):
         for number, name in enumerate(each.stored.gateways(each.stored.spec.get("gateways"))):
             if name != MESH and name not in ours:
                 yield _missing(each.subject, "gateway", name, "spec", "gateways", number)
+        for number, block in enumerate(each.stored.spec.get("http") or ()):
+            if delegate := block.get("delegate"):
+                name = f"{delegate.get('namespace') or each.stored.namespace}/{delegate.get('name')}"
+                if name not in delegates:
+                    yield _missing(each.subject, "delegate virtual service", name, "spec", "http", number, "delegate")
         for destination, path in _destinations(each.stored.spec):
             known = scene.services.get(each.stored.host(destination["host"]))
             numbers = [port.number for port in known.service.ports] if known else []

@@ -39,6 +39,7 @@ CODES = {
     "ML0002": (Level.ERROR, "egress rules that contradict each other"),
     "ML0003": (Level.WARNING, "rules of both generations for the same host"),
     "ML0004": (Level.WARNING, "a policy that nothing comes under"),
+    "ML0005": (Level.WARNING, "a field that nothing acts on here"),
 }
 
 

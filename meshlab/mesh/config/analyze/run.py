@@ -8,6 +8,7 @@ from meshlab.mesh.config.analyze import hosts, routes, sidecars
 from meshlab.mesh.config.analyze.messages import Level, Message, broken, message
 from meshlab.mesh.config.analyze.scene import Scene, build
 from meshlab.mesh.config.analyze.subject import Broken, Subject
+from meshlab.mesh.config.today.unheeded import unheeded
 
 __all__ = ["CHECKS", "analyze"]
 
@@ -51,6 +52,14 @@ def tcp_entries(scene: Scene) -> Iterator[Message]:
                 yield message("IST0134", each.subject, text, "spec", "ports", number)
 
 
+def without_effect(scene: Scene) -> Iterator[Message]:
+    """Fields that are stored, and that nothing in this lab acts on."""
+    for each in scene.today:
+        for place, why in unheeded(each.stored.group, each.stored.kind, each.stored.spec):
+            name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
+            yield message("ML0005", each.subject, f"{name} has no effect in this lab: {why}", "spec", *place)
+
+
 CHECKS: tuple[Check, ...] = (
     invalid,
     hosts.missing_hosts,
@@ -67,6 +76,7 @@ CHECKS: tuple[Check, ...] = (
     tcp_entries,
     sidecars.missing,
     sidecars.conflicts,
+    without_effect,
 )
 
 

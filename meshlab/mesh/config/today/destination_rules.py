@@ -80,6 +80,8 @@ def traffic(fields: Fields) -> Traffic:
         keepalive=None
         if alive is None
         else (int(alive.get("probes") or 0), duration(alive.get("time")), duration(alive.get("interval"))),
+        client_protocol=bool(http.get("useClientProtocol")),
+        max_streams=int(http.get("maxConcurrentStreams") or 0),
         http2_upgrade={"UPGRADE": True, "DO_NOT_UPGRADE": False}.get(http.get("h2UpgradePolicy") or ""),
         outlier=_outlier(fields.get("outlierDetection")),
         tls=_tls(fields.get("tls")),
@@ -94,8 +96,9 @@ def _balancer(fields: Fields | None) -> Balancer | None:
     if chosen := fields.get("consistentHash"):
         cookie = chosen.get("httpCookie") or {}
         ring = (chosen.get("ringHash") or {}).get("minimumRingSize") or chosen.get("minimumRingSize")
+        maglev = chosen.get("maglev")
         return Balancer(
-            "RING_HASH",
+            "RING_HASH" if maglev is None else "MAGLEV",
             hash_header=chosen.get("httpHeaderName") or "",
             hash_cookie=cookie.get("name") or "",
             cookie_ttl=duration(cookie.get("ttl")),
@@ -103,12 +106,15 @@ def _balancer(fields: Fields | None) -> Balancer | None:
             hash_source_ip=bool(chosen.get("useSourceIp")),
             hash_query=chosen.get("httpQueryParameterName") or "",
             ring_size=int(ring or 0),
-            warmup=warmup,
+            table_size=int((maglev or {}).get("tableSize") or 0),
         )
     simple = fields.get("simple") or "UNSPECIFIED"
-    if simple == "UNSPECIFIED":
+    if simple == "UNSPECIFIED" and warmup is None:
         return None
-    return Balancer("LEAST_REQUEST" if simple == "LEAST_CONN" else simple, warmup=warmup)
+    name = "LEAST_REQUEST" if simple in ("LEAST_CONN", "UNSPECIFIED") else simple
+    return Balancer(
+        name, warmup=warmup, warmup_percent=warm.get("minimumPercent"), warmup_aggression=warm.get("aggression")
+    )
 
 
 def _outlier(fields: Fields | None) -> Outlier | None:
@@ -117,7 +123,8 @@ def _outlier(fields: Fields | None) -> Outlier | None:
         return None
     said = fields.get("consecutive5xxErrors")
     gateway = int(fields.get("consecutiveGatewayErrors") or fields.get("consecutiveErrors") or 0)
-    if said == 0 and not gateway:
+    split = bool(fields.get("splitExternalLocalOriginErrors"))
+    if said == 0 and not gateway and not split:
         return None
     return Outlier(
         consecutive_5xx=-1 if said == 0 else int(said or 0),
@@ -126,6 +133,8 @@ def _outlier(fields: Fields | None) -> Outlier | None:
         base_ejection=duration(fields.get("baseEjectionTime")),
         max_ejection_percent=int(fields.get("maxEjectionPercent") or 10),
         min_health_percent=int(fields.get("minHealthPercent") or 0),
+        split_local=split,
+        consecutive_local=int(fields.get("consecutiveLocalOriginFailures") or 0) if split else 0,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from meshlab.mesh.config import routing
@@ -123,8 +124,11 @@ def _route(
     if redirect is None and not alive:
         # Without any backend to send it to a request fails: so the API says.
         direct, destinations = routing.DirectResponse(500), ()
-    timeouts = rule.get("timeouts") or {}
-    retry = rule.get("retry")
+    timeouts, retry = rule.get("timeouts") or {}, rule.get("retry")
+    limit, each_try = duration(timeouts.get("request")), duration(timeouts.get("backendRequest"))
+    retries = None if redirect is not None or direct else DEFAULT_RETRIES if retry is None else _retries(retry)
+    if retries is not None and each_try is not None:
+        retries = replace(retries, per_try_timeout=each_try)
     return routing.Route(
         name=rule.get("name") or f"{stored.namespace}.{stored.name}.{position}",
         match=_match(match, port),
@@ -132,8 +136,8 @@ def _route(
         redirect=None if redirect is None else _redirect(redirect),
         direct=direct,
         rewrite=_rewrite(filters.get("URLRewrite", {}).get("urlRewrite")),
-        timeout=duration(timeouts.get("request") or timeouts.get("backendRequest")),
-        retries=None if redirect is not None or direct else DEFAULT_RETRIES if retry is None else _retries(retry),
+        timeout=limit or (each_try if retries is None else None),
+        retries=retries,
         mirrors=tuple(
             _mirror(stored, each["requestMirror"])
             for each in rule.get("filters") or ()
@@ -202,9 +206,10 @@ def _redirect(fields: Fields) -> routing.Redirect:
     path = fields.get("path") or {}
     scheme = fields.get("scheme") or ""
     port = int(fields.get("port") or 0)
+    whole = path.get("type") == "ReplaceFullPath"
     return routing.Redirect(
-        path.get("replaceFullPath") or "",
-        path.get("replacePrefixMatch") or "",
+        (path.get("replaceFullPath") or "") if whole else "",
+        "" if whole else path.get("replacePrefixMatch") or "",
         fields.get("hostname") or "",
         scheme,
         port or (-1 if scheme else 0),
@@ -227,9 +232,8 @@ def _rewrite(fields: Fields | None) -> routing.Rewrite | None:
 def _retries(fields: Fields) -> routing.Retries | None:
     attempts = int(fields.get("attempts") or 1)
     codes = tuple(int(each) for each in fields.get("codes") or ())
-    retry_on = f"{RETRY_ON},retriable-status-codes" if codes else RETRY_ON
     found = routing.Retries(
-        attempts, retry_on=retry_on, codes=codes, avoid_tried=True, backoff=duration(fields.get("backoff"))
+        attempts, retry_on=RETRY_ON, codes=codes, avoid_tried=True, backoff=duration(fields.get("backoff"))
     )
     return found if attempts > 0 else None
 

@@ -14,7 +14,7 @@ __all__ = ["DEFAULT_RETRIES", "RETRY_ON", "host_rules"]
 
 Fields = Mapping[str, Any]
 #: What istiod retries where nothing is said (since 1.24 no longer every 503).
-RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled"
+RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
 DEFAULT_RETRIES = routing.Retries(2, retry_on=RETRY_ON, avoid_tried=True)
 #: Statuses of gRPC by name, which `retryOn` may hold, are not numbers; everything numeric is a status of HTTP.
 _PSEUDO = {"scheme": ":scheme", "method": ":method", "authority": ":authority"}
@@ -65,6 +65,7 @@ def _route(stored: Stored, block: Fields, match: Fields | None) -> routing.Route
         cors=_cors(block.get("corsPolicy")),
         request=request,
         response=_changes((block.get("headers") or {}).get("response"))[0],
+        stat_prefix=(match or {}).get("statPrefix") or "",
         websocket=not answered,
         origin=stored.origin,
     )
@@ -181,6 +182,7 @@ def retries(fields: Fields | None) -> routing.Retries | None:
         ",".join(kept),
         codes,
         avoid_tried=fields.get("retryIgnorePreviousHosts") is not False,
+        insists=fields.get("retryIgnorePreviousHosts") is True,
         backoff=duration(fields.get("backoff")),
     )
 

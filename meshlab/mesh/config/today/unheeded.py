@@ -1,0 +1,148 @@
+"""Fields of today's kinds that are stored and that nothing here acts on: the whole list, and why.
+
+Whoever writes one is told so: as a warning when it is stored through Pilot's webhook, and by `istioctl analyze`. A test
+walks every field of every schema and holds that each is read by a translation or stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from meshlab.mesh.config.today.kinds import GATEWAY_API, NETWORKING, SECURITY, TELEMETRY
+
+__all__ = ["UNHEEDED", "unheeded", "warnings"]
+
+Place = tuple[str | int, ...]
+_LOCALITY = "all pods of a lab run in one place"
+_EDGE = "a gateway listens on its pod's address, on the port's own number"
+_CHECKS = "certificates are checked by their authority and names alone"
+_CAPTURE = "how connections come to a sidecar is decided when its pod starts"
+_POLICY: Mapping[str, str] = {
+    "loadBalancer.localityLbSetting": _LOCALITY,
+    "tls.caCrl": _CHECKS,
+    "tunnel": "sidecars do not tunnel",
+    "proxyProtocol": "sidecars send no PROXY protocol",
+}
+_TARGETS = "there are no waypoints, and gateways are chosen by selector"
+
+#: (group, kind) → field → why nothing acts on it. A list's items are [].
+UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
+    (NETWORKING, "VirtualService"): {
+        "http[].retries.retryRemoteLocalities": _LOCALITY,
+        "tcp[].match[].sourceSubnet": "istiod ignores it, too; sourceLabels say which pods",
+    },
+    (NETWORKING, "DestinationRule"): {
+        f"{where}.{name}": why
+        for where in (
+            "trafficPolicy", "trafficPolicy.portLevelSettings[]", "subsets[].trafficPolicy",
+            "subsets[].trafficPolicy.portLevelSettings[]",
+        )
+        for name, why in _POLICY.items()
+        if name not in ("tunnel", "proxyProtocol") or not where.endswith("[]")
+    } | {
+        f"{where}.outlierDetection.consecutiveErrors": "istiod dropped it: write consecutive5xxErrors"
+        for where in (
+            "trafficPolicy", "trafficPolicy.portLevelSettings[]", "subsets[].trafficPolicy",
+            "subsets[].trafficPolicy.portLevelSettings[]",
+        )
+    },
+    (NETWORKING, "ServiceEntry"): {"endpoints[].network": _LOCALITY, "endpoints[].locality": _LOCALITY},
+    (NETWORKING, "WorkloadEntry"): {"network": _LOCALITY, "locality": _LOCALITY},
+    (NETWORKING, "Gateway"): {
+        "servers[].port.targetPort": "istiod ignores it, too",
+        "servers[].bind": _EDGE,
+        "servers[].defaultEndpoint": "a gateway's routes come from the rules bound to it",
+        "servers[].name": "a name for people",
+        "servers[].tls.caCrl": _CHECKS,
+        "servers[].tls.verifyCertificateSpki[]": _CHECKS,
+        "servers[].tls.verifyCertificateHash[]": _CHECKS,
+        "servers[].tls.cipherSuites[]": "Envoy's own list is offered",
+        "servers[].tls.credentialNames[]": "one certificate for each server: write credentialName",
+        "servers[].tls.caCertCredentialName": "the clients' authority is the secret's own ca.crt",
+    },
+    (NETWORKING, "Sidecar"): {
+        "ingress[].port.targetPort": "istiod ignores it, too",
+        "ingress[].bind": _CAPTURE,
+        "ingress[].captureMode": _CAPTURE,
+        "ingress[].tls": "what a port takes is said by PeerAuthentication",
+        "egress[].port.protocol": "the service's own port says it",
+        "egress[].port.name": "a name for people",
+        "egress[].port.targetPort": "istiod ignores it, too",
+        "egress[].bind": _CAPTURE,
+        "egress[].captureMode": _CAPTURE,
+        "outboundTrafficPolicy.egressProxy": "what the mesh does not know is passed on directly",
+    },
+    (SECURITY, "AuthorizationPolicy"): {"targetRef": _TARGETS, "targetRefs[]": _TARGETS},
+    (SECURITY, "RequestAuthentication"): {
+        "targetRef": _TARGETS, "targetRefs[]": _TARGETS,
+        "jwtRules[].spaceDelimitedClaims[]": "claims are compared whole, but scope",
+    },
+    (TELEMETRY, "Telemetry"): {
+        "targetRef": _TARGETS, "targetRefs[]": _TARGETS,
+        "tracing[].useRequestIdForTraceSampling": "Envoy samples by the request's id",
+        "tracing[].enableIstioTags": "spans carry Envoy's own tags",
+        "tracing[].disableContextPropagation": "what a service forwards is its own affair",
+        "metrics[].providers[].name": "there is one Prometheus",
+        "metrics[].reportingInterval": "Prometheus asks when it likes",
+    },
+    (GATEWAY_API, "Gateway"): {
+        "listeners[].tls.certificateRefs[].group": "certificates are Secrets",
+        "listeners[].tls.certificateRefs[].kind": "certificates are Secrets",
+        "listeners[].tls.options": "Envoy's own choices hold",
+        "listeners[].tls.frontendValidation": "clients of these Gateways show no certificate",
+        "listeners[].allowedRoutes.namespaces.selector": "routes of the Gateway's own namespace are taken instead",
+        "listeners[].allowedRoutes.kinds[].group": "listeners take HTTPRoutes",
+        "listeners[].allowedRoutes.kinds[].kind": "listeners take HTTPRoutes",
+        "addresses[].type": "the address is that of istio-ingress",
+        "addresses[].value": "the address is that of istio-ingress",
+        "infrastructure": "no pods are made for a Gateway: istio-ingress serves it",
+    },
+    (GATEWAY_API, "HTTPRoute"): {
+        "rules[].filters[].extensionRef": "there are no extensions",
+        "parentRefs[].group": "Gateways and Services are told apart by kind",
+        "rules[].backendRefs[].group": "backends are Services",
+        "rules[].filters[].requestMirror.backendRef.group": "backends are Services",
+        **{
+            f"rules[].backendRefs[].filters[].{name}": "for one backend only headers can be changed"
+            for name in ("requestMirror", "requestRedirect", "urlRewrite", "cors", "extensionRef")
+        },
+        "rules[].sessionPersistence": "write a DestinationRule with consistentHash",
+    },
+}
+
+
+def unheeded(group: str, kind: str, spec: Any) -> Iterator[tuple[Place, str]]:
+    """(place in the spec, why) of each field in it that nothing acts on."""
+    known = UNHEEDED.get((group, kind), {})
+    for place, name in _fields(spec):
+        if name in known:
+            yield place, known[name]
+
+
+def _fields(value: Any, place: Place = (), name: str = "") -> Iterator[tuple[Place, str]]:
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield (*place, key), (inner := f"{name}.{key}" if name else str(key))
+            yield from _fields(each, (*place, key), inner)
+    elif isinstance(value, list | tuple):
+        for number, each in enumerate(value):
+            if not isinstance(each, Mapping):
+                yield (*place, number), f"{name}[]"
+            elif number == 0:
+                yield place, f"{name}[]"
+            yield from _fields(each, (*place, number), f"{name}[]")
+
+
+def warnings(obj: Mapping[str, Any]) -> list[str]:
+    """Of a whole object, as an API server passes them on to who stores it."""
+    group = str(obj.get("apiVersion") or "").partition("/")[0]
+    return [
+        f"spec{_path(place)} has no effect in this lab: {why}"
+        for place, why in unheeded(group, str(obj.get("kind") or ""), obj.get("spec"))
+    ]
+
+
+def _path(place: Place) -> str:
+    """`.http[0].retries`"""
+    return "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in place)
