@@ -123,7 +123,10 @@ def _routed(line: Line, table: Fields, headers: Mapping[str, str] | None) -> tup
         ], None
     facts = [Fact("host", f"{host.get('name')}, in table {table.get('name')}, answers to {line.authority}")]
     routes = list(host.get("routes") or ())
-    took = next((each for each in routes if _logged(each, line)), None)
+    named = [each for each in routes if _logged(each, line)]
+    if len(named) > 1:  # several routes of one rule are called alike
+        named = [each for each in named if tried({"routes": [each]}, asked)[0].fit is not Fit.NO] or named
+    took = named[0] if named else None
     verdicts = tried({"routes": routes[: routes.index(took)] if took is not None else routes}, asked)
     if took is None and verdicts and verdicts[-1].fit is Fit.YES and not line.route:
         took = verdicts.pop().route
@@ -138,15 +141,16 @@ def _routed(line: Line, table: Fields, headers: Mapping[str, str] | None) -> tup
     if took is None:
         known = f"Envoy names {line.route}, which the table has no more" if line.route else "none of its routes fits"
         return [*facts, Fact("route", known)], None
-    return [*facts, Fact("route", route_name(took) or "without a name")], took
+    alike = f", the first of {len(named)} that it may have been: no log holds what they ask for"
+    unsure = len(named) > 1 and tried({"routes": [took]}, asked)[0].fit is Fit.OPEN
+    return [*facts, Fact("route", (route_name(took) or "without a name") + (alike if unsure else ""))], took
 
 
 def _logged(route: Fields, line: Line) -> bool:
     """Whether this is the route that the line names."""
     if not line.route or route_name(route) != line.route:
         return False
-    to = _weights(route)
-    return not line.cluster or not to or line.cluster in to
+    return not line.cluster or line.cluster in _weights(route)
 
 
 def _weights(route: Fields) -> dict[str, int]:

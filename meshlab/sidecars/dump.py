@@ -53,7 +53,7 @@ class ClusterName:
             host, *rest = name[4:].split("|")
             # An unnamed port leaves no part behind; labels have an equals sign.
             port = rest.pop(0) if rest and "=" not in rest[0] else ""
-            return cls(name, "outbound", host, port, "|".join(rest))
+            return cls(name, "outbound", host, port, "|".join(part for part in rest if part))
         return cls(name)
 
 

@@ -134,13 +134,6 @@ class Evidence:
             if selector and each.namespace == space and selector <= dict(each.labels).items()
         ]
 
-    def named_port(self, service: Mapping[str, Any], number: int) -> str:
-        """The name of a service's port, "" if it has none."""
-        for each in service["spec"].get("ports") or ():
-            if each.get("port") == number:
-                return str(each.get("name") or each.get("appProtocol") or "")
-        return ""
-
 
 def _clock_ahead(kube: Kube) -> timedelta:
     """By how much the cluster's clock is ahead of ours: its answers say the time, in whole seconds."""

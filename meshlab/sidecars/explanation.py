@@ -20,6 +20,8 @@ class Place(Enum):
     INBOUND = "sidecar, way in"
     PROGRAM = "program"
     OUTBOUND = "sidecar, way out"
+    #: A proxy without a program, at the mesh's edge.
+    GATEWAY = "gateway"
     #: A pod without a sidecar, or a host outside the cluster.
     OUTSIDE = "outside the mesh"
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from meshlab.addons.svg import escape
 from meshlab.sidecars.explanation import Explanation, Hop, Outcome, Place
+from meshlab.sidecars.hops import UNREAD
 
 __all__ = ["house", "in_words"]
 
@@ -29,6 +30,7 @@ _ROOMS = {
     Place.PROGRAM: "program",
     Place.OUTBOUND: "way out",
     Place.CALLER: "caller",
+    Place.GATEWAY: "gateway",
     Place.OUTSIDE: "no sidecar",
 }
 _SIGNS = {
@@ -168,7 +170,7 @@ def _below(one: _House) -> list[str]:
         if hop.rule:
             found.append(f"{_ROOMS[hop.place]}: {hop.rule}")
         elif hop.place is Place.OUTBOUND:
-            unread = hop.fact("listener").startswith("takes the port as TCP")
+            unread = hop.fact("listener").startswith(UNREAD)
             found.append("way out: TCP, no rule is asked" if unread else f"way out: {hop.fact('route') or 'no route'}")
         if hop.outcome in (Outcome.ENDED, Outcome.FAILED):
             found += hop.facts_of("flag") or hop.facts_of("because")[:1]

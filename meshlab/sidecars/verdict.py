@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from meshlab.sidecars.explanation import Hop, Outcome, Place
+from meshlab.sidecars.hops import UNREAD
 from meshlab.sidecars.order import Answered
 
 __all__ = ["verdict"]
 
 
-def verdict(root: Hop, answered: Answered) -> str:
-    """Says where it ended first of all, then what the caller saw of it."""
+def verdict(root: Hop, answered: Answered, *, complete: bool) -> str:
+    """Says where it ended first of all, then what the caller saw of it. `complete`: nothing remained unknown."""
     hops = [hop for _, hop in root.walk()]
     copies = {id(each) for hop in hops if hop.note.startswith("copy") for _, each in hop.walk()}
     ended = [hop for hop in hops if hop.outcome is Outcome.ENDED and id(hop) not in copies]
@@ -26,9 +27,7 @@ def verdict(root: Hop, answered: Answered) -> str:
         hop = failed[-1]
         flags = "; ".join(hop.facts_of("flag"))
         return f"{_who(hop)} passed it on and got no good answer: {flags}. The caller saw {said}."
-    unread = [
-        hop for hop in hops if hop.place is Place.OUTBOUND and hop.fact("listener").startswith("takes the port as TCP")
-    ]
+    unread = [hop for hop in hops if hop.place is Place.OUTBOUND and hop.fact("listener").startswith(UNREAD)]
     last = next((hop for hop in reversed(hops) if id(hop) not in copies), root)
     if unread:
         return (
@@ -39,10 +38,10 @@ def verdict(root: Hop, answered: Answered) -> str:
         return f"The caller saw {said}; not every station is known."
     rules = list(dict.fromkeys(hop.rule for hop in hops if hop.rule and id(hop) not in copies))
     by = f", led by {', '.join(rules)}" if rules else ""
-    return (
-        f"Every proxy passed it on{by}; it went as far as {last.app} {last.version}".rstrip()
-        + f". The caller saw {said}."
-    )
+    end = f"{last.app} {last.version}".strip()
+    if not complete:
+        return f"Every proxy that is known passed it on{by}; behind {end} not all can be known. The caller saw {said}."
+    return f"Every proxy passed it on{by}; it went as far as {end}. The caller saw {said}."
 
 
 def _ended(hop: Hop, said: str, root: Hop) -> str:
@@ -56,5 +55,5 @@ def _ended(hop: Hop, said: str, root: Hop) -> str:
 
 
 def _who(hop: Hop) -> str:
-    way = {Place.OUTBOUND: "on the way out", Place.INBOUND: "on the way in"}.get(hop.place, "")
-    return f"{hop.app}'s sidecar {way}".rstrip()
+    way = {Place.OUTBOUND: "on the way out", Place.INBOUND: "on the way in"}.get(hop.place)
+    return f"{hop.app}'s sidecar {way}" if way else hop.app
