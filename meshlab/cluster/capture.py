@@ -47,6 +47,7 @@ def choose(settings: Settings, wanted: Capture | None) -> Settings:
 
         check(settings)
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.capture_file.touch(0o600)
     settings.capture_file.write_text(f"{chosen.value}\n")
     return replace(settings, network=replace(settings.network, capture=chosen))
 

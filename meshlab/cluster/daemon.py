@@ -22,13 +22,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from meshlab.cluster.capture import choose
 from meshlab.cluster.processes import Process, left_over, start_time
+from meshlab.cluster.slots import bind, claim
 from meshlab.errors import LabError, MeshlabError, Taken
-from meshlab.settings import SLOTS, Capture, Network, Settings
+from meshlab.settings import Capture, Settings
 
 __all__ = ["Running", "Status", "main", "start", "status", "stop"]
 
@@ -89,14 +91,14 @@ def start(settings: Settings, timeout: float = 10.0, *, slot: int | None = None,
     began = time.monotonic()
     settings = choose(settings, capture)
     known = status(settings)
-    if known.running:
-        return _attach(settings, known, timeout)
+    if known.running and (there := _attach(settings, known, timeout)) is not None:
+        return there
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     reader, writer = os.pipe()
     env = {**os.environ, "MESHLAB_HOME": str(settings.home)}
     if slot is not None:
         env["MESHLAB_SLOT"] = str(slot)
-    with settings.daemon_log.open("ab") as output:
+    with _private_log(settings) as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "meshlab.cluster.daemon", "--ready", str(writer)],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, pass_fds=[writer],
@@ -114,7 +116,11 @@ def start(settings: Settings, timeout: float = 10.0, *, slot: int | None = None,
         )
     if "locked" in word:
         child.wait()
-        return _attach(settings, _await_running(settings, began + timeout), timeout)
+        other = _attach(settings, _await_running(settings, began + timeout), timeout)
+        if other is None:
+            raise LabError("the lab's daemon ended before it answered", why=_tail(settings.daemon_log),
+                           then="meshlab up")
+        return other
     if "error" in word:
         child.wait()
         kind = Taken if word.get("kind") == "Taken" else LabError
@@ -151,6 +157,7 @@ def stop(settings: Settings, timeout: float = STOPPING) -> list[str]:
         process.kill_group()
         if not process.wait(5.0):
             left.append(f"process {process.pid} ({what})")
+    left += _end_unrecorded(settings)
     if not known.running:
         from meshlab.cluster.network import stop_leftover
 
@@ -159,8 +166,32 @@ def stop(settings: Settings, timeout: float = STOPPING) -> list[str]:
     return left
 
 
-def _attach(settings: Settings, known: Status, timeout: float) -> Running:
-    """Waits until the API of a daemon that runs answers."""
+def _end_unrecorded(settings: Settings) -> list[str]:
+    """Kills what was started in the instant before its record was written, or has left its group; what is left."""
+    from meshlab.cluster.node.process import leftovers
+
+    left = []
+    for mark, pidfd in leftovers(f"{settings.home}|"):
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            if not select.select([pidfd], [], [], 5.0)[0]:
+                left.append(f"a process of {mark}")
+        except ProcessLookupError:
+            continue
+        finally:
+            os.close(pidfd)
+    return left
+
+
+def _private_log(settings: Settings) -> IO[bytes]:
+    """The daemon's log, for its owner alone: it names what everybody does in the lab."""
+    descriptor = os.open(settings.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, 0o600)  # one that was there before
+    return os.fdopen(descriptor, "ab")
+
+
+def _attach(settings: Settings, known: Status, timeout: float) -> Running | None:
+    """Waits until the API of a daemon that runs answers; None if it ends meanwhile, having been killed a moment ago."""
     from meshlab.kube import Kube
 
     assert known.pid is not None  # noqa: S101 (it runs)
@@ -170,6 +201,8 @@ def _attach(settings: Settings, known: Status, timeout: float) -> Running:
         with suppress(LabError):
             if kube.raw("GET", "/readyz", timeout=2.0).status == 200:
                 return Running(known.pid, known.server, Settings.load({"MESHLAB_HOME": str(settings.home)}))
+        if status(settings).pid != known.pid:
+            return None
         if time.monotonic() > end:
             raise LabError(
                 f"the lab's daemon (process {known.pid}) runs but does not answer at {known.server}",
@@ -234,7 +267,7 @@ def main(argv: list[str] | None = None) -> int:
                 say({"locked": "yes"})
                 print(f"a daemon of {settings.home} runs already", file=sys.stderr)
                 return 3
-            settings, listener = _claim(settings)
+            settings, listener = claim(settings)
             if settings.network.capture is Capture.SHIM:
                 asyncio.run(_serve(settings, listener, None, say))
             else:
@@ -256,7 +289,7 @@ def _inside(settings: Settings, listener: socket.socket, say: _Ready) -> None:
 
     enter(settings)
     try:
-        inner = _bind(settings.network.node, settings.api_port)
+        inner = bind(settings.network.node, settings.api_port)
         asyncio.run(_serve(settings, listener, inner, say))
     finally:
         leave(settings)
@@ -286,46 +319,6 @@ def _lock(settings: Settings) -> Iterator[bool]:
             yield False
             return
         yield True
-
-
-def _claim(settings: Settings) -> tuple[Settings, socket.socket]:
-    """The lab's slot and the socket that claims it. Raises Taken."""
-    file = settings.home / "slot"
-    asked = file.read_text().strip() if file.exists() else os.environ.get("MESHLAB_SLOT", "")
-    if not asked:
-        slots = list(range(SLOTS))
-    elif asked.isdigit() and int(asked) < SLOTS:
-        slots = [int(asked)]
-    else:
-        where = file if file.exists() else "MESHLAB_SLOT"
-        raise LabError(f"{where} says {asked!r}, which is no slot", why=f"slots are 0 to {SLOTS - 1}")
-    for slot in slots:
-        chosen = replace(settings, network=replace(settings.network, slot=slot))
-        try:
-            listener = _bind(chosen.network.api, chosen.api_port)
-        except OSError as error:
-            log.info("slot %d is taken: %s", slot, error)
-            continue
-        file.write_text(f"{slot}\n")
-        return chosen, listener
-    where = ", ".join(f"{Network(s).api}:{settings.api_port}" for s in slots)
-    raise Taken(
-        f"cannot listen on {where}", why="another lab, or another program, has this address",
-        then=f"ss -ltnp 'sport = :{settings.api_port}'",
-    )
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        # Only against TIME_WAIT: on Linux two listeners still exclude each other.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(512)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 async def _serve(settings: Settings, listener: socket.socket, inner: socket.socket | None, say: _Ready) -> None:

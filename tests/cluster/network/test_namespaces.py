@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,16 @@ def processes(settings: Settings) -> dict[int, str]:
     return {pid: str(Path(f"/proc/{pid}/ns/net").readlink()) for pid in pids}
 
 
+@contextmanager
+def held(settings: Settings) -> Iterator[set[str]]:
+    """The lab's network namespaces. While they are held, the kernel gives their numbers to nobody else's."""
+    with ExitStack() as stack:
+        for pid in processes(settings):
+            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+        yield set(processes(settings).values())
+
+
 def networks() -> set[str]:
     """The network namespaces in which there is any process."""
     found = set()
@@ -165,13 +175,12 @@ def test_down_leaves_no_process_namespace_or_mount_and_the_machine_is_as_before(
 ) -> None:
     before = surroundings()
     settings: Settings = request.getfixturevalue("settings")
-    lab = processes(settings)
-    own = set(lab.values())
-    assert len(own) == 3, "the lab's network, and one for each pod"
-    assert str(Path("/proc/self/ns/net").readlink()) not in own
-    assert surroundings() == before
-    assert daemon.stop(settings) == []
-    assert not own & networks()
+    with held(settings) as own:
+        assert len(own) == 3, "the lab's network, and one for each pod"
+        assert str(Path("/proc/self/ns/net").readlink()) not in own
+        assert surroundings() == before
+        assert daemon.stop(settings) == []
+        assert not own & networks()
     assert surroundings() == before
     assert list((settings.namespaces / "pods").iterdir()) == []
 
@@ -186,11 +195,11 @@ def test_pods_outlive_a_killed_daemon_and_the_next_one_finds_them(settings: Sett
 
 
 def test_down_clears_away_what_a_killed_daemon_left(settings: Settings) -> None:
-    own = set(processes(settings).values())
-    kill_daemon(settings)
-    assert own <= networks()
-    assert daemon.stop(settings) == []
-    assert not own & networks()
+    with held(settings) as own:
+        kill_daemon(settings)
+        assert own <= networks()
+        assert daemon.stop(settings) == []
+        assert not own & networks()
 
 
 def test_when_even_the_holder_was_killed_the_lab_starts_anew(settings: Settings) -> None:

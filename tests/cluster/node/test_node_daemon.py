@@ -130,6 +130,31 @@ def test_running_pods_do_not_notice_that_the_daemon_was_killed(settings: Setting
     assert [pod["status"]["containerStatuses"][0]["restartCount"] for pod in after.values()] == [0, 0]
 
 
+def test_a_dead_daemons_addresses_are_kept_for_it_while_its_pods_live(
+    settings: Settings, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    kubectl("apply", "-f", "-", stdin=MANIFEST)
+    kubectl("rollout", "status", "deployment/web", "--timeout=20s")
+    kill_daemon(settings)
+    other = Settings.load({"MESHLAB_HOME": str(tmp_path / "other")})
+    try:
+        assert daemon.start(other).settings.network.slot != settings.network.slot
+    finally:
+        assert daemon.stop(Settings.load({"MESHLAB_HOME": str(other.home)})) == []
+    assert daemon.start(settings).settings.network.slot == settings.network.slot
+
+
+def test_stopping_what_a_killed_daemon_left_ends_processes_without_a_record_too(
+    settings: Settings, kubectl: Kubectl
+) -> None:
+    kubectl("apply", "-f", "-", stdin=MANIFEST)
+    kubectl("rollout", "status", "deployment/web", "--timeout=20s")
+    kill_daemon(settings)
+    next(settings.pods.glob("*/containers/*/process.json")).unlink()
+    assert daemon.stop(settings) == []
+    assert marked(settings) == 0
+
+
 def test_a_rollout_survives_the_daemons_death_at_any_moment(settings: Settings, kubectl: Kubectl):
     kubectl("apply", "-f", "-", stdin=MANIFEST)
     chance = random.Random(2018)  # noqa: S311 - chosen moments, the same in every run
