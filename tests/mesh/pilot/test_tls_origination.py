@@ -1,0 +1,84 @@
+"""TLS that a sidecar originates for an application that speaks plain HTTP to a host outside the mesh."""
+
+from __future__ import annotations
+
+import http.server
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from conftest import BLOCK, Application, Cluster
+
+HOST, ADDRESS = "tls.test", "127.1.2.4"
+
+
+class Outside:
+    """A server that takes TLS only and wants a certificate of its clients, and the files of who calls it."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.ca, self.clients, self.stranger = trustme.CA(), trustme.CA(), trustme.CA()
+        self.files = {name: str(folder / f"{name}.pem") for name in ("ca", "stranger", "chain", "key")}
+        self.ca.cert_pem.write_to_path(self.files["ca"])
+        self.stranger.cert_pem.write_to_path(self.files["stranger"])
+        own = self.clients.issue_cert("client.test")
+        own.cert_chain_pems[0].write_to_path(self.files["chain"])
+        own.private_key_pem.write_to_path(self.files["key"])
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.ca.issue_cert(HOST).configure_cert(self.context)
+        self.clients.configure_trust(self.context)
+        handler = type("Handler", (Application,), {"pod": "outside", "hits": [], "failures": []})
+        self.server = http.server.ThreadingHTTPServer((address, 0), handler)
+        self.server.socket = self.context.wrap_socket(self.server.socket, server_side=True)
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # refusals are what is tested
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+
+@pytest.fixture(scope="module")
+def outside(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    address = f"{cluster.network.external.rsplit('.', 2)[0]}.{BLOCK}.200"
+    found = Outside(tmp_path_factory.mktemp("tls"), address)
+    port = {"number": 80, "name": "http", "protocol": "HTTP"}
+    cluster.store("ServiceEntry", {
+        "hosts": [HOST], "addresses": [ADDRESS], "ports": [port], "resolution": "STATIC",
+        "endpoints": [{"address": address, "ports": {"http": found.server.server_address[1]}}],
+    })  # fmt: skip
+    yield found
+    cluster.store("ServiceEntry", {}, event="DELETED")
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def ask(cluster: Cluster, **tls: Any) -> int:
+    found = cluster.store("DestinationRule", {"host": HOST, "trafficPolicy": {"tls": tls}})
+    assert found.in_force, found
+    return cluster.get("svca-1", f"http://{HOST}/", address=ADDRESS).status
+
+
+@pytest.mark.parametrize(("authority", "names", "status"), [
+    ("ca", [], 200),
+    ("ca", [HOST], 200),
+    ("ca", ["other.test"], 503),
+    ("stranger", [], 503),
+])  # fmt: skip
+def test_simple_believes_the_named_authority_and_names_and_nobody_else(
+    cluster: Cluster, outside: Outside, authority: str, names: list[str], status: int
+) -> None:
+    outside.context.verify_mode = ssl.CERT_NONE
+    more = {"subjectAltNames": names} if names else {}
+    assert ask(cluster, mode="SIMPLE", caCertificates=outside.files[authority], **more) == status
+
+
+def test_mutual_shows_the_clients_certificate_where_one_is_demanded(cluster: Cluster, outside: Outside) -> None:
+    outside.context.verify_mode = ssl.CERT_REQUIRED
+    believed = {"caCertificates": outside.files["ca"]}
+    assert ask(cluster, mode="SIMPLE", **believed) == 503
+    own = {"clientCertificate": outside.files["chain"], "privateKey": outside.files["key"]}
+    assert ask(cluster, mode="MUTUAL", **believed, **own) == 200
+
+
+def test_without_any_tls_the_server_is_not_understood(cluster: Cluster, outside: Outside) -> None:
+    assert ask(cluster, mode="DISABLE") == 503
