@@ -43,7 +43,7 @@ def policy_problem(policy: Authorization) -> str:
     if policy.action is Action.CUSTOM:
         return (
             f"action CUSTOM is not offered: it would ask {policy.provider or 'an external authorizer'!r}, and this "
-            "mesh has none. The policy allows nothing and refuses nothing"
+            "mesh has none. What its rules match is refused, as istiod does where a provider is missing"
         )
     if policy.action is Action.AUDIT:
         return "action AUDIT only marks requests for a log that this mesh does not keep: it has no effect"

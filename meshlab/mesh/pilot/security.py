@@ -144,9 +144,13 @@ class Security:
     # Requests
 
     def policies(self, namespace: str, labels: Labels = NO_LABELS) -> dict[Action, tuple[Authorization, ...]]:
-        """Those of a pod that are enforced."""
+        """Those of a pod that are enforced. Whom CUSTOM would have somebody ask about is refused: nobody is there."""
         found = policies_for(self.authorizations, namespace, labels)
-        return {action: found[action] for action in (Action.DENY, Action.ALLOW) if action in found}
+        enforced = {
+            Action.DENY: (*found.get(Action.CUSTOM, ()), *found.get(Action.DENY, ())),
+            Action.ALLOW: tuple(found.get(Action.ALLOW, ())),
+        }
+        return {action: listed for action, listed in enforced.items() if listed}
 
     def tokens_for(self, namespace: str, labels: Labels = NO_LABELS) -> tuple[RequestAuthentication, ...]:
         """Whose tokens a pod takes."""

@@ -165,12 +165,17 @@ def test_allow_without_rules_lets_nobody_in_and_says_so(mesh: Secured) -> None:
     assert mesh.cluster.get("svca-1", "http://other/").status == 403
 
 
-def test_custom_is_refused_with_a_reason_and_audit_changes_nothing(mesh: Secured) -> None:
-    found = mesh.store("AuthorizationPolicy", {"action": "CUSTOM", "provider": {"name": "opa"}, "rules": [{}]}, "c")
-    assert "CUSTOM is not offered" in found.rejected["AuthorizationPolicy/default/c"]
+def test_audit_changes_nothing_and_says_so(mesh: Secured) -> None:
     found = mesh.store("AuthorizationPolicy", {"action": "AUDIT", "rules": [{}]}, "a")
     assert "no effect" in found.rejected["AuthorizationPolicy/default/a"]
     assert status(mesh, call()) == 200
+
+
+def test_whom_custom_would_have_somebody_ask_about_is_refused_and_nobody_else(mesh: Secured) -> None:
+    rules = [{"to": [{"operation": {"paths": ["/asked"]}}]}]
+    found = mesh.store("AuthorizationPolicy", {"action": "CUSTOM", "provider": {"name": "opa"}, "rules": rules}, "c")
+    assert "CUSTOM is not offered" in found.rejected["AuthorizationPolicy/default/c"]
+    assert (mesh.call("/asked").status, mesh.call("/other").status) == (403, 200)
 
 
 def talk(mesh: Secured, pod: str = "svca-1") -> bool:
