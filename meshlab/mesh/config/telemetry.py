@@ -70,6 +70,11 @@ class Effective:
         said = [a for a in self.access_logging or () if a.mode in (direction, "CLIENT_AND_SERVER")]
         return not said[-1].disabled if said else None
 
+    def log_filter(self, direction: str) -> str:
+        """The expression that says which requests CLIENT or SERVER logs, "" for all."""
+        said = [a for a in self.access_logging or () if a.mode in (direction, "CLIENT_AND_SERVER")]
+        return said[-1].filter if said else ""
+
     def sampling(self, direction: str) -> float | None:
         """Percent of the requests that CLIENT or SERVER traces, 0 if switched off; None: not said."""
         for each in reversed(self.tracing or ()):

@@ -126,10 +126,12 @@ class Builder:
         if said.metrics is None and all(each is None for each in told):
             return world.mesh
         client, server, out, into = told
+        filters = said.log_filter("CLIENT"), said.log_filter("SERVER")
         base = world.mesh
         log = base.access_log if client is None else (base.access_log or STANDARD_OUTPUT) if client else ""
-        return self.memo.get("mesh", (base,), (said.metrics, *told), lambda: replace(
-            base, metrics=said.metrics, access_log=log, sampling=base.sampling if out is None else out,
+        return self.memo.get("mesh", (base,), (said.metrics, *told, *filters), lambda: replace(
+            base, metrics=said.metrics, access_log=log, log_filters=filters,
+            sampling=base.sampling if out is None else out,
             inbound_sampling=base.sampling if into is None else into,
             inbound_log=bool(base.access_log) if server is None else server,
         ))

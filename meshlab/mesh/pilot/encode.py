@@ -37,6 +37,7 @@ _MESSAGES: Mapping[str, str] = {
     "ExtAuthz": "envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2",
     "ExtAuthzPerRoute": "envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2",
     "TcpExtAuthz": "envoy.extensions.filters.network.ext_authz.v3.ext_authz_pb2:ExtAuthz",
+    "ExpressionFilter": "envoy.extensions.access_loggers.filters.cel.v3.cel_pb2",
     "FileAccessLog": "envoy.extensions.access_loggers.file.v3.file_pb2",
     "HttpGrpcAccessLogConfig": "envoy.extensions.access_loggers.grpc.v3.als_pb2",
     "TcpGrpcAccessLogConfig": "envoy.extensions.access_loggers.grpc.v3.als_pb2",

@@ -103,13 +103,19 @@ def _logs(direction: Direction, mesh: Mesh, name: str, message: str) -> list[Fie
     if direction is Direction.INBOUND and mesh.inbound_log is not None:
         wanted = mesh.inbound_log
     if wanted:
-        logs.append({
+        log: Fields = {
             "name": "envoy.access_loggers.file",
             "typed_config": pack("FileAccessLog", {
                 "path": mesh.access_log or STANDARD_OUTPUT,
                 "log_format": {"text_format_source": {"inline_string": LOG_FORMAT}},
             }),
-        })
+        }
+        if expression := mesh.log_filters[direction is Direction.INBOUND]:
+            log["filter"] = {"extension_filter": {
+                "name": "envoy.access_loggers.extension_filters.cel",
+                "typed_config": pack("ExpressionFilter", {"expression": expression}),
+            }}
+        logs.append(log)
     # A report costs both who makes it and who counts it, so what nobody counts is not made.
     if mesh.mixer and (direction is Direction.INBOUND or mesh.double_report):
         config: Fields = {

@@ -14,6 +14,7 @@ from typing import Any
 
 from meshlab.mesh.config.services import Instance
 from meshlab.mesh.config.telemetry import MetricOverride
+from meshlab.mesh.config.today.expressions import is_text
 from meshlab.mesh.peer import HEADER, STATS_PORT, metadata
 from meshlab.mesh.pilot.encode import Fields, pack
 from meshlab.settings import bound_port
@@ -80,7 +81,7 @@ def _log(protocol: str, changes: tuple[MetricOverride, ...], inbound: bool) -> l
 def _kept(metric: str, tags: dict[str, str], changes: list[MetricOverride]) -> dict[str, str] | None:
     """The tags of a metric; None where it is switched off. Later changes win over earlier ones.
 
-    A tag can be taken off or set to a constant text; what else today's expressions can say is left as it is.
+    A tag can be taken off, or set to a constant text or to what an expression over the request says.
     """
     disabled, kept = False, dict(tags)
     for each in changes:
@@ -91,8 +92,10 @@ def _kept(metric: str, tags: dict[str, str], changes: list[MetricOverride]) -> d
         for tag, value in each.tags:
             if not value:
                 kept.pop(tag, None)
-            elif len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            elif is_text(value):
                 kept[tag] = value[1:-1].replace("%", "%%")
+            else:
+                kept[tag] = f"%CEL({value})%"
     return None if disabled else kept
 
 

@@ -63,6 +63,8 @@ class Mesh:
     #: The same for what comes in, and whether that is logged; None: as for what goes out.
     inbound_sampling: float | None = None
     inbound_log: bool | None = None
+    #: Expressions that say what is logged, outbound and inbound; "" for everything.
+    log_filters: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,13 @@ def test_telemetry_takes_tags_off_and_gives_them_constant_values() -> None:
     assert {"name": "source_principal", "value_format": "x%%"} in counters[0]["stat"]["tags"]
 
 
+def test_a_tag_may_be_what_an_expression_over_the_request_says() -> None:
+    said = MetricOverride("REQUEST_COUNT", tags=(("path_class", "request.path.startsWith('/a') ? 'a' : 'other'"),))
+    counters = log_json(http_stats((said,), inbound=True)[0])["typed_config"]["counters"]
+    value = "%CEL(request.path.startsWith('/a') ? 'a' : 'other')%"
+    assert {"name": "path_class", "value_format": value} in counters[0]["stat"]["tags"]
+
+
 @pytest.fixture(scope="module")
 def sidecars(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, str]]]:
     """Caller → callee → an application, whose requests' headers are listed."""

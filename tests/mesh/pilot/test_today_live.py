@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -327,6 +328,37 @@ def test_telemetry_turns_the_access_log_of_its_pods_on(cluster: Cluster) -> None
     ask(cluster, "logged")
     cluster.eventually(lambda: "/logged" in cluster.log("svca-1"), "the request is logged")
     assert "/logged" not in cluster.log("svcb-1") + cluster.log("svcb-2")
+
+
+def test_telemetry_says_which_requests_are_logged(cluster: Cluster) -> None:
+    cluster.store("Telemetry", {"selector": {"matchLabels": {"app": "svca"}}, "accessLogging": [
+        {"providers": [{"name": "envoy"}], "filter": {"expression": "request.path.startsWith('/wanted')"}},
+    ]})
+    for path in ("unwanted", "wanted-1", "unwanted", "wanted-2"):
+        ask(cluster, path)
+    cluster.eventually(lambda: "/wanted-2" in cluster.log("svca-1"), "the request is logged")
+    assert "/wanted-1" in cluster.log("svca-1") and "/unwanted" not in cluster.log("svca-1")
+
+
+def test_telemetry_counts_by_what_an_expression_says(cluster: Cluster) -> None:
+    tag = {"value": "request.path.startsWith('/fine') ? 'fine' : 'other'"}
+    override = {"match": {"metric": "REQUEST_COUNT"}, "tagOverrides": {"path_class": tag}}
+    found = cluster.store("Telemetry", {
+        "selector": {"matchLabels": {"app": "svca"}},
+        "metrics": [{"providers": [{"name": "prometheus"}], "overrides": [override]}],
+    })
+    assert found.in_force, found
+    for path in ("fine/1", "fine/2", "bad"):
+        ask(cluster, path)
+
+    def counted() -> Counter[str]:
+        page = cluster.admin("svca-1", "/stats/prometheus").body.decode()
+        found = Counter[str]()
+        for kind, count in re.findall(r'requests_total\{.*path_class="(.*?)".*\} (\d+)', page):
+            found[kind] += int(count)
+        return found
+
+    cluster.eventually(lambda: counted() == {"fine": 2, "other": 1}, "requests are counted by class")
 
 
 # Both generations

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshlab.mesh.config.today.checks import at, check_labels, is_address, is_cidr
+from meshlab.mesh.config.today.expressions import expression_problem, is_text
 
 __all__ = ["authorization_policy", "peer_authentication", "request_authentication", "telemetry"]
 
@@ -142,4 +143,22 @@ def telemetry(spec: Fields) -> list[str]:
                 out.append(f"tracing[{number}]: a tag needs a name")
             if tag is None:
                 out.append(f"tracing[{number}].customTags[{name}]: must not be null")
+    for number, each in enumerate(spec.get("accessLogging") or ()):
+        if expression := (each.get("filter") or {}).get("expression"):
+            out += at(f"accessLogging[{number}].filter", _expression(expression))
+    for number, each in enumerate(spec.get("metrics") or ()):
+        for place, override in enumerate(each.get("overrides") or ()):
+            for name, tag in (override.get("tagOverrides") or {}).items():
+                if value := (tag or {}).get("value"):
+                    out += at(f"metrics[{number}].overrides[{place}].tagOverrides[{name}]", _tag(value))
     return out
+
+
+def _expression(text: str) -> list[str]:
+    problem = expression_problem(text)
+    return [problem] if problem else []
+
+
+def _tag(text: str) -> list[str]:
+    """It becomes part of a format, in which % ends it."""
+    return [f"{text!r}: % cannot be used in a tag"] if "%" in text and not is_text(text) else _expression(text)
