@@ -1,4 +1,4 @@
-"""Exercises of lesson 12: a share without pods, and pods without a rule."""
+"""Exercises of lesson 12: a share without pods, pods without a rule, and an autoscaler's arithmetic."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             return Verdict.right("1 of 20 is 5 %")
         return Verdict.not_yet(f"with {answer} beside it, one pod of twenty-first or so has another share")
 
+    def wanted(answer: object) -> Verdict:
+        if answer is None:
+            return Verdict.not_attempted("write a number of pods")
+        if answer == 6:
+            return Verdict.right("4 × 90 / 60 = 6, and 6 pods use 60m each")
+        return Verdict.not_yet(f"{answer} pods share the 360m that are used in all: is that 60m each?")
+
     return (
         Problem(
             "a tenth",
@@ -53,5 +60,12 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             pods,
             ("pods take turns", "one of twenty is 5 %"),
             "ex2.check(19)",
+        ),
+        Problem(
+            "the autoscaler's arithmetic",
+            "Four pods use 90m each. The target is 60m, at most ten pods are allowed. How many does it ask for?",
+            wanted,
+            ("what do all of them use together?", "pods × measured / target, rounded up"),
+            "ex3.check(6)",
         ),
     )
