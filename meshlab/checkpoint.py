@@ -32,6 +32,12 @@ TODAY_KINDS = (
 )
 #: What changes the number of pods.
 SCALING_KINDS = (("autoscaling/v2", "HorizontalPodAutoscaler"), ("policy/v1", "PodDisruptionBudget"))
+#: What lessons may only add: it is taken away when it was not found, and otherwise left to whoever it belongs to.
+ADDED_KINDS = (
+    ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", ""),
+    ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", ""),
+    ("v1", "Namespace", "meshlab.io/lesson"),  # namespaces that a lesson made carry this label
+)
 #: Mixer's rules that come with the control plane: they report, and refuse nothing.
 INSTALLED_RULES = {"stdio", "promhttp", "promtcp", "kubeattrgenrulerule"}
 Object = dict[str, Any]
@@ -109,7 +115,12 @@ def take(access: Access, selector: str = "") -> Checkpoint:
     found += access.items("v1", "ConfigMap", "istio-system", fieldSelector="metadata.name=istio", **query)
     found += [s for s in access.items("v1", "Service", "default", **query) if s["metadata"]["name"] != "kubernetes"]
     found += access.items("apps/v1", "Deployment", "default", **query)
-    return Checkpoint({_key(o): _plain(o) for o in found}, unserved)
+    kept = {_key(o): _plain(o) for o in found}
+    for version, kind, label in ADDED_KINDS:
+        wanted = {"labelSelector": ",".join(filter(None, (selector, label)))} if selector or label else {}
+        for o in access.items(version, kind, **wanted):
+            kept[_key(o)] = {"apiVersion": version, "kind": kind, "metadata": {"name": o["metadata"]["name"]}}
+    return Checkpoint(kept, unserved)
 
 
 def restore(access: Access, checkpoint: Checkpoint, writer: Putter, selector: str = "") -> list[str]:
@@ -120,6 +131,8 @@ def restore(access: Access, checkpoint: Checkpoint, writer: Putter, selector: st
         writer.delete(gone)
         done += [f"deleted {_name(o)}" for o in gone]
     for key, wanted in checkpoint.objects.items():
+        if key[0] in _ADDED:
+            continue
         if key not in now:
             writer.apply([wanted])
             done.append(f"created {_name(wanted)} again")
@@ -135,7 +148,11 @@ def restore(access: Access, checkpoint: Checkpoint, writer: Putter, selector: st
 def difference(before: Checkpoint, after: Checkpoint) -> list[str]:
     """What `restore` would change to come from `after` back to `before`, like `RouteRule/default/x`."""
     keys = sorted(key for key in {*before.objects, *after.objects} if _ours(key, before))
+    keys = [key for key in keys if key[0] not in _ADDED or key not in before.objects]
     return ["/".join(key) for key in keys if before.objects.get(key) != after.objects.get(key)]
+
+
+_ADDED = frozenset(kind for _, kind, _ in ADDED_KINDS)
 
 
 def _ours(key: Key, found: Checkpoint) -> bool:
@@ -161,7 +178,8 @@ def _key(o: Object) -> Key:
 
 
 def _name(o: Object) -> str:
-    return f"{o['kind']} {o['metadata'].get('namespace', '')}/{o['metadata']['name']}"
+    _, namespace, name = _key(o)
+    return f"{o['kind']} {namespace}/{name}" if namespace else f"{o['kind']} {name}"
 
 
 def _annotations(o: Object) -> dict[str, str]:
