@@ -9,11 +9,13 @@ import base64
 import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography import x509
 
+from meshlab.errors import LabError
 from meshlab.lab import Lab, connect
 
 TTL = 6
@@ -57,13 +59,12 @@ def _short_lives(lab: Lab) -> None:
     lab.kubectl("delete secrets -A --field-selector type=istio.io/key-and-cert")
 
 
-def serial(lab: Lab, namespace: str, account: str) -> int:
-    """Of an account's certificate as it is stored."""
+def ends(lab: Lab, namespace: str, account: str) -> datetime:
+    """When an account's certificate ends, as it is stored."""
     secret = lab.access.find("v1", "Secret", namespace, f"istio.{account}")
-    if secret is None:
-        return 0
+    assert secret is not None
     chain = base64.b64decode(secret["data"]["cert-chain.pem"])
-    return x509.load_pem_x509_certificate(chain).serial_number
+    return x509.load_pem_x509_certificate(chain).not_valid_after_utc
 
 
 def proxies(lab: Lab) -> dict[str, Any]:
@@ -95,17 +96,29 @@ def test_who_is_no_member_is_refused(secured: Lab) -> None:
 
 def test_certificates_of_workloads_and_control_plane_are_renewed_without_a_failed_request(secured: Lab) -> None:
     watched = (("default", "default"), (ISTIO, "istio-pilot-service-account"), (ISTIO, "istio-mixer-service-account"))
-    seen: dict[tuple[str, str], set[int]] = {each: set() for each in watched}
+    first = {each: ends(secured, *each) for each in watched}
     with secured.load(URL, rps=30, seconds=60) as load:
-        while min(map(len, seen.values())) < 3:  # the first ones have ended by then
-            for each in watched:
-                seen[each].add(serial(secured, *each))
+        while datetime.now(UTC) < max(first.values()) + timedelta(seconds=1):
             # New connections to Pilot: the API server's for a pod's sidecar, each verified.
             said = secured.kubectl("run tried --image=python:3 --dry-run=server -o jsonpath={.spec.containers[*].name}")
             assert said == "tried istio-proxy"
     counted = load.progress()
     assert counted["by_status"] == {"200": counted["sent"]}, counted
-    assert counted["sent"] > 30 * TTL
+    assert all(ends(secured, *each) > end for each, end in first.items())
+
+
+def test_while_pilot_is_away_no_pod_comes_without_its_sidecar_and_says_why(secured: Lab) -> None:
+    """Where nobody asked for sidecars all goes on."""
+    tried = "run tried --image=python:3 --dry-run=server -o name"
+    secured.kubectl(f"scale deployment istio-pilot -n {ISTIO} --replicas=0")
+    secured.kubectl(f"wait pod -l istio=pilot -n {ISTIO} --for=delete --timeout=60s")
+    with pytest.raises(LabError, match=r'failed calling webhook "namespace\.sidecar-injector\.istio\.io"'):
+        secured.kubectl(tried)
+    assert secured.kubectl(f"{tried} -n external") == "pod/tried\n"
+    assert secured.curl(URL).by_status() == {"200": 1}
+    secured.kubectl(f"scale deployment istio-pilot -n {ISTIO} --replicas=1")
+    secured.wait(f"{ISTIO}/istio-pilot")
+    assert secured.kubectl(tried) == "pod/tried\n"
 
 
 def test_after_that_a_new_sidecar_finds_its_way_and_rules_come_into_force(secured: Lab) -> None:

@@ -40,6 +40,8 @@ ACCOUNT = "istio-pilot-service-account"
 HUB, TAG = "docker.io/istio", "0.4.0"
 #: Seconds before a configuration that could not be written is tried again.
 RETRY = 2.0
+#: Seconds that Pilot waits at its start for the configurations, which its account may not be allowed to read.
+PATIENCE = 1.0
 
 
 def respond(request: Request, mesh: MeshConfig) -> Answer:
@@ -78,6 +80,8 @@ class AdmissionWebhook:
         self._wanted: Certificate | None = None
         self._shown: Certificate | None = None
         self._wake = asyncio.Event()
+        #: Set when what was there at the start is served: before that Pilot is not ready.
+        self.settled = asyncio.Event()
 
     def certified(self, certificate: Certificate | None) -> None:
         """What Pilot proves itself with from now on; None where nothing is known."""
@@ -95,16 +99,18 @@ class AdmissionWebhook:
 
         informers = [Informer(self._kube, (VERSION, plural)).start(changed) for plural in CONFIGURATIONS]
         try:
-            done = True
+            for each in informers:
+                await asyncio.to_thread(each.synced.wait, PATIENCE)
             while True:
-                try:
-                    await asyncio.wait_for(self._wake.wait(), None if done else RETRY)
-                except TimeoutError:
-                    log.debug("webhook configurations are tried again")
                 self._wake.clear()
                 found = [(plural, obj) for plural, each in zip(CONFIGURATIONS, informers, strict=True)
                          for obj in list(each.objects.values()) if any(self._ours(obj))]
                 done = await self._serve(found, self._wanted) if found and self._wanted is not None else True
+                self.settled.set()
+                try:
+                    await asyncio.wait_for(self._wake.wait(), None if done else RETRY)
+                except TimeoutError:
+                    log.debug("webhook configurations are tried again")
         finally:
             for each in informers:
                 await asyncio.to_thread(each.stop)

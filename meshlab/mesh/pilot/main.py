@@ -131,6 +131,7 @@ async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int
     control.push()
     running = asyncio.create_task(control.run())
     reporting, admitting = asyncio.create_task(reporter.run()), asyncio.create_task(webhook.run())
+    await asyncio.wait({asyncio.create_task(webhook.settled.wait()), admitting}, return_when=asyncio.FIRST_COMPLETED)
     await ads.start()
     log.info("discovery on %s, debug on port %d", ads.address, debug.port)
     stopped = asyncio.create_task(stopping.wait())
