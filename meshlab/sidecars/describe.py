@@ -163,6 +163,8 @@ def _weights(route: Fields) -> dict[str, int]:
 
 
 def _actions(route: Fields) -> Iterator[Fact]:
+    if route_name(route) == "block_all":
+        yield Fact("because", "no service and no rule has that name, and the mesh lets nothing else out")
     fault = (route.get("typed_per_filter_config") or {}).get(FAULT) or {}
     if delay := fault.get("delay"):
         yield Fact("fault", f"delays {_percent(delay.get('percentage'))} by {delay.get('fixed_delay', '?')}")

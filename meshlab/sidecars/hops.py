@@ -32,14 +32,14 @@ def refused(pod: Pod, entry: Refusal | Line) -> Hop:
     return hop_at(pod, Place.INBOUND, Outcome.ENDED, facts=facts, rule="mutual TLS only")
 
 
-def closed(pod: Pod, number: int, wanted: str, log: str) -> Hop:
-    """Connections of a program that no listener took. `wanted`: where to, "" if nobody knows; `log`: its last line."""
+def closed(pod: Pod, wanted: str, known_by: str, log: str = "") -> Hop:
+    """A connection of a program that nothing allows. `wanted`: where to, "" if nobody knows; `log`: its last line."""
     where = f" to {wanted}" if wanted else ""
     facts = [
-        Fact("listener", f"none takes a connection{where}: it came to `virtual`, which closes it"),
+        Fact("listener", f"none takes a connection{where}: it came to the one for all others, which closes it"),
         Fact("because", "no service and no rule has that address and port; callers see an end of file, not a status"),
         *([Fact("its log", log[-300:])] if log else []),
-        Fact("known by", f"counters: {number} closed since the request was sent; nothing is logged"),
+        Fact("known by", known_by),
     ]
     return hop_at(pod, Place.OUTBOUND, Outcome.ENDED, facts=tuple(facts), rule="(nothing allows it)")
 

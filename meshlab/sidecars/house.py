@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from textwrap import wrap
 
 from meshlab.addons.svg import escape
 from meshlab.sidecars.explanation import Explanation, Hop, Outcome, Place
@@ -19,10 +20,13 @@ from meshlab.sidecars.hops import UNREAD
 
 __all__ = ["house", "in_words"]
 
-ROOM, GAP, HIGH, TEXT = 92, 64, 62, 52
-MARGIN, ROOF, ROW = 10, 22, 30
-#: Characters of a label of one room, of the text below a house.
-SHORT, LONG = 14, 30
+ROOM, GAP, HIGH = 92, 64, 62
+MARGIN, ROOF, ROW = 10, 22, 12
+#: The text below a house: how many lines, how high, and how wide a character is on average.
+LINES, LINE, CHARACTER = 4, 13, 5.3
+TEXT = LINES * LINE + 8
+#: Characters of a label in a room.
+SHORT = 14
 GOOD, BAD, OPEN = "#009e73", "#c0262d", "#7f7f7f"
 _FONT = 'font-family="system-ui,sans-serif" fill="currentColor"'
 _ROOMS = {
@@ -64,7 +68,8 @@ def house(explanation: Explanation) -> str:
     first = _built(explanation.root)
     rows = _placed(first, MARGIN, MARGIN + ROOF, 0)
     houses = list(_all(first))
-    width = max(each.x + max(each.width, ROOM + 40) for each in houses) + MARGIN
+    width = max(each.x + max(each.width, *(CHARACTER * len(line) for line in _below(each) or [""])) for each in houses)
+    width += MARGIN
     height = MARGIN + rows * (ROOF + HIGH + TEXT + ROW)
     body = "".join(_drawn(each) for each in houses)
     words = in_words(explanation)
@@ -121,7 +126,7 @@ def _drawn(one: _House) -> str:
     x, y = one.x, one.y
     failed = any(hop.outcome in (Outcome.ENDED, Outcome.FAILED) for hop in one.rooms)
     edge = BAD if failed else "currentColor"
-    title = one.title + (f" ({one.note})" if one.note else "")
+    title = one.title + (f" ({one.note.partition(':')[0]})" if one.note else "")
     parts = [
         f"<g><title>{escape(one.where)}</title>",
         f'<path d="M{x} {y} l10 -{ROOF - 8} h{one.width - 20} l10 {ROOF - 8}" fill="none" stroke="{edge}" '
@@ -132,7 +137,7 @@ def _drawn(one: _House) -> str:
     for number, hop in enumerate(one.rooms):
         parts.append(_room(hop, x + number * ROOM, y, last=number == len(one.rooms) - 1))
     for number, line in enumerate(_below(one)):
-        parts.append(_text(x, y + HIGH + 14 + 13 * number, _cut(line, max(LONG, int(one.width / 6))), 10))
+        parts.append(_text(x, y + HIGH + 14 + LINE * number, line, 10))
     parts.append("</g>")
     for each in one.behind:
         parts.append(_arrow(x + one.width, y + HIGH / 2, each))
@@ -164,7 +169,7 @@ def _room(hop: Hop, x: float, y: float, *, last: bool) -> str:
 
 
 def _below(one: _House) -> list[str]:
-    """The rules that took it in this house, and what stopped it."""
+    """The rules that took it in this house, and what stopped it, in lines that fit below it."""
     found = []
     for hop in one.rooms:
         if hop.rule:
@@ -174,7 +179,9 @@ def _below(one: _House) -> list[str]:
             found.append("way out: TCP, no rule is asked" if unread else f"way out: {hop.fact('route') or 'no route'}")
         if hop.outcome in (Outcome.ENDED, Outcome.FAILED):
             found += hop.facts_of("flag") or hop.facts_of("because")[:1]
-    return found[:3]
+    room = one.width + (0 if len(one.behind) > 1 else GAP)  # arrows that branch off cross what is there
+    lines = [line for text in found for line in wrap(text, int(room / CHARACTER) - 2)]
+    return lines if len(lines) <= LINES else [*lines[: LINES - 1], _cut(lines[LINES - 1] + " …", len(lines[LINES - 1]))]
 
 
 def _arrow(x: float, y: float, to: _House) -> str:

@@ -8,6 +8,9 @@ from meshlab.sidecars.order import Answered
 
 __all__ = ["verdict"]
 
+#: Statuses from here on tell a caller that it did not work.
+FAILURE = 400
+
 
 def verdict(root: Hop, answered: Answered, *, complete: bool) -> str:
     """Says where it ended first of all, then what the caller saw of it. `complete`: nothing remained unknown."""
@@ -49,7 +52,7 @@ def _ended(hop: Hop, said: str, root: Hop) -> str:
     why = "; ".join(whys) or hop.fact("because") or hop.fact("route") or hop.fact("listener")
     rule = f" by {hop.rule}" if hop.rule and not hop.rule.startswith("(") else ""
     text = f"It ended at {_who(hop)}{rule}: {why}. Nobody behind it was asked."
-    if root.code and root.code != hop.code:
+    if 0 < root.code < FAILURE <= (hop.code or FAILURE):
         return f"{text} The caller saw {said} all the same: a program on the way did not pass the failure on."
     return f"{text} The caller saw {said}."
 

@@ -22,7 +22,7 @@ from meshlab.sidecars.sidecars import Pod
 __all__ = ["Walk"]
 
 BY_COUNTERS = Fact("known by", "counters: a TCP connection is logged when it closes")
-PASSTHROUGH = "PassthroughCluster"
+PASSTHROUGH, BLACK_HOLE = "PassthroughCluster", "BlackHoleCluster"
 #: What the caller's program says when nothing was sent: no such name, nobody listens.
 NOT_SENT = ("(6)", "(7)")
 
@@ -198,6 +198,8 @@ class Walk:
         """Where a call came out: each attempt, at each endpoint of its cluster."""
         addresses = dict.fromkeys([*reading.endpoints(line.cluster), line.upstream])
         pods = [pod for each in addresses if (pod := self._at(each)) is not None and pod.proxy]
+        if (service := self._evidence.service(line.upstream.rpartition(":")[0], "")) is not None:
+            pods += [each for each in self._evidence.pods_of(service) if each.proxy]  # it was sent to its address
         found = [
             (pod, each)
             for pod in dict.fromkeys(pods)
@@ -210,7 +212,7 @@ class Walk:
         for number, (pod, each) in enumerate(found, 1):
             yield self._way_in(pod, each, f"attempt {number} of {len(found)}" if len(found) > 1 else "")
         last = self._at(line.upstream)
-        if last in [pod for pod, _ in found]:
+        if last in [pod for pod, _ in found] or (last is None and found):
             return
         if last is not None and last.proxy:
             yield self._unwritten(last, line)
@@ -248,12 +250,7 @@ class Walk:
             for change in self._evidence.connections(pod, "outbound")
             if change.cluster not in logged
         ]
-        if number := self._evidence.blocked(pod):
-            if not wanted:
-                self.unknown.append(
-                    f"where {pod.app} wanted to connect to: a closed connection is counted, its destination is not"
-                )
-            found.append(closed(pod, number, wanted, "" if wanted else self._evidence.program_log(pod)))
+        found += self._nowhere(pod, wanted)
         others = [
             each
             for each in self._evidence.lines(pod)
@@ -267,6 +264,26 @@ class Walk:
                 f"whether all that the counters of {pod.app} say is this request: {len(others)} more came meanwhile"
             )
         yield from found
+
+    def _nowhere(self, pod: Pod, wanted: str) -> Iterator[Hop]:
+        """Connections of a program that nothing allows: istiod's sidecars log them, ours count them."""
+        logged = [
+            each
+            for each in self._evidence.lines(pod)
+            if not each.http and each.cluster == BLACK_HOLE and each.start >= self._evidence.moment
+        ]
+        for each in logged:
+            yield closed(pod, each.local, _known_by(each).text)
+        number = self._evidence.blocked(pod)
+        if logged or not number:
+            return
+        if not wanted:
+            self.unknown.append(
+                f"where {pod.app} wanted to connect to: a closed connection is counted, its destination is not"
+            )
+        log = "" if wanted else self._evidence.program_log(pod)
+        known = f"counters: {number} closed since the request was sent; nothing is logged"
+        yield closed(pod, wanted, known, log)
 
     def _passed_out(self, pod: Pod, change: Change) -> Hop:
         name = ClusterName.of(change.cluster)
