@@ -8,6 +8,7 @@ node's forward proxy instead.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -67,8 +68,8 @@ def plan(arguments: Sequence[str], environ: Mapping[str, str], program: Path) ->
     """How to start `program` for these arguments in this environment. Raises ManifestError.
 
     POD_IP: where to listen; MESHLAB_NODE_IP: whose proxy to use
-    (none: direct); MESHLAB_POD_DIR: where data go; MESHLAB_EXTERNAL_URL: where a browser sees it, behind a hub
-    (inside, paths stay as they are).
+    (none: direct); MESHLAB_POD_DIR: where data go; JUPYTERHUB_SERVICE_PREFIX: below which path a browser sees it,
+    behind a hub (inside, paths stay as they are), at the Service's address that MESHLAB_NETWORK holds.
     """
     import yaml
 
@@ -94,13 +95,22 @@ def plan(arguments: Sequence[str], environ: Mapping[str, str], program: Path) ->
     assets = program.parent.parent / "share/prometheus/web"
     if assets.is_dir():  # an unpacked Debian package: its pages are where it is
         ready.append(f"--web.local-assets={assets}")
-    if external := environ.get("MESHLAB_EXTERNAL_URL"):
-        ready += [f"--web.external-url={external}", "--web.route-prefix=/"]
+    if prefix := environ.get("JUPYTERHUB_SERVICE_PREFIX"):
+        path = f"{prefix.rstrip('/')}/proxy/{_service(environ)}:{PORT}/"
+        ready += [f"--web.external-url=http://127.0.0.1{path}", "--web.route-prefix=/"]
     ready.append(f"--web.listen-address={environ.get('POD_IP', '127.0.0.1')}:{PORT}")
     config_file = home / "prometheus.yml"
     return Start(program, (f"--config.file={config_file}", *ready), config_file,
                  yaml.safe_dump(config, sort_keys=False),
                  (home, home / "data", home / "targets"), discovered)
+
+
+def _service(environ: Mapping[str, str]) -> str:
+    """The address of the Service in front of this pod. Raises ManifestError while there is none."""
+    services = json.loads(Path(environ["MESHLAB_NETWORK"]).read_text()).get("services") or {}
+    if "istio-system/prometheus" not in services:
+        raise ManifestError("there is no Service prometheus yet", then="kubectl get services -n istio-system")
+    return str(services["istio-system/prometheus"]["ip"])
 
 
 def _modern(argument: str) -> str:

@@ -1,7 +1,8 @@
 """Links to the pages of the add-ons, as a browser reaches them: directly, or behind a hub's server.
 
 On Binder and JupyterHub the browser sees only the notebook server, below a prefix that JUPYTERHUB_SERVICE_PREFIX
-holds. jupyter-server-proxy passes requests on to `{prefix}proxy/absolute/{host}:{port}/`; links are made of both.
+holds. jupyter-server-proxy passes on what is asked of `{prefix}proxy/{host}:{port}/`, without that part of the path;
+links are made of both.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pages", "address_of", "pages"]
 
-#: Add-on → the path of the page that the lessons talk about.
-PATHS = {"prometheus": "targets", "grafana": "", "servicegraph": "dotviz", "zipkin": ""}
+#: Add-on → the path of the page that the lessons talk about. Debian's Prometheus has the classic pages only. Not /,
+#: which redirects: jupyter-server-proxy puts its prefix before an address that has it already.
+PATHS = {"prometheus": "classic/targets", "grafana": "", "servicegraph": "dotviz", "zipkin": ""}
 
 
 def address_of(host: str, port: int, path: str, environ: Mapping[str, str]) -> str:
@@ -28,7 +30,7 @@ def address_of(host: str, port: int, path: str, environ: Mapping[str, str]) -> s
     prefix = environ.get("JUPYTERHUB_SERVICE_PREFIX", "")
     if not prefix:
         return f"http://{host}:{port}/{path}"
-    return f"{prefix.rstrip('/')}/proxy/absolute/{host}:{port}/{path}"
+    return f"{prefix.rstrip('/')}/proxy/{host}:{port}/{path}"
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,16 @@ def test_an_unpacked_package_brings_its_own_pages(config: Path, tmp_path: Path) 
     assert f"--web.local-assets={assets}" in start.arguments
 
 
-def test_behind_a_hub_only_the_browsers_address_changes(config: Path) -> None:
-    start = plan([f"--config.file={config}"], {"MESHLAB_EXTERNAL_URL": "http://hub/user/x/proxy/9090/"}, Path("p"))
-    assert {"--web.external-url=http://hub/user/x/proxy/9090/", "--web.route-prefix=/"} <= set(start.arguments)
+def test_behind_a_hub_only_the_browsers_address_changes(config: Path, tmp_path: Path) -> None:
+    network = tmp_path / "network.json"
+    network.write_text('{"services": {"istio-system/prometheus": {"ip": "127.107.160.37"}}}')
+    environ = {"JUPYTERHUB_SERVICE_PREFIX": "/user/x/", "MESHLAB_NETWORK": str(network)}
+    arguments = set(plan([f"--config.file={config}"], environ, Path("p")).arguments)
+    address = "http://127.0.0.1/user/x/proxy/127.107.160.37:9090/"
+    assert {f"--web.external-url={address}", "--web.route-prefix=/"} <= arguments
+    network.write_text("{}")
+    with pytest.raises(ManifestError, match="no Service prometheus yet"):
+        plan([f"--config.file={config}"], environ, Path("p"))
 
 
 @pytest.mark.parametrize("text", [None, "a: [", "- a"])

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BINDER = ROOT / "binder"
@@ -34,17 +31,6 @@ def test_each_file_that_repo2docker_reads_is_there_and_scripts_may_be_run() -> N
     assert (BINDER / "start").read_text().rstrip().endswith('exec "$@"')
     names = re.findall(r"^[a-z0-9.+-]+$", (BINDER / "apt.txt").read_text(), re.M)
     assert names
-
-
-def test_repo2dockers_own_dockerfile_uses_them() -> None:
-    tool = shutil.which("jupyter-repo2docker")
-    if tool is None:
-        pytest.skip("jupyter-repo2docker is not installed: the steps themselves are run by the other tests")
-    done = subprocess.run(
-        [tool, "--no-build", "--debug", str(ROOT)], capture_output=True, text=True, timeout=120, check=False
-    )
-    text = done.stdout + done.stderr
-    assert "binder/postBuild" in text and "binder/start" in text and "binder/requirements.txt" in text
 
 
 def test_the_packages_are_those_of_the_project() -> None:
@@ -73,21 +59,3 @@ def test_jupyterlab_takes_the_workspace(tmp_path: Path) -> None:
     )
     (stored,) = (tmp_path / "workspaces").iterdir()
     assert json.loads(stored.read_text())["data"]["layout-restorer:data"]["main"]["dock"]
-
-
-def test_start_brings_the_lab_up_and_becomes_what_it_is_given(tmp_path: Path) -> None:
-    """In a copy of the checkout: nothing of the folder that one develops in is needed."""
-    copy = tmp_path / "checkout"
-    shutil.copytree(BINDER, copy / "binder")
-    environ = {
-        "HOME": str(tmp_path),
-        "MESHLAB_HOME": str(tmp_path / "lab"),
-        "TMPDIR": str(tmp_path),
-        "PATH": f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ['PATH']}",
-    }
-    try:
-        out = run(str(copy / "binder" / "start"), "printf", "%s|", "jupyter", "lab with a space", **environ)
-        assert out == "jupyter|lab with a space|"
-        assert "https://127." in (tmp_path / "meshlab-start.log").read_text()
-    finally:
-        run(str(Path(sys.prefix) / "bin" / "meshlab"), "down", **environ)

@@ -35,9 +35,9 @@ def test_a_broken_file_counts_as_none(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("environ", "url"),
     [
-        ({}, "http://127.105.160.37:9090/targets"),
-        ({"JUPYTERHUB_SERVICE_PREFIX": "/user/me/"}, "/user/me/proxy/absolute/127.105.160.37:9090/targets"),
+        ({}, "http://127.105.160.37:9090/classic/targets"),
+        ({"JUPYTERHUB_SERVICE_PREFIX": "/user/me/"}, "/user/me/proxy/127.105.160.37:9090/classic/targets"),
     ],
 )
 def test_a_page_is_reached_directly_or_behind_the_hubs_prefix(environ: dict[str, str], url: str) -> None:
-    assert address_of("127.105.160.37", 9090, "targets", environ) == url
+    assert address_of("127.105.160.37", 9090, "classic/targets", environ) == url

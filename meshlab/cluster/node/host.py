@@ -106,8 +106,9 @@ class Host:
             "NO_PROXY": "*",
             CONTAINER_MARK: self.mark(str(pod["metadata"]["uid"]), container),
         }
-        if zone := os.environ.get("TZ"):
-            environ["TZ"] = zone
+        for name in ("TZ", "JUPYTERHUB_SERVICE_PREFIX"):  # the clock, and where a browser sees pages behind a hub
+            if value := os.environ.get(name):
+                environ[name] = value
         if shim and settings.network.capture is Capture.SHIM:
             environ["PYTHONPATH"] = str(self.shim)
         return environ
