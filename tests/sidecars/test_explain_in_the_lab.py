@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from meshlab.errors import LabError
 from meshlab.lab import Lab
 from meshlab.notebook import Inside
 from meshlab.sidecars.explanation import Explanation, Hop, Outcome, Place
@@ -327,3 +328,43 @@ def test_calls_of_a_busy_program_are_not_guessed(mesh: Mesh) -> None:
                 break
     assert any("does not pass x-request-id on" in each for each in found.unknown), str(found)
     assert found.find("svca", OUT) == []
+
+
+def test_a_gateway_is_a_hop_of_its_own(mesh: Mesh, rules: Any) -> None:
+    backend = {"service": {"name": "svcb", "port": {"number": 80}}}
+    rules(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": "way-in", "annotations": {"kubernetes.io/ingress.class": "istio"}},
+            "spec": {"rules": [{"http": {"paths": [{"path": "/notify", "pathType": "Exact", "backend": backend}]}}]},
+        }
+    )
+    found = mesh.lab.explain("http://istio-ingress.istio-system.svc/notify")
+    assert [hop.place for hop in found.hops[:3]] == [Place.CALLER, Place.GATEWAY, IN], str(found)
+    missed = mesh.lab.explain("http://istio-ingress.istio-system.svc/other")
+    gateway = missed.find("istio-ingress", Place.GATEWAY)[0]
+    assert (gateway.outcome, gateway.flags) == (Outcome.ENDED, "NR")
+    assert "its path is /notify, not /other" in gateway.fact("passed by")
+
+
+def test_the_commands_of_todays_istioctl_ask_the_sidecars(mesh: Mesh, rules: Any) -> None:
+    rules(route("everybody", route=[{"labels": {"version": "v0.1"}}]))
+    status = mesh.lab.istioctl("ps -n default").splitlines()
+    assert status[0].split()[:4] == ["NAME", "CLUSTER", "ISTIOD", "VERSION"]
+    assert {line.split()[0].partition("-")[0] for line in status[1:]} == {"svca", "svcb", "probe"}
+    assert all(line.endswith("4 (CDS,LDS,EDS,RDS)") for line in status[1:])
+    assert mesh.lab.istioctl("proxy-status deployment/probe").splitlines()[1].split()[2:6] == ["SYNCED"] * 4
+    routes = mesh.lab.istioctl("proxy-config route deployment/probe --name 80").splitlines()
+    assert [line.split()[-1] for line in routes if "svcb.default.svc" in line] == ["everybody"]
+    clusters = mesh.lab.istioctl("pc c deployment/probe --fqdn svcb.default --subset v0.1").splitlines()
+    assert clusters[1].split() == ["svcb.default.svc.cluster.local", "http", "version=v0.1", "outbound", "EDS"]
+    address = mesh.lab.access.items("v1", "Pod", "default", labelSelector="version=v0.1,app=svcb")[0]["status"]["podIP"]
+    assert f"{address}:8080 " in mesh.lab.istioctl("pc ep deployment/probe --status healthy")
+    assert json.loads(mesh.lab.istioctl("pc bootstrap deployment/probe"))["bootstrap"]["node"]["id"].startswith(
+        "sidecar~"
+    )
+    said = mesh.lab.istioctl(f"explain {SVCB} --from probe -H 'x-case: none'")
+    assert "led by everybody" in said and "x-case: none" in said.splitlines()[0]
+    with pytest.raises(LabError, match="no running pod"):
+        mesh.lab.istioctl("pc route nobody")
