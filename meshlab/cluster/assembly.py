@@ -102,7 +102,8 @@ class Assembly:
         wait = RESTART[0]
         while True:
             try:
-                await run_controllers(self.api, self.settings, usage=self.server.verbs.usage)
+                await run_controllers(self.api, self.settings, usage=self.server.verbs.usage,
+                                      fetch=self.server.aggregation.fetch)
             except Exception:
                 # Controllers work from what is stored, so they can begin again; a lab without them would be dead.
                 log.exception("the controllers failed; they start again in %.1f s", wait)

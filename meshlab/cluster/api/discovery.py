@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from meshlab.cluster.api.announced import announced
@@ -12,6 +13,7 @@ from meshlab.cluster.api.registry import VERBS, Registry, Resource
 __all__ = ["AGGREGATED", "SUBRESOURCES", "Discovery", "version_info"]
 
 Object = dict[str, Any]
+Others = tuple[tuple[str, str], ...]
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 #: The release whose types and behaviour we have.
@@ -49,11 +51,11 @@ def version_info() -> Object:
 
 
 class Discovery:
-    """Documents about a registry, kept until it changes."""
+    """Documents about a registry, kept until it changes. `others()` are groups and versions that others serve."""
 
-    def __init__(self, registry: Registry, address: str) -> None:
-        self.registry, self.address = registry, address
-        self._version = -1
+    def __init__(self, registry: Registry, address: str, others: Callable[[], Others] = tuple) -> None:
+        self.registry, self.address, self._others = registry, address, others
+        self._version: tuple[int, Others] = (-1, ())
         self._cache: dict[str, Object | None] = {}
 
     def document(self, path: str, aggregated: str = "") -> Object | None:
@@ -61,9 +63,10 @@ class Discovery:
 
         `aggregated` is the version (v2, v2beta1) of the one-document form, for /api and /apis only.
         """
-        if self._version != self.registry.version:
+        version = (self.registry.version, self._others())
+        if self._version != version:
             self._cache.clear()
-            self._version = self.registry.version
+            self._version = version
         key = f"{aggregated} {path}"
         if key not in self._cache:
             if len(self._cache) > 500:  # paths come from clients
@@ -94,6 +97,8 @@ class Discovery:
                 return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, groups[group])}
             case ["api", version] if version in groups[""]:
                 return self._resources("", version)
+            case ["apis", group, version] if (group, version) in self._version[1]:
+                return None
             case ["apis", group, version] if version in groups.get(group, ()):
                 return self._resources(group, version)
         return None
@@ -103,6 +108,9 @@ class Discovery:
         groups = dict(self.registry.groups())
         for resource in announced(self.registry.all()):
             groups.setdefault(resource.group, [resource.version])
+        for group, version in self._version[1]:
+            # What is in it, only its own server could tell.
+            groups[group] = [*groups.get(group, []), version]
         return groups
 
     def _in_version(self, group: str, version: str) -> list[Resource]:

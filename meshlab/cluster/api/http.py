@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from meshlab.cluster.api.aggregation import Aggregation
 from meshlab.cluster.api.api import Api
 from meshlab.cluster.api.auth import Auth, User
 from meshlab.cluster.api.codec import accepted, dump
@@ -55,8 +56,9 @@ class Server:
         self._also = also
         self._listener = listener
         self.host, self.port = listener.getsockname()[:2]
-        self.discovery = Discovery(api.registry, f"{self.host}:{self.port}")
         self.proxy = Proxy(api, kubelet)
+        self.aggregation = Aggregation(api, self.proxy)
+        self.discovery = Discovery(api.registry, f"{self.host}:{self.port}", self.aggregation.groups)
         self.health, self.metrics = Health(api.store), Metrics()
         self.guard = Guard(Access(api.store))
         self.verbs = Verbs(api, auth, self.proxy, kubelet, self.guard)
@@ -140,6 +142,9 @@ class Server:
         if path.startswith(("/api/", "/apis/")) and (document := self._discovery(path, request)):
             self.guard.path(request, path, user)
             return document
+        if path.startswith("/apis/") and (service := self.aggregation.serves(path)) is not None:
+            self.guard.resource(request, self.aggregation.target(path), user)
+            return await self.aggregation.handle(request, service, user)
         if path.startswith(("/api/", "/apis/")):
             target = target_of(path, self.api.registry)
             self.guard.resource(request, target, user)

@@ -7,7 +7,7 @@ PATH` to the pod. Bodies are streamed both ways.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -30,9 +30,11 @@ __all__ = ["Proxy", "relocated"]
 #: Headers that belong to one connection, not to the message; and the token, which is for the API server only.
 HOP_BY_HOP = frozenset((
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers",
-    "transfer-encoding", "upgrade", "host", "authorization", "content-length",
+    "transfer-encoding", "upgrade", "host", "authorization", "content-length", "x-remote-user", "x-remote-group",
 ))
 PIECE = 64 * 1024
+#: Names and values.
+Headers = Sequence[tuple[str, str]]
 #: Parts of a path up to and with `proxy`.
 PROXY_DEPTH = 8
 
@@ -64,7 +66,7 @@ class Proxy:
         path += f"?{query}" if query else ""
         if wants_upgrade(request):
             return await proxy_upgrade(request, backend.scheme, backend.host, backend.port, path, _headers(request))
-        return await self._forward(request, f"{backend.scheme}://{backend.host}:{backend.port}{path}", target)
+        return await self.forward(request, f"{backend.scheme}://{backend.host}:{backend.port}{path}")
 
     def backend(self, target: Target) -> Backend:
         """Where a target's requests go."""
@@ -119,9 +121,8 @@ class Proxy:
             raise BadRequest(f"address not allowed: pod {name} has none yet")
         return host, _pod_port(pod, port)
 
-    async def _forward(self, request: web.BaseRequest, url: str, target: Target) -> web.StreamResponse:
+    def _connected(self) -> aiohttp.ClientSession:
         import aiohttp
-        from yarl import URL
 
         if self._session is None:
             # No total limit: logs and loads are long. Nothing is changed on the way: neither compressed nor cooked.
@@ -130,14 +131,37 @@ class Proxy:
                 cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
                 connector=aiohttp.TCPConnector(limit=0, ssl=False),
             )
-        headers = _headers(request)
+        return self._session
+
+    async def get(self, url: str, headers: Headers, largest: int) -> tuple[int, bytes]:
+        """Status and body, for questions of the server's own. ServiceUnavailable where nobody answers."""
+        import aiohttp
+        from yarl import URL
+
+        try:
+            async with self._connected().get(URL(url, encoded=True), headers=headers, allow_redirects=False) as answer:
+                body = b""
+                async for piece in answer.content.iter_chunked(PIECE):
+                    body += piece
+                    if len(body) > largest:
+                        raise ServiceUnavailable(f"the answer is larger than {largest} bytes")
+                return answer.status, body
+        except (aiohttp.ClientError, OSError) as error:
+            raise ServiceUnavailable(f"error trying to reach service: {error}") from None
+
+    async def forward(self, request: web.BaseRequest, url: str, also: Headers = ()) -> web.StreamResponse:
+        """Passes a request on to `url`, with further headers. ServiceUnavailable where nobody answers."""
+        import aiohttp
+        from yarl import URL
+
+        headers = [*_headers(request), *also]
         body = request.content if request.can_read_body else None
         if body is not None and request.content_length is not None:
             # Without it the body would go on in chunks, which small servers do not understand.
             headers.append(("Content-Length", str(request.content_length)))
         sent = False
         try:
-            async with self._session.request(
+            async with self._connected().request(
                 request.method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False,
                 skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
             ) as answer:

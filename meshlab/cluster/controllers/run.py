@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from meshlab.cluster.api.streams import Usage
+from meshlab.cluster.controllers.apiservices import ApiServiceController
 from meshlab.cluster.controllers.autoscaling import HorizontalController
 from meshlab.cluster.controllers.autoscaling.metrics import Fetch
 from meshlab.cluster.controllers.cronjob import CronJobController
@@ -50,6 +51,7 @@ def controllers_of(api: Api, settings: Settings) -> list[Controller]:
         CronJobController(api),
         DisruptionController(api),
         NodeController(api),
+        ApiServiceController(api),
         Scheduler(api),
         EndpointsController(api),
         EndpointSliceController(api),

@@ -120,6 +120,8 @@ CATALOGUE: tuple[Image, ...] = (
           ready=_app(8080), environment=(("MESHLAB_VERSION", "v0.2"), _MSGSVC)),
     Image("docker.io/bigwhite/istio-demo-msgd", r"bigwhite/istio-demo-msgd", _service("msgd"), shim=True,
           ready=_app(9997)),
+    Image("docker.io/meshlab/metrics-adapter", r"meshlab/metrics-adapter", _module("meshlab.addons.metrics_adapter"),
+          shim=True, ready=_app(6443)),
     Image("docker.io/meshlab/client", r"meshlab/client", _service("client"), shim=True, ready=_app(8080)),
     # What examples for clusters begin with; its arguments are for a program that is not here.
     Image("nginx", r"nginx", _service("nginx"), shim=True, command=Command.HONOURED, ready=_DECLARED),

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from meshlab.cluster.api.quantity import parse, written
 from meshlab.cluster.api.scale import selector_text
-from meshlab.cluster.api.status import ApiError
+from meshlab.cluster.api.status import ApiError, NotFound
 from meshlab.cluster.api.streams import Sample, Usage
 from meshlab.cluster.controllers.autoscaling.ratios import (
     Groups,
@@ -31,6 +31,8 @@ __all__ = ["Fetch", "Found", "Reader"]
 #: GET of a path of the API, such as /apis/custom.metrics.k8s.io/…; raises ApiError.
 Fetch = Callable[[str], Awaitable[Obj]]
 CUSTOM, EXTERNAL = "/apis/custom.metrics.k8s.io/v1beta2", "/apis/external.metrics.k8s.io/v1beta1"
+#: What servers of before offer; for our questions the two are alike.
+OLD_CUSTOM = "/apis/custom.metrics.k8s.io/v1beta1"
 #: Words of the condition when a metric of a type cannot be had.
 FAILURES = {"Resource": "FailedGetResourceMetric", "ContainerResource": "FailedGetContainerResourceMetric",
             "Pods": "FailedGetPodsMetric", "Object": "FailedGetObjectMetric", "External": "FailedGetExternalMetric"}
@@ -190,7 +192,11 @@ class Reader:
             raise NoMetric("unable to fetch metrics from custom metrics API: no server of such metrics")
         try:
             async with asyncio.timeout(10):
-                answer = await self._fetch(f"{path}?{given}" if given else path)
+                try:
+                    answer = await self._fetch(f"{path}?{given}" if given else path)
+                except NotFound:
+                    path = path.replace(CUSTOM, OLD_CUSTOM)
+                    answer = await self._fetch(f"{path}?{given}" if given else path)
         except ApiError as error:
             raise NoMetric(f"unable to fetch metrics from custom metrics API: {error.message}") from None
         except TimeoutError:
