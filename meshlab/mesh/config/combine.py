@@ -72,7 +72,8 @@ def combine(
             dropped += _lost(each.origin, winner.origin, each.key)
     aliases = {alias: each.key for each in entries for alias in each.placeholders if each.key}
     hosts, at_gateways = _hosts(route_rules or {}, [_renamed(each, aliases) for each in virtual_services], dropped)
-    traffic = _traffic(policies or {}, destination_rules, aliases, dropped)
+    homes = {name: each.namespace for each in reversed(entries) for name in (*each.hosts, *each.addresses)}
+    traffic = _traffic(policies or {}, destination_rules, aliases, dropped, homes)
     external = tuple(originate(each, traffic) for each in entries)
     return Combined(hosts, at_gateways, traffic, external, tuple(dropped))
 
@@ -88,7 +89,7 @@ def _hosts(
 ) -> tuple[dict[str, tuple[HostRules, ...]], tuple[HostRules, ...]]:
     hosts: dict[str, tuple[HostRules, ...]] = {}
     at_gateways: list[HostRules] = []
-    for each in today:
+    for each in sorted(today, key=_publicity):
         if any(name != MESH for name in each.gateways):
             at_gateways.append(each)
         if MESH in each.gateways:
@@ -104,11 +105,17 @@ def _hosts(
     return hosts, tuple(at_gateways)
 
 
+def _publicity(rules: HostRules) -> int:
+    """Whose word counts first, as in istiod: the namespace's own, then what is told to it, then what is told to all."""
+    return 2 if not rules.visible_in else 0 if rules.visible_in == (rules.namespace,) else 1
+
+
 def _traffic(
     legacy: Mapping[str, HostTraffic],
     today: Iterable[HostTraffic],
     aliases: Mapping[str, str],
     dropped: list[Dropped],
+    homes: Mapping[str, str],
 ) -> TrafficRules:
     listed = []
     for each in today:
@@ -125,7 +132,7 @@ def _traffic(
                 dropped += _lost(origin, winners[host].origin, host)
         else:
             listed.append(each)
-    return TrafficRules(listed)
+    return TrafficRules(listed, homes)
 
 
 def _renamed(rules: HostRules, aliases: Mapping[str, str]) -> HostRules:

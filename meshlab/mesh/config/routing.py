@@ -172,6 +172,8 @@ class Weighted:
     weight: int = 0
     request: HeaderChanges = NO_CHANGES
     response: HeaderChanges = NO_CHANGES
+    #: The Host that requests have there, "" for what they have.
+    authority: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ class Redirect:
     prefix: str = ""
     authority: str = ""
     scheme: str = ""
-    #: 0: as requested; -1: the scheme's own port.
+    #: 0: as requested; -1: the scheme's own port; -2: the one that was called.
     port: int = 0
     #: 301, 302, 303, 307 or 308.
     code: int = 302

@@ -114,6 +114,8 @@ class Traffic:
 
 
 NO_TRAFFIC = Traffic()
+#: Rules of this namespace are for the whole mesh.
+ROOT_NAMESPACE = "istio-system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +162,16 @@ class HostTraffic:
 class TrafficRules:
     """Looks up versions and policies of hosts, as one caller sees them. Immutable; build one for each change.
 
-    Of several destination rules for a host the caller's own namespace's comes first, then that of the service's
-    namespace, then the others; among equals the order given (creation time). A wildcard host comes last.
+    As in istiod one namespace speaks for a host: the caller's own, else the service's, else the mesh's (istio-system);
+    rules of others do not count. There the rules of the most specific host speak, and of these one that is for these
+    callers in particular before those for all, else the first (by creation). Policies of v1alpha2 know no namespaces.
     """
 
-    def __init__(self, rules: Iterable[HostTraffic] = ()) -> None:
+    def __init__(self, rules: Iterable[HostTraffic] = (), homes: Mapping[str, str] | None = None) -> None:
+        """`homes`: host → namespace of services whose name does not say it."""
         self._exact: dict[str, tuple[HostTraffic, ...]] = {}
         self._wild: dict[str, tuple[HostTraffic, ...]] = {}
+        self._homes = homes or {}
         for each in rules:
             table = self._wild if each.host.startswith("*") else self._exact
             table[each.host] = (*table.get(each.host, ()), each)
@@ -176,24 +181,28 @@ class TrafficRules:
         return {**self._exact, **self._wild}
 
     def rules_of(self, host: str, caller: Caller) -> tuple[HostTraffic, ...]:
-        """Everything that concerns this host and caller, the most telling first."""
-        found = list(self._exact.get(host, ()))
+        """What is said of this host to this caller."""
         wild = [name for name in self._wild if host.endswith(name[1:])]
-        for name in sorted(wild, key=len, reverse=True):
-            found += self._wild[name]
-        home = host.split(".")[1] if host.count(".") else ""
-        seen = [
-            each
-            for each in found
-            if (not each.visible_in or caller.namespace in each.visible_in) and caller.is_one_of(each.source)
-        ]
+        groups = [self._exact.get(host, ()), *(self._wild[name] for name in sorted(wild, key=len, reverse=True))]
+        if not any(groups):
+            return ()
+        for namespace in dict.fromkeys((caller.namespace, self._home(host), ROOT_NAMESPACE, "")):
+            for group in groups:
+                seen = [
+                    each for each in group if each.namespace == namespace and caller.is_one_of(each.source)
+                    and (not each.visible_in or caller.namespace in each.visible_in)
+                ]
+                if seen:
+                    particular = [each for each in seen if each.source is not None]
+                    return tuple(particular[:1] or seen)
+        return ()
 
-        def rank(each: HostTraffic) -> int:
-            if each.source is not None:
-                return 0
-            return 1 if each.namespace == caller.namespace else 2 if each.namespace == home else 3
-
-        return tuple(sorted(seen, key=rank))
+    def _home(self, host: str) -> str:
+        """The namespace of a service."""
+        if host in self._homes:
+            return self._homes[host]
+        parts = host.split(".")
+        return parts[1] if len(parts) > 2 and parts[2] == "svc" else ""
 
     def labels_of(self, destination: Destination, caller: Caller) -> Labels | None:
         """The labels of a destination's pods; None for a subset that no destination rule has."""

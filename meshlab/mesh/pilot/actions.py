@@ -128,8 +128,8 @@ def timeout(wanted: Duration | None) -> Fields:
     return duration(0 if wanted is None else max(0, wanted.ns))
 
 
-def redirect(wanted: routing.Redirect, match: routing.RequestMatch) -> Fields:
-    """A `RedirectAction`."""
+def redirect(wanted: routing.Redirect, match: routing.RequestMatch, called: int = 0) -> Fields:
+    """A `RedirectAction`, for requests to the port `called`."""
     found: Fields = {"response_code": _CODES.get(wanted.code, "FOUND")}
     if wanted.authority:
         found["host_redirect"] = wanted.authority
@@ -139,7 +139,8 @@ def redirect(wanted: routing.Redirect, match: routing.RequestMatch) -> Fields:
         found |= _prefix(wanted.prefix, match)
     if wanted.scheme:
         found["scheme_redirect"] = wanted.scheme
-    port = wanted.port if wanted.port >= 0 else _SCHEMES.get(wanted.scheme, 0)
+    own = _SCHEMES.get(wanted.scheme, 0)
+    port = {-1: own, -2: 0 if called == _SCHEMES.get(wanted.scheme or "http") else called}.get(wanted.port, wanted.port)
     if port:
         found["port_redirect"] = port
     return found

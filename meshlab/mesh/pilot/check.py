@@ -106,6 +106,8 @@ def _texts(wanted: Route) -> Iterator[tuple[str, str]]:
     if wanted.redirect is not None:
         yield "redirect.uri", wanted.redirect.path + wanted.redirect.prefix
         yield "redirect.authority", wanted.redirect.authority
+    for each in wanted.destinations:
+        yield "headers.request.set.host", each.authority
     if wanted.rewrite is not None:
         yield "rewrite.uri", wanted.rewrite.path + wanted.rewrite.substitution
         yield "rewrite.authority", wanted.rewrite.authority

@@ -202,7 +202,7 @@ class _Making:
         for host, routes in by_host.items():
             if any(each.origin is not None and each.origin.key.startswith("HTTPRoute/") for each in routes):
                 routes.sort(key=_precedence)
-            fields, targets = destination_routes(routes, self.resolver.leads(routes, called), None)
+            fields, targets = destination_routes(routes, self.resolver.leads(routes, called), None, server.port)
             yield host, fields, targets
 
     def _passed(self, gateway: MeshGateway, server: GatewayServer, listening: Listening) -> None:

@@ -73,7 +73,7 @@ def outbound_host(
     service: Service, port: Port, routes: Sequence[Route], leads: Leads, default: Led | None, proxy_domain: str
 ) -> Host:
     """The virtual host of one HTTP port of a service, as callers in `proxy_domain` address it."""
-    made, targets = destination_routes(routes, leads, default)
+    made, targets = destination_routes(routes, leads, default, port.number)
     return encode_host(service.key(port), domains(service, port.number, proxy_domain), made, targets)
 
 
@@ -81,7 +81,7 @@ def external_host(
     target: Target, names: Sequence[str], routes: Sequence[Route], leads: Leads, default: Led | None
 ) -> Host:
     """The virtual host of a destination outside the mesh, which answers to `names` with and without its port."""
-    made, targets = destination_routes(routes, leads, default)
+    made, targets = destination_routes(routes, leads, default, target.port.number)
     answers = [each for name in names for each in (name, f"{name}:{target.port.number}")]
     return encode_host(f"{target.hostname}:{target.port.number}", answers, made, targets)
 
@@ -105,16 +105,16 @@ def inbound_host(port: Port, number: int, rules: Iterable[HostRules]) -> Host:
 
 
 def destination_routes(
-    routes: Sequence[Route], leads: Leads, default: Led | None
+    routes: Sequence[Route], leads: Leads, default: Led | None, port: int = 0
 ) -> tuple[list[Fields], tuple[Target, ...]]:
     """Routes (those for other callers already left out), then the default route to `default` unless one catches all.
 
-    `default` None: what no route matches is answered with 404.
+    `default` None: what no route matches is answered with 404. `port` is the one that is called.
     """
     made: list[Fields] = []
     targets: dict[Target, None] = {}
     for route in routes:
-        fields, led_to = rule_route(route, leads)
+        fields, led_to = rule_route(route, leads, port)
         made.append(fields)
         targets.update(dict.fromkeys(led_to))
         if route.match.catches_all:
@@ -138,13 +138,13 @@ def default_route(cluster: str, balancer: Balancer | None = None) -> Fields:
     }
 
 
-def rule_route(route: Route, leads: Leads) -> tuple[Fields, tuple[Target, ...]]:
+def rule_route(route: Route, leads: Leads, port: int = 0) -> tuple[Fields, tuple[Target, ...]]:
     """One route. `leads` says for each of its destinations what that means here."""
     made: Fields = {"name": route.name, "match": route_match(route.match)}
     targets: tuple[Target, ...] = ()
     request, response = route.request, route.response
     if route.redirect is not None:
-        made["redirect"] = actions.redirect(route.redirect, route.match)
+        made["redirect"] = actions.redirect(route.redirect, route.match, port)
     elif route.direct is not None:
         made["direct_response"] = actions.direct(route.direct)
     else:
@@ -181,14 +181,17 @@ def _forward(route: Route, leads: Leads) -> tuple[Fields, tuple[Target, ...], Fi
             {
                 "name": led.target.cluster, "weight": {"value": each.weight},
                 **actions.header_changes(each.request, each.response),
+                **({"host_rewrite_literal": each.authority} if each.authority else {}),
             }
             for led, each in weighted
         ]}
     action |= actions.rewrite(route.rewrite, route.match, targets[0].hostname)
+    if alone and weighted[0][1].authority:
+        action.setdefault("host_rewrite_literal", weighted[0][1].authority)
     if route.websocket:
         action["upgrade_configs"] = [{"upgrade_type": "websocket"}]
     hashes = [found for led, _ in weighted if led.balancer and (found := actions.hash_policy(led.balancer))]
-    if (policy := actions.retries(route.retries, hashed=bool(hashes))) is not None:
+    if (policy := actions.retries(route.retries, hashed=bool(hashes) and alone)) is not None:
         action["retry_policy"] = policy
     if hashes:
         action["hash_policy"] = [each for n, each in enumerate(hashes) if each not in hashes[:n]]

@@ -130,13 +130,15 @@ def _destinations(stored: Stored, listed: Any) -> tuple[routing.Weighted, ...]:
     found = []
     for each in listed:
         changes = each.get("headers") or {}
+        request, authority = _changes(changes.get("request"))
         found.append(
             routing.Weighted(
                 _destination(stored, each["destination"]),
                 # A single destination gets everything, whatever its weight says.
                 int(each.get("weight") or 0) if len(listed) > 1 else 0,
-                _changes(changes.get("request"))[0],
+                request,
                 _changes(changes.get("response"))[0],
+                authority,
             )
         )
     return tuple(found)
@@ -189,8 +191,7 @@ def retries(fields: Fields | None) -> routing.Retries | None:
 
 def _redirect(fields: Fields) -> routing.Redirect:
     port = int(fields.get("port") or 0)
-    if fields.get("derivePort") == "FROM_PROTOCOL_DEFAULT":
-        port = -1
+    port = {"FROM_PROTOCOL_DEFAULT": -1, "FROM_REQUEST_PORT": -2}.get(fields.get("derivePort") or "", port)
     return routing.Redirect(
         fields.get("uri") or "",
         "",
