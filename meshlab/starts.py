@@ -22,7 +22,7 @@ from .underway import Underway
 if TYPE_CHECKING:
     from .lab import Lab
 
-__all__ = ["STARTS", "Start", "arrange", "drop_dead_connections", "reset", "stop_streams"]
+__all__ = ["STARTS", "Start", "arrange", "come_to_rest", "drop_dead_connections", "reset", "stop_streams"]
 
 #: The demo's Services that have a port to name.
 NAMED = ("svca", "svcb")
@@ -51,7 +51,7 @@ STARTS: Mapping[str, Start] = {
     "00": Start(ports=None),
     "01": Start(ports=None),
     "02": Start(("control-plane", "client"), keep=("svca", "svcb")),
-    "03": Start(_DEMO),
+    "03": Start(_DEMO, inside=True),
     "04": Start(_DEMO, _WAY_OUT),
     "05": Start(_DEMO, _WAY_OUT),
     "06": Start((*_DEMO, "prometheus"), _WAY_OUT),
@@ -66,7 +66,10 @@ STARTS: Mapping[str, Start] = {
 
 
 def arrange(lab: Lab, start: Start) -> None:
-    """Bring the lab to `start`; says in a line each what that took. What holds already is left alone."""
+    """Store what `start` is made of; says in a line each what that took. What holds already is left alone.
+
+    `come_to_rest` waits until it is in force.
+    """
     lab.require(*start.needs)
     if start.today:
         today(lab)
@@ -77,6 +80,10 @@ def arrange(lab: Lab, start: Start) -> None:
     if start.ports is not None:
         for service in NAMED:
             _name_port(lab, service, start.ports)
+
+
+def come_to_rest(lab: Lab) -> None:
+    """Wait until every sidecar acts on what is stored; end the streams that run, and connections that lead nowhere."""
     lab.settled()
     stop_streams(lab)
     drop_dead_connections(lab)
@@ -99,6 +106,7 @@ def reset(lab: Lab, lesson: str | None = None) -> float:
         for change in lab.restore(under.start):
             lab.report(change)
     arrange(lab, STARTS[name])
+    come_to_rest(lab)
     seconds = time.monotonic() - began
     lab.report(f"lesson {name}: back at its start after {seconds:.1f} s")
     return seconds

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import html
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 
 from meshlab.notebook.export import export
+from meshlab.notebook.spare import Kernel, Spare
 
 __all__ = ["LESSON_DEADLINE", "Lesson", "execute", "execute_all", "index_page", "lessons", "title_of"]
 
@@ -80,6 +81,14 @@ def execute(
     `environ` is added to the kernel's environment (MESHLAB_HOME, say). Never raises for a failing lesson: the
     error is in the result, and the page shows everything up to the cell that failed.
     """
+    with Spare(notebook.parent, environ) as spare:
+        lesson = _run(notebook, out, spare.take(last=True), parameters, deadline)
+    _show(lesson, out)
+    return lesson
+
+
+def _run(notebook: Path, out: Path, kernel: Kernel, parameters: Mapping[str, Any] | None, deadline: float) -> Lesson:
+    """The lesson with its outputs as `out/<name>.ipynb`; `kernel` is used up."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -87,8 +96,6 @@ def execute(
     out.mkdir(parents=True, exist_ok=True)
     run, page = out / notebook.name, out / f"{notebook.stem}.html"
     began, error = time.monotonic(), ""
-    kept = {name: os.environ.get(name) for name in environ or {}}
-    os.environ.update(environ or {})  # a kernel inherits the environment of whoever starts it
     try:
         papermill.execute_notebook(
             str(notebook),
@@ -100,10 +107,9 @@ def execute(
             log_output=False,
             autosave_cell_every=0,
             start_timeout=KERNEL_START,
-            shutdown_kernel="immediate",
+            km=kernel,
             timeout_func=_Deadline(deadline),
             store_widget_state=True,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else each start warns that TCP is not encrypted
         )
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
@@ -112,15 +118,15 @@ def execute(
     except DeadKernelError as failure:
         error = f"the kernel died: {failure}"
     finally:
-        for name, value in kept.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        seconds = time.monotonic() - began
-        if run.exists():
-            export(run, page, title=title_of(notebook))
-    return Lesson(notebook, page, title_of(notebook), seconds, error)
+        kernel.end()
+    return Lesson(notebook, page, title_of(notebook), time.monotonic() - began, error)
+
+
+def _show(lesson: Lesson, out: Path) -> None:
+    """The lesson that was run as a page."""
+    run = out / lesson.notebook.name
+    if run.exists():
+        export(run, lesson.page, title=lesson.title)
 
 
 def execute_all(
@@ -131,16 +137,30 @@ def execute_all(
     deadline: float = LESSON_DEADLINE,
     environ: Mapping[str, str] | None = None,
 ) -> list[Lesson]:
-    """Run the lessons one after the other (they share one lab), write `out/index.html`, say how each went."""
+    """Run the lessons one after the other (they share one lab), write `out/index.html`, say how each went.
+
+    While one runs, the kernel of the next one boots, and the page of the one before is written.
+    """
     done: list[Lesson] = []
+    pages: list[Future[None]] = []
     books = list(notebooks)
-    for number, notebook in enumerate(books, 1):
-        say(f"[{number}/{len(books)}] {notebook.stem} …")
-        lesson = execute(notebook, out, deadline=deadline, environ=environ)
-        say(f"      {lesson}")
-        done.append(lesson)
-        (out / "index.html").write_text(index_page(done, remaining=len(books) - number), encoding="utf-8")
+    if not books:
+        return done
+    with Spare(books[0].parent, environ) as spare, ThreadPoolExecutor(1) as writer:
+        for number, notebook in enumerate(books, 1):
+            say(f"[{number}/{len(books)}] {notebook.stem} …")
+            lesson = _run(notebook, out, spare.take(last=number == len(books)), None, deadline)
+            say(f"      {lesson}")
+            done.append(lesson)
+            pages.append(writer.submit(_page, lesson, list(done), len(books) - number, out))
+    for page in pages:
+        page.result()  # raises what went wrong in writing it
     return done
+
+
+def _page(lesson: Lesson, done: list[Lesson], remaining: int, out: Path) -> None:
+    _show(lesson, out)
+    (out / "index.html").write_text(index_page(done, remaining=remaining), encoding="utf-8")
 
 
 def index_page(done: Iterable[Lesson], *, remaining: int = 0) -> str:
@@ -152,8 +172,7 @@ def index_page(done: Iterable[Lesson], *, remaining: int = 0) -> str:
         verdict = (
             '<td style="color:#1a7f37">passed</td>'
             if lesson.passed
-            else '<td style="color:#b3261e"><b>failed</b><br>'
-            f"<code>{html.escape(lesson.error[:400])}</code></td>"
+            else f'<td style="color:#b3261e"><b>failed</b><br><code>{html.escape(lesson.error[:400])}</code></td>'
         )
         rows.append(
             f'<tr><td><a href="{html.escape(lesson.page.name, quote=True)}">'

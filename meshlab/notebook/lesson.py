@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshlab.checkpoint import Checkpoint, difference
 from meshlab.notebook.inside import Inside
-from meshlab.starts import STARTS, arrange, drop_dead_connections, stop_streams
+from meshlab.starts import STARTS, arrange, come_to_rest, drop_dead_connections, stop_streams
 from meshlab.underway import Underway
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class Lesson:
         lesson = cls(lab, name, under.found)
         arrange(lab, start)
         if start.inside:
-            lesson.inside.start()
+            lesson.inside.start()  # it boots while sidecars let go of what they had before
+        come_to_rest(lab)
         Underway(name, under.found, lab.checkpoint()).save(lab.settings)
         lab.report(f"lesson {name}: the lab is as this lesson needs it")
         return lesson

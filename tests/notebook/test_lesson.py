@@ -48,7 +48,10 @@ class Cluster:
 
     def settled(self) -> None: ...
 
-    def kubectl(self, command: str) -> str:
+    def istioctl(self, command: str, *, stdin: str) -> str:
+        return stdin
+
+    def kubectl(self, command: str, *, stdin: str = "") -> str:
         self.said.append(f"kubectl {command}")
         return ""
 

@@ -47,7 +47,7 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             return Verdict.not_attempted("write a port number")
         if not isinstance(answer, int) or answer in (80, 9997):
             return Verdict.not_yet("a number, and neither 80 nor 9997")
-        with Inside(lab) as inside:
+        with Inside(lab, name="judge") as inside:
             got = inside.curl(f"http://{lab.network.external}:{answer}/")
         if got.status == 404 and got.headers.get("server") == "envoy":
             return Verdict.right(f"404 from Envoy on port {answer}: some service of the mesh has it, and as HTTP")
