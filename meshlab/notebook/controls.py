@@ -10,6 +10,7 @@ JupyterLab delivers presses on threads of their own, at the same time as cells r
 from __future__ import annotations
 
 import html
+import re
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,9 @@ class Control(widgets.VBox):  # type: ignore[misc]
         self.layout.padding = "8px 12px"
         self.layout.max_width = "640px"
 
+    def __repr__(self) -> str:
+        return f"[{_words(self._title.value)}] {_words(self._said.value)}"
+
     def assemble(self, *parts: widgets.Widget) -> None:
         """Put `parts` between the title and the YAML."""
         self.children = (self._title, *parts, self._yaml, self._said)
@@ -99,6 +103,11 @@ class Control(widgets.VBox):  # type: ignore[misc]
                 action()
             except MeshlabError as error:
                 self.say(str(error), tone="bad")
+
+
+def _words(markup: str) -> str:
+    """What a line of our HTML says, for a terminal."""
+    return html.unescape(re.sub(r"<[^>]*>", "", markup.replace("<br>", "; ")))
 
 
 def _folded(summary: str, text: str) -> str:

@@ -119,6 +119,8 @@ class LiveGraph(Live):
     def __str__(self) -> str:
         return "\n".join(f"{a} → {b}: {call}" for (a, b), call in sorted(self.calls.items())) or "no calls now"
 
+    __repr__ = __str__
+
     @property
     def dot(self) -> str:
         """The graph as DOT; a line that reads LOCK stands where the lock is drawn."""

@@ -59,6 +59,10 @@ class LivePlot(Live):
         self._draw()
         return values
 
+    def __repr__(self) -> str:
+        last = [f"{name} {line[-1][1]:.4g}" for name, line in self.series.items() if line]
+        return f"[{self._heading}] {', '.join(last) or 'no data yet'}"
+
     @property
     def series(self) -> dict[str, list[tuple[float, float]]]:
         """What is drawn: per line, (seconds since the plot was made, value)."""

@@ -13,29 +13,36 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.syntax import Syntax
+from rich.text import Text
+
 from meshlab.errors import LabError, MeshlabError
 
-__all__ = ["main", "plain", "walk"]
+__all__ = ["main", "walk"]
 
-BOLD, DIM, RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
-
-
-def plain(markdown: str, *, colour: bool = False) -> str:
-    """A text cell for a terminal: headings bold, emphasis and links without their signs."""
-    bold, reset = (BOLD, RESET) if colour else ("", "")
-    text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", markdown)
-    text = re.sub(r"\*\*([^*]+)\*\*", rf"{bold}\1{reset}", text)
-    text = re.sub(r"(?<![\w*])\*(?! )([^*\n]+)(?<! )\*(?![\w*])", r"\1", text)
-    return re.sub(r"^#+ (.+)$", rf"{bold}\1{reset}", text, flags=re.M)
+#: Links to other lessons and pages: in a terminal nobody can follow them.
+_NEAR = re.compile(r"\[([^\]]+)\]\((?![a-z]+:)[^)]+\)")
 
 
-def walk(
-    notebook: Path,
-    *,
-    ask: Callable[[str], str] | None = None,
-    say: Callable[[str], None] = print,
-    colour: bool = False,
-) -> bool:
+def _tell(console: Console, markdown: str) -> None:
+    """A text cell: headings, lists and tables drawn."""
+    console.print()
+    console.print(Markdown(_NEAR.sub(r"\1", markdown), hyperlinks=False))
+    console.print()
+
+
+def _show(console: Console, source: str) -> None:
+    """A code cell, a bar before each of its lines."""
+    language = "bash" if source.startswith("%%bash") else "python"
+    text = Syntax("", language, theme="ansi_dark", background_color="default").highlight(source)
+    text.rstrip()
+    for line in text.split("\n"):
+        console.print(Text.assemble(("│ ", "dim"), line), soft_wrap=True)
+
+
+def walk(notebook: Path, *, ask: Callable[[str], str] | None = None, console: Console | None = None) -> bool:
     """Go through one lesson; whether its end was reached. `ask(prompt)` gives what the reader types.
 
     Without `ask` nothing is waited for. The lesson's last cell runs in any case: it leaves the lab as it was found.
@@ -43,23 +50,25 @@ def walk(
     """
     from IPython.core.interactiveshell import InteractiveShell
 
+    console = console or Console()
     cells: list[dict[str, Any]] = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     shell = InteractiveShell.instance()
-    shell.colors = "nocolor" if not colour else shell.colors
+    if not console.is_terminal:
+        shell.colors = "nocolor"
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     finished = False
     try:
         for cell in cells:
             source = "".join(cell["source"])
             if cell["cell_type"] == "markdown":
-                say("\n" + plain(source, colour=colour) + "\n")
+                _tell(console, source)
                 continue
             if cell is code[-1]:
                 break
-            say("\n".join(f"{DIM if colour else ''}│ {line}{RESET if colour else ''}" for line in source.splitlines()))
+            _show(console, source)
             if ask is not None and not _answered(shell, ask):
                 return False
-            result = shell.run_cell(source)
+            result = shell.run_cell(source, store_history=True)
             if not result.success and ask is None:
                 raise LabError(f"a cell of {notebook.stem} failed", why=str(result.error_in_exec or ""))
         finished = True
@@ -78,7 +87,7 @@ def _answered(shell: Any, ask: Callable[[str], str]) -> bool:
             return False
         if not typed:
             return True
-        shell.run_cell(typed)
+        shell.run_cell(typed, store_history=True)
 
 
 def main(words: Sequence[str]) -> int:
@@ -94,7 +103,7 @@ def main(words: Sequence[str]) -> int:
     ask = input if sys.stdin.isatty() else None
     try:
         connect(report=lambda line: print(line, file=sys.stderr))
-        return 0 if all(walk(book, ask=ask, colour=sys.stdout.isatty()) for book in books) else 1
+        return 0 if all(walk(book, ask=ask) for book in books) else 1
     except MeshlabError as error:
         print(f"meshlab: {error}", file=sys.stderr)
         return 1

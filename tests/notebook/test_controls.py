@@ -164,3 +164,13 @@ def test_rates_by_version_are_differences_and_begin_anew_with_another_stream(lab
     switch.stop()
     switch.start().counts = {"a;v0.1": 1}
     assert sample()["v0.1"] > 0
+
+
+def test_in_a_terminal_a_control_says_what_it_is_and_what_it_did() -> None:
+    slider = WeightSlider(FakeLab())  # type: ignore[arg-type]
+    slider.set(30)
+    assert repr(slider) == "[Traffic: how much of svcb goes to v0.2?] 70/30: acknowledged by 2 sidecars after 5 ms"
+    plot = LivePlot(lambda: {"v0.1": 3.0}, title="requests")
+    assert repr(plot) == "[requests] no data yet"
+    plot.take()
+    assert repr(plot) == "[requests] v0.1 3"
