@@ -19,6 +19,8 @@ Fields = dict[str, Any]
 #: Names that routes have which no rule made.
 UNRULED = ("", "-", "default", "default-route", "allow_any", "block_all")
 FAULT, RBAC = "envoy.filters.http.fault", "rbac_access_denied"
+#: With what the names begin by which sidecars ask for each other.
+MESH_SNI = "outbound_."
 #: A flag that goes with any outcome.
 DELAYED = "DI"
 
@@ -67,6 +69,9 @@ def describe(line: Line, dump: ConfigDump, reading: Reading, headers: Mapping[st
         )
     else:
         facts.append(Fact("listener", f"{listener.get('name') or line.local} took the connection to {line.local}"))
+    if line.sni:
+        how = "mutual TLS between sidecars" if line.sni.startswith(MESH_SNI) else "TLS"
+        facts.append(Fact("TLS", f"{how}, asked for as {line.sni}"))
     route, rule = None, ""
     if manager is not None:
         table = manager.get("route_config") or dump.route_table(

@@ -188,7 +188,9 @@ def _arrow(x: float, y: float, to: _House) -> str:
     end_y, end_x = to.y + HIGH / 2, to.x - 4
     middle = (x + end_x) / 2
     dashed = ' stroke-dasharray="4 3"' if to.note.startswith("copy") else ""
-    return (
+    tls = to.rooms[0].fact("TLS").partition(",")[0].replace("mutual TLS between sidecars", "mTLS")
+    label = _text(middle, (y + end_y) / 2 - 5, tls, 10, "middle") if tls else ""
+    return label + (
         f'<path d="M{x} {y} C{middle} {y} {middle} {end_y} {end_x - 4} {end_y}" fill="none" '
         f'stroke="currentColor"{dashed}/>'
         f'<path d="M{end_x} {end_y} l-8 -4 v8 z" fill="currentColor"/>'

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshlab.errors import LabError
-from meshlab.kube import Kube
+from meshlab.kube import Kube, Raw
 
 __all__ = ["CLIENT", "Answered", "Order", "send"]
 
@@ -60,7 +60,7 @@ def send(kube: Kube, order: Order) -> Answered:
     if reply.status >= 400:
         raise LabError(
             f"no request can be sent from {order.source}",
-            why=reply.text.strip()[:300] or f"HTTP {reply.status}",
+            why=_message(reply),
             then="lab.require('client'), or kubectl apply -f manifests/demo/client.yaml",
         )
     found: dict[str, Any] = json.loads(reply.data)["answers"][0]
@@ -72,3 +72,11 @@ def send(kube: Kube, order: Order) -> Answered:
         str(found.get("body") or ""),
         str(found.get("error") or ""),
     )
+
+
+def _message(reply: Raw) -> str:
+    """What the API server says of a request that did not arrive: its Status, or the text of whoever stopped it."""
+    try:
+        return str(json.loads(reply.data)["message"])
+    except (ValueError, KeyError, TypeError):
+        return reply.text.strip()[:300] or f"HTTP {reply.status}"

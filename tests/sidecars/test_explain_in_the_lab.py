@@ -307,14 +307,17 @@ def test_plain_text_to_a_strict_port_is_refused_by_the_port(mesh: Mesh, rules: A
         {
             "apiVersion": "security.istio.io/v1",
             "kind": "PeerAuthentication",
-            "metadata": {"name": "default", "namespace": "default"},
-            "spec": {"mtls": {"mode": "STRICT"}},
+            "metadata": {"name": "svcb", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"app": "svcb"}}, "mtls": {"mode": "STRICT"}},
         }
     )
     found = mesh.lab.explain(SVCB)
     hop = only(found, "svcb", IN)
     assert (hop.outcome, hop.rule) == (Outcome.ENDED, "mutual TLS only"), str(found)
     assert "this port takes mutual TLS only" in hop.fact("because")
+    allowed = mesh.explain()
+    assert only(allowed, "svcb", IN).fact("TLS").startswith("mutual TLS between sidecars")
+    assert ">mTLS</text>" in house(allowed)
 
 
 def test_calls_of_a_busy_program_are_not_guessed(mesh: Mesh) -> None:

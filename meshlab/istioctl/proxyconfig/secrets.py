@@ -24,7 +24,8 @@ def secret_table(dump: ConfigDump, *, named: bool = False, now: datetime | None 
     domains = all(domain for _, domain in found)
     heading = [*HEADING, "TRUST DOMAIN"] if domains else HEADING
     rows = [[mark + row[0], *row[1:], *([domain] if domains else [])] for row, domain in found]
-    return columns([heading, *rows])
+    # Envoy holds a secret once for each place that it comes from.
+    return columns([heading, *dict.fromkeys(map(tuple, rows))])
 
 
 def _row(state: str, secret: Fields, now: datetime) -> tuple[list[str], str]:
