@@ -1,6 +1,6 @@
 """A lab installed with `auth` and `today`: mutual TLS everywhere, also to the control plane, and what keeps it alive.
 
-Certificates live six seconds here instead of an hour: everything that must happen within the hour happens in the test.
+Certificates live five seconds here instead of an hour: everything that must happen within the hour happens in the test.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cryptography import x509
 from meshlab.errors import LabError
 from meshlab.lab import Lab, connect
 
-TTL = 6
+TTL = 5
 ISTIO = "istio-system"
 URL = "http://svcb.default/notify?msg=1"
 

@@ -33,12 +33,10 @@ def peers(mode: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("port_name", ["http", ""])
 def test_a_strict_port_takes_members_and_refuses_the_others_and_says_why(
-    lab: Lab, inside: Viewpoint, outside: Viewpoint, port_name: str
+    lab: Lab, inside: Viewpoint, outside: Viewpoint
 ) -> None:
-    if port_name:
-        lab.apply("svcb-http.yaml")
+    lab.apply("svcb-http.yaml")
     for mode, others in (("PERMISSIVE", {"status": 404}), ("STRICT", {"error": "closed"})):
         lab.apply(peers(mode))
         assert inside.ask("svcb")["headers"]["x-served-by"].startswith("svcb-")

@@ -242,6 +242,12 @@ def test_a_service_entry_opens_its_host_and_no_other(cluster: Cluster) -> None:
     assert cluster.get("svca-1", f"http://other.test:{port}/", address=address).status == 404
 
 
+def test_a_service_entry_of_placeholders_without_addresses_takes_nothing_from_others(cluster: Cluster) -> None:
+    ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
+    assert cluster.store("ServiceEntry", {"hosts": ["a.invalid"], "ports": ports}).in_force
+    assert ask(cluster).status == 200
+
+
 def test_static_endpoints_are_used_whatever_address_the_caller_has(cluster: Cluster) -> None:
     address, port = cluster.outside("web")
     entry(cluster, "web.test", 80, resolution="STATIC", endpoints=[{"address": address, "ports": {"it": port}}])

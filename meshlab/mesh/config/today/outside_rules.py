@@ -52,9 +52,13 @@ def external_service(stored: Stored, workloads: Iterable[tuple[str, Endpoint]] =
     if selector is not None:
         endpoints += [each for where, each in workloads if where == stored.namespace and chosen.subset_of(each.labels)]
     resolution = spec.get("resolution") or "NONE"
+    hosts, addresses = texts(spec.get("hosts")), texts(spec.get("addresses"))
+    placeholders = tuple(each for each in hosts if each.endswith(PLACEHOLDER))
+    if len(placeholders) == len(hosts) and not addresses:
+        placeholders = ()  # they stand for nothing: hosts like others, of which nobody will know the address
     return ExternalService(
-        hosts=tuple(each for each in texts(spec.get("hosts")) if not each.endswith(PLACEHOLDER)),
-        addresses=texts(spec.get("addresses")),
+        hosts=tuple(each for each in hosts if each not in placeholders),
+        addresses=addresses,
         ports=tuple(_port(each) for each in spec.get("ports") or ()),
         resolution=Resolution.DNS if resolution == "DYNAMIC_DNS" else Resolution(resolution),
         internal=spec.get("location") == "MESH_INTERNAL",
@@ -63,7 +67,7 @@ def external_service(stored: Stored, workloads: Iterable[tuple[str, Endpoint]] =
         subject_alt_names=texts(spec.get("subjectAltNames")),
         visible_in=stored.visible_in,
         namespace=stored.namespace,
-        placeholders=tuple(each for each in texts(spec.get("hosts")) if each.endswith(PLACEHOLDER)),
+        placeholders=placeholders,
         origin=stored.origin,
     )
 
