@@ -121,6 +121,10 @@ BY_RULES: list[tuple[str, Spec, str]] = [
     ("DestinationRule", {"host": "a", "trafficPolicy": {}}, "traffic policy must have at least one field"),
     ("DestinationRule", {"host": "a", "trafficPolicy": {"connectionPool": {}}}, "connection pool must have"),
     ("DestinationRule", {"host": "a", "trafficPolicy": {"tls": {"mode": "MUTUAL"}}}, "client certificate required"),
+    ("DestinationRule", {"host": "a", "trafficPolicy": {"loadBalancer": {"consistentHash": {
+        "useSourceIp": True, "maglev": {"tableSize": 1000}}}}}, "1000 is no prime number"),
+    ("DestinationRule", {"host": "a", "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBIN", "warmup": {
+        "duration": "1s", "aggression": 0.5}}}}, "aggression must be at least 1"),
     ("ServiceEntry", entry(ports=[]), "at least one port"),
     ("ServiceEntry", entry(hosts=["10.0.0.1"]), "cannot be all-numeric"),
     ("ServiceEntry", entry(addresses=["10.0.0.0/8"]), "CIDR addresses are allowed only for NONE/STATIC"),

@@ -43,7 +43,8 @@ ACTION = st.one_of(
         "uri": st.sampled_from(["/new", "x"]), "authority": st.sampled_from(["b", "b:1", "é"]),
         "scheme": st.sampled_from(["http", "https"]), "redirectCode": st.sampled_from([301, 302, 303, 307, 308]),
         "port": st.integers(1, 65535),
-    })}),
+    }) | st.fixed_dictionaries({"authority": st.just("b"), "derivePort": st.sampled_from(
+        ["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"])})}),
     st.fixed_dictionaries({"directResponse": st.fixed_dictionaries(
         {"status": st.integers(200, 599)}, optional={"body": st.fixed_dictionaries({"string": TEXT})}
     )}),
@@ -53,6 +54,7 @@ BLOCK = st.builds(lambda action, more: {**more, **action}, ACTION, st.fixed_dict
         "uri": PATH, "headers": st.dictionaries(NAME, MATCH, max_size=2), "ignoreUriCase": st.booleans(),
         "withoutHeaders": st.dictionaries(NAME, MATCH, max_size=1), "method": MATCH, "authority": MATCH,
         "queryParams": st.dictionaries(TEXT, MATCH, max_size=1),
+        "statPrefix": TEXT,
         "sourceLabels": st.dictionaries(st.just("app"), st.sampled_from(["svca", "x"]), max_size=1),
     }), min_size=1, max_size=2),
     "rewrite": st.fixed_dictionaries({}, optional={
@@ -83,22 +85,30 @@ POLICY = st.fixed_dictionaries({}, optional={
         st.fixed_dictionaries({"consistentHash": st.sampled_from([
             {"httpHeaderName": "x"}, {"useSourceIp": True}, {"httpQueryParameterName": "q"},
             {"httpCookie": {"name": "c", "ttl": "0s"}}, {"httpHeaderName": "x", "ringHash": {"minimumRingSize": 9}},
+            {"useSourceIp": True, "maglev": {"tableSize": 1009}}, {"useSourceIp": True, "maglev": {"tableSize": 1000}},
+        ])}),
+        st.fixed_dictionaries({"simple": st.sampled_from(["LEAST_REQUEST", "ROUND_ROBIN"]), "warmup": st.sampled_from([
+            {"duration": "9s"}, {"duration": "1ms", "minimumPercent": 0, "aggression": 1},
+            {"duration": "1h", "minimumPercent": 101, "aggression": 0.5},
         ])}),
     ),
     "connectionPool": st.fixed_dictionaries({}, optional={
         "tcp": st.fixed_dictionaries({}, optional={
             "maxConnections": st.integers(1, 2**31 - 1), "connectTimeout": DURATION,
-            "tcpKeepalive": st.just({"probes": 3, "time": "1s", "interval": "1s"}),
+            "tcpKeepalive": st.just({"probes": 3, "time": "1s", "interval": "1s"}), "idleTimeout": DURATION,
+            "maxConnectionDuration": DURATION,
         }),
         "http": st.fixed_dictionaries({}, optional={
             "http1MaxPendingRequests": st.integers(1, 2**31 - 1), "maxRequestsPerConnection": st.integers(0, 100),
             "idleTimeout": DURATION, "maxRetries": st.integers(0, 9), "h2UpgradePolicy": st.just("UPGRADE"),
+            "useClientProtocol": st.booleans(), "maxConcurrentStreams": st.sampled_from([0, 1, 2**31 - 1]),
         }),
     }),
     "outlierDetection": st.fixed_dictionaries({}, optional={
         "consecutive5xxErrors": st.integers(0, 9), "consecutiveGatewayErrors": st.integers(0, 9),
         "interval": DURATION, "baseEjectionTime": DURATION, "maxEjectionPercent": st.integers(0, 100),
-        "minHealthPercent": st.integers(0, 100),
+        "minHealthPercent": st.integers(0, 100), "splitExternalLocalOriginErrors": st.booleans(),
+        "consecutiveLocalOriginFailures": st.integers(0, 9),
     }),
     "tls": st.fixed_dictionaries({"mode": st.sampled_from(["DISABLE", "SIMPLE"])}),
 })

@@ -20,6 +20,8 @@ from meshlab.mesh.config.today.outside_rules import PROTOCOLS
 __all__ = ["destination_rule", "gateway", "service_entry", "sidecar", "workload_entry"]
 
 Fields = Mapping[str, Any]
+#: Of Envoy's Maglev tables.
+LARGEST_TABLE = 5_000_011
 _BY_REQUEST = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
 
 
@@ -71,13 +73,25 @@ def _pool(pool: Fields | None) -> list[str]:
 
 
 def _balancer(balancer: Fields | None) -> list[str]:
+    warm, out = (balancer or {}).get("warmup") or {}, list[str]()
+    if warm.get("aggression") is not None and warm["aggression"] < 1:
+        out.append("warmup.aggression must be at least 1")
+    if warm.get("minimumPercent") is not None and not 0 <= warm["minimumPercent"] <= 100:
+        out.append("warmup.minimumPercent must be in the range 0..100")
     chosen = (balancer or {}).get("consistentHash")
     if chosen is None:
-        return []
+        return out
+    size = (chosen.get("maglev") or {}).get("tableSize") or 0
+    if size and (size > LARGEST_TABLE or not _prime(size)):
+        out.append(f"maglev.tableSize {size} is no prime number of at most {LARGEST_TABLE:,}: Envoy refuses others")
     keys = ("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")
     if not any(chosen.get(key) for key in keys):
-        return [f"consistentHash needs one of {', '.join(keys)}"]
-    return []
+        out.append(f"consistentHash needs one of {', '.join(keys)}")
+    return out
+
+
+def _prime(number: int) -> bool:
+    return number > 1 and all(number % each for each in range(2, int(number**0.5) + 1))
 
 
 def _tls(tls: Fields | None) -> list[str]:
