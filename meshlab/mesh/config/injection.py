@@ -18,6 +18,7 @@ from typing import Any
 
 from meshlab.mesh.config.admission import answer, refusal
 from meshlab.mesh.config.sidecar import POLICY_ANNOTATION, PROXY, STATUS_ANNOTATION, SidecarParams, add_sidecar, objects
+from meshlab.mesh.config.today.checks import is_cidr
 
 __all__ = ["IGNORED_NAMESPACES", "injected", "review"]
 
@@ -41,7 +42,7 @@ def review(request: Mapping[str, Any], params: SidecarParams) -> dict[str, Any]:
         if made is None:
             return answer(request)
         patch = _patch(pod, made)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         return answer(request, refusal(f"the pod cannot be given a sidecar: {error}"))
     return answer(request, {
         "patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode(),
@@ -49,7 +50,10 @@ def review(request: Mapping[str, Any], params: SidecarParams) -> dict[str, Any]:
 
 
 def injected(pod: Mapping[str, Any], namespace: str, params: SidecarParams) -> dict[str, Any] | None:
-    """The pod with its sidecar; None for one that gets none, or has one. TypeError for one of the wrong shape."""
+    """The pod with its sidecar; None for one that gets none, or has one.
+
+    TypeError for one of the wrong shape, ValueError for one whose wishes make no sense.
+    """
     if not _required(pod, namespace):
         return None
     made: dict[str, Any] = deepcopy(dict(pod))
@@ -59,6 +63,8 @@ def injected(pod: Mapping[str, Any], namespace: str, params: SidecarParams) -> d
     labels = meta["labels"] = dict(meta.get("labels") or {})
     annotations = meta["annotations"] = dict(meta.get("annotations") or {})
     ranges = str(annotations.get(RANGES_ANNOTATION) or params.include_ranges)
+    if strange := [each for each in ranges.split(",") if each not in ("", "*") and not is_cidr(each)]:
+        raise ValueError(f"{RANGES_ANNOTATION}: {strange[0]!r} is no CIDR")
     before = {key: len(objects(spec, key)) for key in LISTS}
     first = objects(spec, "containers")
     add_sidecar(spec, labels, replace(params, include_ranges="" if ranges == "*" else ranges))

@@ -56,9 +56,12 @@ def respond(request: Request, mesh: MeshConfig) -> Answer:
         return plain(f"no JSON: {error}\n", 400)
     if not isinstance(review, dict) or not isinstance(review.get("request"), dict):
         return plain("no AdmissionReview: an object with the object `request` is wanted\n", 400)
-    if request.path == "/validate":
-        return to_json(admission.review(review))
-    return to_json(injection.review(review, _params(mesh)))
+    try:
+        if request.path == "/validate":
+            return to_json(admission.review(review))
+        return to_json(injection.review(review, _params(mesh)))
+    except RecursionError:
+        return to_json(admission.answer(review, admission.refusal("it is nested too deeply")))
 
 
 def _params(mesh: MeshConfig) -> SidecarParams:
@@ -166,7 +169,7 @@ class AdmissionWebhook:
                 log.info("%s %s: the CA of %s is written", plural, name, ", ".join(stale))
             except (Rejected, LabError) as error:
                 log.warning("%s %s: the CA is not written: %s", plural, name, error)
-                done = isinstance(error, Rejected) and error.code == 404
+                done = done and isinstance(error, Rejected) and error.code == 404
         return done
 
 

@@ -108,6 +108,23 @@ def test_a_pod_may_say_which_connections_are_captured(wish: str, captured: list[
     assert found["spec"]["initContainers"][0]["args"] == ["-p", "15001", "-u", "1337", *captured]
 
 
+def test_ranges_that_are_none_are_refused() -> None:
+    response = ask(pod(annotations={"traffic.sidecar.istio.io/includeOutboundIPRanges": "10.0.0.0/8,everything"}))
+    assert "'everything' is no CIDR" in response["status"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/inject", "/validate"])
+def test_what_is_nested_too_deeply_is_refused(path: str) -> None:
+    deep: Any = {}
+    for _ in range(900):
+        deep = {"a": deep}
+    for obj in (pod(volumes=[{"name": "v", "deep": deep}]), {
+        "apiVersion": "networking.istio.io/v1", "kind": "EnvoyFilter", "spec": deep,
+    }):  # fmt: skip
+        body = json.dumps({"request": {"uid": "u", "object": obj}}).encode()
+        assert respond(Request("POST", path, {}, {}, body), MeshConfig()).status == 200
+
+
 @pytest.mark.parametrize("spec", [None, [], {"containers": "a"}, {"containers": [1]}, {"initContainers": {}}])
 def test_a_pod_of_the_wrong_shape_is_refused_with_a_reason(spec: Any) -> None:
     response = ask({"kind": "Pod", "metadata": {}, "spec": spec})
