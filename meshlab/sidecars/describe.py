@@ -12,8 +12,9 @@ from meshlab.sidecars.dump import ClusterName, ConfigDump
 from meshlab.sidecars.explanation import Fact, Outcome
 from meshlab.sidecars.flags import detail_meaning, flag_meanings
 from meshlab.sidecars.matching import Asked, Fit, find_host, find_listener, http_manager, route_name, tried
+from meshlab.sidecars.names import Names
 
-__all__ = ["Taken", "describe", "outcome_of", "rule_of"]
+__all__ = ["NOTHING", "UNRULED", "Known", "Taken", "describe", "outcome_of", "rule_of"]
 
 Fields = dict[str, Any]
 #: Names that routes have which no rule made.
@@ -23,6 +24,18 @@ FAULT, RBAC = "envoy.filters.http.fault", "rbac_access_denied"
 MESH_SNI = "outbound_."
 #: A flag that goes with any outcome.
 DELAYED = "DI"
+
+
+@dataclass(frozen=True)
+class Known:
+    """Headers of a request (in lower case) beyond what a line holds; `complete`: it has no others."""
+
+    headers: Mapping[str, str]
+    complete: bool = False
+
+
+#: Of calls that a program made.
+NOTHING = Known({})
 
 
 @dataclass(frozen=True)
@@ -52,8 +65,8 @@ def rule_of(route: Mapping[str, Any]) -> str:
     return "" if name in UNRULED else name
 
 
-def describe(line: Line, dump: ConfigDump, reading: Reading, headers: Mapping[str, str] | None, names: Names) -> Taken:
-    """`headers`: all that the request had, None where only the line is known; `names` says whose an address is."""
+def describe(line: Line, dump: ConfigDump, reading: Reading, known: Known, names: Names) -> Taken:
+    """What the tables that a proxy has now say of what it logged."""
     facts: list[Fact] = []
     listener = find_listener(dump, line.local)
     manager = http_manager(listener) if listener else None
@@ -78,7 +91,7 @@ def describe(line: Line, dump: ConfigDump, reading: Reading, headers: Mapping[st
             str((manager.get("rds") or {}).get("route_config_name"))
         )
         if table is not None:
-            said, route = _routed(line, table, headers)
+            said, route = _routed(line, table, known)
             facts += said
             rule = rule_of(route) if route is not None else ""
     if route is not None:
@@ -86,25 +99,11 @@ def describe(line: Line, dump: ConfigDump, reading: Reading, headers: Mapping[st
     facts += _destination(line, route, dump, reading, names)
     facts += _answer(line)
     if line.details.startswith(RBAC):
-        rule = rule_from_policy(line.details) or rule
+        rule = _policy(line.details) or rule
     return Taken(tuple(facts), rule, route)
 
 
-class Names:
-    """Whose an address is."""
-
-    def __init__(self, pods: Mapping[str, str], services: Mapping[str, str]) -> None:
-        """IP → pod, IP → service."""
-        self._pods, self._services = pods, services
-
-    def of(self, address: str) -> str:
-        """`127.40.0.7:8080 (svcb-v0.2-…)`, or the address alone."""
-        host = address.rpartition(":")[0]
-        known = self._pods.get(host) or self._services.get(host)
-        return f"{address} ({known})" if known else address
-
-
-def rule_from_policy(details: str) -> str:
+def _policy(details: str) -> str:
     """The policy in `rbac_access_denied_matched_policy[ns[default]-policy[deny]-rule[0]]`, "" if none matched."""
     found = details.partition("policy[")[2]
     if "ns[" in details and "-policy[" in details:
@@ -114,9 +113,9 @@ def rule_from_policy(details: str) -> str:
     return "" if name in ("", "none") else name
 
 
-def _routed(line: Line, table: Fields, headers: Mapping[str, str] | None) -> tuple[list[Fact], Fields | None]:
+def _routed(line: Line, table: Fields, known: Known) -> tuple[list[Fact], Fields | None]:
     """The virtual host, the routes before the one that took it, and that one."""
-    asked = Asked(line.authority, line.path, line.method, headers or {}, complete=headers is not None)
+    asked = Asked(line.authority, line.path, line.method, known.headers, known.complete)
     host = find_host(table, line.authority)
     hosts = table.get("virtual_hosts") or ()
     if host is None:
@@ -144,8 +143,8 @@ def _routed(line: Line, table: Fields, headers: Mapping[str, str] | None) -> tup
             why = "fits by the table as it is now, and Envoy took a later one: the table has changed since"
         facts.append(Fact("passed by", f"{name}: {why or each.fit.value}"))
     if took is None:
-        known = f"Envoy names {line.route}, which the table has no more" if line.route else "none of its routes fits"
-        return [*facts, Fact("route", known)], None
+        lost = f"Envoy names {line.route}, which the table has no more" if line.route else "none of its routes fits"
+        return [*facts, Fact("route", lost)], None
     alike = f", the first of {len(named)} that it may have been: no log holds what they ask for"
     unsure = len(named) > 1 and tried({"routes": [took]}, asked)[0].fit is Fit.OPEN
     return [*facts, Fact("route", (route_name(took) or "without a name") + (alike if unsure else ""))], took

@@ -66,7 +66,7 @@ class ConfigDump:
 
     @classmethod
     def of(cls, text: str) -> ConfigDump:
-        """From `/config_dump`. One with a mask leaves out the sections' types: they are told by their content."""
+        """From the text of `/config_dump`."""
         found = json.loads(text)
         return cls(list(found.get("configs") or ()))
 

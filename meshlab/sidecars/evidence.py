@@ -13,8 +13,8 @@ from meshlab.errors import MeshlabError
 from meshlab.kube import Kube
 from meshlab.sidecars.accesslog import Line, Refusal, parse
 from meshlab.sidecars.counters import Change, Reading, blocked, changes, read_counters
-from meshlab.sidecars.describe import Names
 from meshlab.sidecars.dump import ClusterName, ConfigDump
+from meshlab.sidecars.names import Names
 from meshlab.sidecars.sidecars import Pod, Sidecars, in_parallel
 
 __all__ = ["Evidence"]
@@ -26,6 +26,7 @@ TICK = timedelta(milliseconds=1)
 #: Seconds that clocks of a cluster's nodes may differ.
 CLOCKS = 2
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Evidence:
@@ -36,25 +37,21 @@ class Evidence:
         self._services = sidecars.kube.list(("v1", "services"))["items"]
         proxies = [each for each in sidecars.pods if each.proxy and each.labels.get("istio") not in ("pilot", "mixer")]
         proxies.sort(key=lambda each: each.namespace not in namespaces)
-        #: Pods whose counters are known from before.
-        self.before: Mapping[Pod, Reading] = in_parallel(lambda pod: read_counters(sidecars, pod), proxies[:MOST])
-        self.left_out = len(proxies[MOST:])
-        self.begun = time.monotonic()
-        #: When this began, by the clock of the cluster.
-        self.moment = datetime.now(UTC) + _clock_ahead(sidecars.kube)
-        self._kept: dict[tuple[str, Pod], Any] = {}
-        self.names = Names(
-            {each.ip: each.name for each in sidecars.pods if each.ip},
-            {
-                str(each["spec"]["clusterIP"]): f"service {each['metadata']['name']}"
-                for each in self._services
-                if each["spec"].get("clusterIP") not in (None, "", "None")
-            },
-        )
         #: What could not be read, in words.
         self.trouble: list[str] = []
+        self._kept: dict[tuple[str, Pod], Any] = {}
+        #: Pods whose counters are known from before.
+        self.before: Mapping[Pod, Reading | None] = in_parallel(self._read_before, proxies[:MOST])
+        self.left_out = len(proxies[MOST:])
+        self.begun = time.monotonic()
+        #: When this began, by the clock of the cluster, as a log would write it.
+        self.moment = datetime.now(UTC) + _clock_ahead(sidecars.kube) - TICK
+        self.names = Names(sidecars.pods, self._services)
 
-    def _once(self, what: str, pod: Pod, read: Callable[[], T], otherwise: T) -> T:
+    def _read_before(self, pod: Pod) -> Reading | None:
+        return self._once("counters before", pod, lambda: read_counters(self.sidecars, pod), None)
+
+    def _once(self, what: str, pod: Pod, read: Callable[[], T], otherwise: U) -> T | U:
         """Kept from the first time on; what a proxy does not answer is said once and goes on without it."""
         if (what, pod) not in self._kept:
             try:
@@ -62,7 +59,7 @@ class Evidence:
             except MeshlabError as error:
                 self.trouble.append(f"the {what} of {pod.id}: {error.seen if error.seen else error}")
                 self._kept[what, pod] = otherwise
-        found: T = self._kept[what, pod]
+        found: T | U = self._kept[what, pod]
         return found
 
     def forget_logs(self) -> None:

@@ -18,6 +18,8 @@ __all__ = ["Asked", "Fit", "Tried", "find_host", "find_listener", "http_manager"
 
 Fields = dict[str, Any]
 HTTP = "envoy.filters.network.http_connection_manager"
+#: Headers that Envoy itself may add before it looks for a route.
+ADDED = ("x-forwarded-", "x-envoy-", "x-b3-")
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - as Envoy writes it, nothing is bound here
 
 
@@ -100,7 +102,7 @@ def find_host(table: Mapping[str, Any], authority: str) -> Fields | None:
 
 
 def route_name(route: Mapping[str, Any]) -> str:
-    """What Envoy writes into the log: its name, else (istiod leaves it away) that of the rule in its metadata."""
+    """What Envoy writes into the log; "" for one without a name."""
     return str(route.get("name") or "")
 
 
@@ -157,7 +159,7 @@ def _headers(match: Fields, asked: Asked) -> Iterator[tuple[Fit, str]]:
     for each in match.get("headers") or ():
         name = str(each.get("name", "")).lower()
         value, said = asked.header(name), header_text(each)
-        if value is None and not asked.complete and not name.startswith(":"):
+        if value is None and not name.startswith(":") and (not asked.complete or name.startswith(ADDED)):
             yield Fit.OPEN, f"it wants {said}, and no log says whether the request had it"
             continue
         fits = _header(each, value)

@@ -86,7 +86,8 @@ class Sidecars:
 
     def at(self, address: str) -> Pod | None:
         """The pod with this IP."""
-        return next((each for each in self.pods if address and each.ip == address), None)
+        wanted = address.strip("[]")
+        return next((each for each in self.pods if wanted and each.ip == wanted), None)
 
     def find(self, name: str, namespace: str) -> Pod:
         """By `pod`, `pod.namespace`, or `deployment/name[.namespace]` (its first pod). Raises LabError."""

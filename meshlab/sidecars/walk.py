@@ -11,11 +11,12 @@ from typing import Any
 
 from meshlab.sidecars.accesslog import Line, Refusal, same_request
 from meshlab.sidecars.counters import Change, Reading
-from meshlab.sidecars.describe import describe, outcome_of
+from meshlab.sidecars.describe import NOTHING, Known, describe, outcome_of
 from meshlab.sidecars.dump import ClusterName
 from meshlab.sidecars.evidence import Evidence, since, under_way
 from meshlab.sidecars.explanation import Fact, Hop, Outcome, Place
 from meshlab.sidecars.hops import UNREAD, closed, hop_at, not_sent, outside, refused, why_tcp
+from meshlab.sidecars.matching import find_listener, http_manager
 from meshlab.sidecars.order import Answered, Order
 from meshlab.sidecars.sidecars import Pod
 
@@ -35,6 +36,8 @@ class Walk:
         self.missing: list[str] = []
         self.unknown: list[str] = []
         self._seen: set[tuple[Pod, Line]] = set()
+        #: Of the request as it left its caller.
+        self._sent = Known(order.sent_headers, complete=True)
 
     def root(self, host: str, port: int) -> Hop:
         """The caller, and everything behind it."""
@@ -44,7 +47,7 @@ class Walk:
         caller = pods[0] if pods else None
         facts = [Fact("sent", f"{self._order.method} {self._order.url}"), Fact("answer", str(self._answered))]
         if caller is not None and caller.proxy:
-            children = list(self._way_out(caller, self._ours(caller), entry=True))
+            children = list(self._way_out(caller, self._ours(caller), self._sent))
             if not children:
                 children = list(self._unlogged(caller, wanted=f"{host}:{port}"))
         else:
@@ -77,11 +80,13 @@ class Walk:
         for pod in proxies:
             if lines := self._ours(pod):
                 line = min(lines, key=since)
-                return self._way_in(pod, line) if _inbound(line, pod) else next(self._way_out(pod, [line], entry=True))
+                if _inbound(line, pod):
+                    return self._way_in(pod, line, known=self._sent)
+                return self._called(pod, line, self._sent)
             if caller is not None and (refusal := self._refused(pod, caller.ip)) is not None:
                 return refused(pod, refusal)
         for pod in proxies:
-            if self._evidence.connections(pod, "inbound"):
+            if self._came_unread(pod):
                 return self._passed_in(pod, port, service)
         if proxies:
             self.missing.append(f"no sidecar of {host} wrote a line about the request, or counted a connection")
@@ -100,10 +105,9 @@ class Walk:
 
     # Ways in
 
-    def _way_in(self, pod: Pod, line: Line, note: str = "") -> Hop:
+    def _way_in(self, pod: Pod, line: Line, note: str = "", known: Known = NOTHING) -> Hop:
         self._seen.add((pod, line))
-        headers = self._order.sent_headers if same_request(line.request_id, self._order.request_id) else None
-        taken = describe(line, self._evidence.dump(pod), self._evidence.after(pod), headers, self._evidence.names)
+        taken = describe(line, self._evidence.dump(pod), self._evidence.after(pod), known, self._evidence.names)
         outcome = outcome_of(line)
         return hop_at(
             pod,
@@ -149,12 +153,24 @@ class Walk:
         by_time = "known by time: the program passes no x-request-id on, and answered nothing else meanwhile"
         return meanwhile, by_time if meanwhile else ""
 
+    def _came_unread(self, pod: Pod) -> str:
+        """The cluster of a pod's own port to which something was passed as TCP since the request was sent; "" if none.
+
+        Node's probes come through ports that are read, too: there a request without a line is none of ours.
+        """
+        for each in self._evidence.connections(pod, "inbound"):
+            port = ClusterName.of(each.cluster).port
+            listener = find_listener(self._evidence.dump(pod), f"{pod.ip}:{port}")
+            if listener is None or http_manager(listener) is None:
+                return each.cluster
+        return ""
+
     def _passed_in(self, pod: Pod, port: int, service: Mapping[str, Any] | None) -> Hop:
         """A connection that was passed to the program unread."""
         facts = [
             Fact("listener", f"{UNREAD}, no route is asked"),
             *([Fact("because", why_tcp(service, port))] if service is not None else []),
-            Fact("cluster", self._evidence.connections(pod, "inbound")[0].cluster),
+            Fact("cluster", self._came_unread(pod)),
             BY_COUNTERS,
         ]
         calls = [
@@ -169,17 +185,18 @@ class Walk:
 
     # Ways out
 
-    def _way_out(self, pod: Pod, lines: list[Line], *, entry: bool = False) -> Iterator[Hop]:
-        """`entry`: the request as it was ordered, of which all headers are known."""
+    def _way_out(self, pod: Pod, lines: list[Line], known: Known = NOTHING) -> Iterator[Hop]:
         for line in sorted(lines, key=since):
             if (pod, line) not in self._seen and not _inbound(line, pod):
-                yield self._called(pod, line, self._order.sent_headers if entry else None)
+                yield self._called(pod, line, known)
 
-    def _called(self, pod: Pod, line: Line, headers: Mapping[str, str] | None) -> Hop:
+    def _called(self, pod: Pod, line: Line, known: Known) -> Hop:
         self._seen.add((pod, line))
         reading = self._evidence.after(pod)
-        taken = describe(line, self._evidence.dump(pod), reading, headers, self._evidence.names)
-        children = list(self._arrived(line, reading)) if line.upstream else []
+        taken = describe(line, self._evidence.dump(pod), reading, known, self._evidence.names)
+        # What a proxy passes on has the headers that it got, and more.
+        passed = Known(known.headers)
+        children = list(self._arrived(line, reading, passed)) if line.upstream else []
         for mirror in ((taken.route or {}).get("route") or {}).get("request_mirror_policies") or ():
             children += self._copies(str(mirror.get("cluster")), line, reading)
         return hop_at(
@@ -194,7 +211,7 @@ class Walk:
             children=tuple(children),
         )
 
-    def _arrived(self, line: Line, reading: Reading) -> Iterator[Hop]:
+    def _arrived(self, line: Line, reading: Reading, known: Known) -> Iterator[Hop]:
         """Where a call came out: each attempt, at each endpoint of its cluster."""
         addresses = dict.fromkeys([*reading.endpoints(line.cluster), line.upstream])
         pods = [pod for each in addresses if (pod := self._at(each)) is not None and pod.proxy]
@@ -210,7 +227,7 @@ class Walk:
         ]
         found.sort(key=lambda pair: since(pair[1]))
         for number, (pod, each) in enumerate(found, 1):
-            yield self._way_in(pod, each, f"attempt {number} of {len(found)}" if len(found) > 1 else "")
+            yield self._way_in(pod, each, f"attempt {number} of {len(found)}" if len(found) > 1 else "", known)
         last = self._at(line.upstream)
         if last in [pod for pod, _ in found] or (last is None and found):
             return
@@ -224,7 +241,7 @@ class Walk:
         """A proxy that was called and has no line of it."""
         if (refusal := self._refused(pod, line.upstream_local.rpartition(":")[0])) is not None:
             return refused(pod, refusal)
-        if self._evidence.connections(pod, "inbound") and not any(each.http for each in self._evidence.lines(pod)):
+        if self._came_unread(pod):
             return self._passed_in(pod, 0, None)
         if "UF" not in line.flags:
             self.missing.append(f"{pod.id} was called, and its sidecar wrote no line about it")
@@ -302,10 +319,8 @@ class Walk:
             shown, to = self._evidence.names.of(chosen[0]), self._at(chosen[0])
             how = "a new connection" if change.opened else "a connection that was open already"
             facts.append(Fact("endpoint", f"{shown}, 1 of {len(known)}: {how}"))
-            in_mesh = to is not None and to.proxy and self._evidence.connections(to, "inbound")
-            children = (
-                self._passed_in(to, 0, None) if to is not None and in_mesh else outside(to, chosen[0], "", shown),
-            )
+            unread = to is not None and to.proxy and self._came_unread(to)
+            children = (self._passed_in(to, 0, None) if to and unread else outside(to, chosen[0], "", shown),)
         else:
             facts.append(Fact("endpoint", f"one of {len(known)}"))
             self.unknown.append(

@@ -7,14 +7,13 @@ from typing import Any
 
 from meshlab.istioctl.proxyconfig.columns import columns, managed_by
 from meshlab.istioctl.proxyconfig.filters import Filters
+from meshlab.sidecars.describe import UNRULED
 from meshlab.sidecars.dump import ConfigDump
 
 __all__ = ["match_text", "route_table", "routes"]
 
 #: Domains of a virtual host that are shown.
 SHOWN = 2
-#: Names that routes have which no rule made.
-UNRULED = ("", "default", "default-route", "allow_any", "block_all")
 
 
 def routes(dump: ConfigDump, wanted: Filters) -> list[dict[str, Any]]:
