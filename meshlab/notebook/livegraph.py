@@ -110,7 +110,10 @@ class LiveGraph(Live):
         return found
 
     def _rates(self, metric: str, only: str = "") -> dict[Edge, float]:
-        asked = f"sum(irate({metric}{{{only}}}[{OVER}])) by ({', '.join(_BY)}) > 0"
+        series = f"{metric}{{{only}}}"
+        # A series of a single sample has no rate yet. It began at nothing a scrape, one second, before.
+        rates = f"irate({series}[{OVER}]) or ({series} unless {series} offset {OVER})"
+        asked = f"sum({rates}) by ({', '.join(_BY)}) > 0"
         return {
             (_node(labels, "source"), _node(labels, "destination")): v
             for labels, v in self._lab.prometheus.vector(asked)
@@ -130,10 +133,12 @@ class LiveGraph(Live):
             label = f"{call.rate:.3g} {call.unit}"
             if call.failing >= 0.005:
                 label += f"\n{call.failing:.0%} fail"
-            look = f"penwidth={1 + 3 * call.rate / most:.1f}" if call.unit == "req/s" else "style=dashed"
+            look = (
+                f"penwidth={1 + 1.5 * call.rate / most:.1f} arrowsize=0.7" if call.unit == "req/s" else "style=dashed"
+            )
             if call.failing >= 0.005:
                 look += ' color="#b3261e"'
-            text = quote(label + ("\nLOCK" if call.locked else "")).replace("\n", "\\n")
+            text = quote(label + ("\nLOCK" if call.locked else "\n ")).replace("\n", "\\n")
             lines.append(f"{quote(source)} -> {quote(target)} [label={text} {look}];")
         return "\n".join([*lines, "}"])
 

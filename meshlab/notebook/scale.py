@@ -41,6 +41,6 @@ class ScaleSlider(Control):
             seconds = self._lab.scale(self._deployment, pods)
             self._lab.settled()
             self.quietly(lambda: setattr(self._slider, "value", pods))
-            self.say(f"{pods} pods, ready after {seconds:.1f} s", tone="good")
+            self.say(f"{pods} pod{'' if pods == 1 else 's'}, ready after {seconds:.1f} s", tone="good")
             self.show_yaml("")
             return seconds

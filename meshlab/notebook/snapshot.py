@@ -83,7 +83,8 @@ def _value(state: State, states: Mapping[str, State], depth: int) -> str:
 def _choice(state: State, states: Mapping[str, State], depth: int) -> str:
     labels, index = state.get("_options_labels") or [], state.get("index")
     chosen = labels[index] if isinstance(index, int) and 0 <= index < len(labels) else ""
-    return f"<span>{html.escape(_name(state))}: <b>{html.escape(str(chosen))}</b></span>"
+    name = f"{html.escape(_name(state))}: " if _name(state) else ""
+    return f"<span>{name}<b>{html.escape(str(chosen))}</b></span>"
 
 
 def _name(state: State) -> str:

@@ -76,7 +76,7 @@ PRESSES: Mapping[str, tuple[Press, ...]] = {
     ),
     "12": (
         Press("Pods of svcb", keys("ArrowRight"), "2 pods, ready after"),
-        Press("Pods of svcb", keys("ArrowLeft"), "1 pods, ready after"),
+        Press("Pods of svcb", keys("ArrowLeft"), "1 pod, ready after"),
         Press("Canary: svcb from v0.2", button("start the canary"), "rolled back: acknowledged by"),
     ),
     "board": _LOAD,
