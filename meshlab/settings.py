@@ -133,6 +133,11 @@ class Settings:
         return self.home / "pki"
 
     @property
+    def disk(self) -> Path:
+        """The node's own disk, as `hostPath` and persistent volumes see it; kept until the lab is reset."""
+        return self.home / "disk"
+
+    @property
     def pods(self) -> Path:
         """One folder per pod: `pods/<namespace>_<name>_<uid>`."""
         return self.home / "pods"

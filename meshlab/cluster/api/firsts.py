@@ -11,6 +11,14 @@ __all__ = ["ensure_firsts"]
 
 Object = dict[str, Any]
 
+#: The class that a lab begins with, as the small clusters of laptops do: folders on the node's own disk.
+STANDARD: Object = {
+    "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+    "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+    "provisioner": "meshlab.io/node-disk", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate",
+}
+#: Marks in the store that it was made.
+STORAGE = "storage-class"
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
@@ -23,6 +31,7 @@ def ensure_firsts(api: Api, host: str, port: int) -> None:
                 "kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}
             })
     ensure_roles(api)
+    _ensure_storage(api)
     labels = {"component": "apiserver", "provider": "kubernetes"}
     _ensure(api, {
         "kind": "Service", "apiVersion": "v1",
@@ -39,6 +48,15 @@ def ensure_firsts(api: Api, host: str, port: int) -> None:
             "addresses": [{"ip": host}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
         }],
     })
+
+
+def _ensure_storage(api: Api) -> None:
+    """The class of storage that claims get. Made once: who deletes it means it."""
+    classes = api.kinds("StorageClass")
+    if api.store.meta(STORAGE) is None:
+        if api.find(classes, None, STANDARD["metadata"]["name"]) is None:
+            api.create(classes, None, STANDARD)
+        api.store.set_meta(STORAGE, "1")
 
 
 def _ensure(api: Api, obj: Object) -> None:

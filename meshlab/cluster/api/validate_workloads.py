@@ -96,7 +96,7 @@ def statefulset(obj: Object, old: Object | None) -> list[Cause]:
         causes.append(invalid("spec.updateStrategy", dict(strategy), why))
     causes += non_negative("spec.replicas", spec.get("replicas"))
     causes += _selector(spec, "statefulset")
-    causes += _template_of_selector(spec)
+    causes += _template_of_selector({**spec, "template": _with_claims(spec)})
     if old is not None:
         before = {k: v for k, v in (old.get("spec") or {}).items() if k not in STATEFUL}
         if before != {k: v for k, v in spec.items() if k not in STATEFUL}:
@@ -107,6 +107,17 @@ def statefulset(obj: Object, old: Object | None) -> list[Cause]:
             )
             causes.append(forbidden("spec", why))
     return causes
+
+
+def _with_claims(spec: Object) -> Object:
+    """A StatefulSet's template with the volumes that its claims will be."""
+    template = spec.get("template") or {}
+    pod = template.get("spec") or {}
+    volumes = list(pod.get("volumes") or ())
+    known = {volume.get("name") for volume in volumes}
+    claims = [(claim.get("metadata") or {}).get("name") for claim in spec.get("volumeClaimTemplates") or ()]
+    made = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims if name not in known]
+    return {**template, "spec": {**pod, "volumes": [*volumes, *made]}} if made else template
 
 
 def job(obj: Object, old: Object | None) -> list[Cause]:

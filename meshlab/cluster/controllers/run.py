@@ -29,6 +29,7 @@ from meshlab.cluster.controllers.scheduler import Scheduler
 from meshlab.cluster.controllers.serviceaccount import ServiceAccountController
 from meshlab.cluster.controllers.signer import CertificateSigner
 from meshlab.cluster.controllers.statefulset import StatefulSetController
+from meshlab.cluster.controllers.storage import ClaimController, VolumeController
 from meshlab.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def controllers_of(api: Api, settings: Settings) -> list[Controller]:
         DisruptionController(api),
         NodeController(api),
         ApiServiceController(api),
+        ClaimController(api),
+        VolumeController(api, settings.disk),
         Scheduler(api),
         EndpointsController(api),
         EndpointSliceController(api),

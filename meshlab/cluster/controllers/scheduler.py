@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Scheduler"]
 
+#: How reasons begin that are the claims', not the nodes'.
+CLAIMS = ("persistentvolumeclaim", "pod has unbound")
 #: The schedulerName that this scheduler answers to.
 NAME = "default-scheduler"
 
@@ -32,7 +34,8 @@ class Scheduler:
 
     @property
     def sources(self) -> Sequence[Source]:
-        return [Source("Pod", self._pod_keys), Source("Node", lambda _, __: list(self._waiting))]
+        return [Source("Pod", self._pod_keys),
+                *(Source(kind, lambda _, __: list(self._waiting)) for kind in ("Node", "PersistentVolumeClaim"))]
 
     def _pod_keys(self, kind: str, pod: Obj) -> Iterable[Key]:
         if kind == "DELETED":
@@ -60,7 +63,7 @@ class Scheduler:
                 pods, _ = self._api.list(self._api.kinds("Pod"))
             others = [p for p in pods if p["spec"].get("nodeName") == name
                       and (p.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
-            why = unfit(pod, node, others)
+            why = self._unbound(pod) or unfit(pod, node, others)
             if not why:
                 try:
                     self._api.bind(*key, name)
@@ -75,6 +78,19 @@ class Scheduler:
             # A lab without a node is about to get one: nothing to complain of.
             self._refuse(pod, key, _words(len(nodes), reasons))
         return None
+
+    def _unbound(self, pod: Obj) -> str:
+        """Why the pod's claims keep it from every node; "" if they do not."""
+        for volume in pod["spec"].get("volumes") or []:
+            if (source := volume.get("persistentVolumeClaim")) is None:
+                continue
+            claim = self._api.find(self._api.kinds("PersistentVolumeClaim"), pod["metadata"]["namespace"],
+                                   source["claimName"])
+            if claim is None:
+                return f'persistentvolumeclaim "{source["claimName"]}" not found'
+            if (claim.get("status") or {}).get("phase") != "Bound":
+                return "pod has unbound immediate PersistentVolumeClaims"
+        return ""
 
     def _refuse(self, pod: Obj, key: Key, message: str) -> None:
         status = pod.get("status") or {}
@@ -91,6 +107,9 @@ class Scheduler:
 
 def _words(nodes: int, reasons: Sequence[str]) -> str:
     """What a scheduler says when no node takes a pod; what follows the reasons is of its search for victims."""
+    if reasons and reasons[0].startswith(CLAIMS):  # said once, for all nodes
+        return (f"0/{nodes} nodes are available: {reasons[0]}. no new claims to deallocate, preemption: 0/{nodes} "
+                f"nodes are available: {nodes} Preemption is not helpful for scheduling.")
     final = all(reason.startswith(FINAL) for reason in reasons)
     hope = "Preemption is not helpful for scheduling" if final else "No preemption victims found for incoming pod"
     return (f"0/{nodes} nodes are available: {', '.join(f'1 {reason}' for reason in reasons)}. no new claims to "

@@ -242,7 +242,7 @@ class PodRunner:
         )
         # status.podIP is offered to volumes too, and is ours to know first.
         described = {**self.object, "status": {**(self.object.get("status") or {}), "podIP": self.address}}
-        disk = self.host.settings.home / "disk"
+        disk = self.host.settings.disk
         for volume in spec.get("volumes") or []:
             folder = self.paths.volumes / volume["name"]
             try:
