@@ -42,17 +42,19 @@ class Aggregation:
         if len(parts) < 4 or not parts[3] or parts[3] in self._api.registry.groups().get(parts[2], ()):
             return None
         found = self._api.find(self._api.kinds("APIService"), None, f"{parts[3]}.{parts[2]}")
-        return found if found is not None and (found["spec"].get("service")) else None
+        return found if found is not None and (found.get("spec") or {}).get("service") else None
 
     def groups(self) -> tuple[tuple[str, str], ...]:
         """Groups and versions that are available this way, for discovery."""
         found = []
         for entry in self._api.store.entries(self._api.kinds("APIService").collection):
-            spec = entry.obj["spec"]
+            # What is stored was not always thought through: such a one serves nothing.
+            spec = entry.obj.get("spec") or {}
+            at = (str(spec.get("group") or ""), str(spec.get("version") or ""))
             conditions = (entry.obj.get("status") or {}).get("conditions") or ()
-            if self.serves(f"/apis/{spec['group']}/{spec['version']}") is not None and any(
-                    c["type"] == "Available" and c["status"] == "True" for c in conditions):
-                found.append((spec["group"], spec["version"]))
+            if self.serves("/apis/" + "/".join(at)) is not None and any(
+                    c.get("type") == "Available" and c.get("status") == "True" for c in conditions):
+                found.append(at)
         return tuple(found)
 
     @staticmethod

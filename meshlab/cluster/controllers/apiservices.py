@@ -30,7 +30,7 @@ class ApiServiceController:
 
     def _behind(self, _: str, obj: Obj) -> Iterable[Key]:
         for found in self._api.list(self._resource)[0]:
-            service = found["spec"].get("service") or {}
+            service = (found.get("spec") or {}).get("service") or {}
             if (service.get("namespace"), service.get("name")) == key_of(obj):
                 yield key_of(found)
 
@@ -39,7 +39,7 @@ class ApiServiceController:
         if found is None:
             return None
         before = found.get("status") or {}
-        good, reason, message = self._available(found["spec"].get("service"))
+        good, reason, message = self._available((found.get("spec") or {}).get("service"))
         conditions = with_condition(before.get("conditions") or [], "Available", str(good), reason, message, now())
         for condition in conditions:
             condition.pop("lastUpdateTime", None)
