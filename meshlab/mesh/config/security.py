@@ -23,6 +23,7 @@ __all__ = [
     "RequestAuthentication",
     "Rule",
     "Values",
+    "action_problem",
     "peer_mode",
     "policies_for",
     "selected",
@@ -105,6 +106,18 @@ class Authorization:
     #: Of CUSTOM.
     provider: str = ""
     origin: Origin | None = field(default=None, compare=False)
+
+
+def action_problem(action: str, provider: str = "") -> str:
+    """What becomes of a policy whose action this mesh does not have; "" for ALLOW and DENY."""
+    if action == Action.CUSTOM.value:
+        return (
+            f"action CUSTOM is not offered: it would ask {provider or 'an external authorizer'!r}, and this mesh has "
+            "none. What its rules match is refused, as istiod does where a provider is missing"
+        )
+    if action == Action.AUDIT.value:
+        return "action AUDIT only marks requests for a log that this mesh does not keep: it has no effect"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,11 +81,10 @@ class ClientTls:
     #: Whether the server's certificate is checked; v1alpha2 never did.
     verify: bool = True
     subject_alt_names: tuple[str, ...] = ()
-    #: Files in the sidecar, or the name of a secret; "" the machine's own authorities.
+    #: Files in the sidecar; "" the machine's own authorities.
     ca_certificates: str = ""
     client_certificate: str = ""
     private_key: str = ""
-    credential: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from meshlab.mesh.config.security import Action, Authorization, Rule, Values
+from meshlab.mesh.config.security import Action, Authorization, Rule, Values, action_problem
 from meshlab.mesh.pilot.encode import Fields, pack
 
 __all__ = ["ALLOW", "DENY", "TOKENS", "enforced", "http_filters", "policy_problem", "tcp_filters"]
@@ -40,13 +40,8 @@ class Inexpressible(ValueError):
 
 def policy_problem(policy: Authorization) -> str:
     """Why a policy is not, or not wholly, in force; "" if it is."""
-    if policy.action is Action.CUSTOM:
-        return (
-            f"action CUSTOM is not offered: it would ask {policy.provider or 'an external authorizer'!r}, and this "
-            "mesh has none. What its rules match is refused, as istiod does where a provider is missing"
-        )
-    if policy.action is Action.AUDIT:
-        return "action AUDIT only marks requests for a log that this mesh does not keep: it has no effect"
+    if reason := action_problem(policy.action.value, policy.provider):
+        return reason
     for rule in policy.rules:
         try:
             _policy(rule, policy.namespace, int)

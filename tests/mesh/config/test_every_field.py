@@ -61,6 +61,13 @@ def test_what_was_translated_reaches_envoy(value: Any) -> None:
     assert unused == set()
 
 
+@pytest.mark.parametrize(("action", "told"), [("CUSTOM", "would ask 'opa'"), ("AUDIT", "no effect"), ("DENY", "")])
+def test_who_writes_an_action_that_this_mesh_does_not_have_is_told(action: str, told: str) -> None:
+    spec = {"action": action, "rules": [{}], **({"provider": {"name": "opa"}} if action == "CUSTOM" else {})}
+    policy = {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {}, "spec": spec}
+    assert [told in each for each in warnings(policy)] == ([True] if told else [])
+
+
 def test_who_writes_such_a_field_is_told() -> None:
     rule = {
         "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",

@@ -149,5 +149,4 @@ def _tls(fields: Fields | None) -> ClientTls | None:
         fields.get("caCertificates") or "",
         fields.get("clientCertificate") or "",
         fields.get("privateKey") or "",
-        fields.get("credentialName") or "",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from meshlab.mesh.config.security import action_problem
 from meshlab.mesh.config.today.kinds import GATEWAY_API, NETWORKING, SECURITY, TELEMETRY
 
 __all__ = ["UNHEEDED", "unheeded", "warnings"]
@@ -21,6 +22,7 @@ _CAPTURE = "how connections come to a sidecar is decided when its pod starts"
 _POLICY: Mapping[str, str] = {
     "loadBalancer.localityLbSetting": _LOCALITY,
     "tls.caCrl": _CHECKS,
+    "tls.credentialName": "sidecars read certificates from files, as istiod's do; it is for gateways",
     "tunnel": "sidecars do not tunnel",
     "proxyProtocol": "sidecars send no PROXY protocol",
 }
@@ -136,11 +138,14 @@ def _fields(value: Any, place: Place = (), name: str = "") -> Iterator[tuple[Pla
 
 def warnings(obj: Mapping[str, Any]) -> list[str]:
     """Of a whole object, as an API server passes them on to who stores it."""
-    group = str(obj.get("apiVersion") or "").partition("/")[0]
-    return [
-        f"spec{_path(place)} has no effect in this lab: {why}"
-        for place, why in unheeded(group, str(obj.get("kind") or ""), obj.get("spec"))
-    ]
+    group, kind, spec = str(obj.get("apiVersion") or "").partition("/")[0], str(obj.get("kind") or ""), obj.get("spec")
+    told = [f"spec{_path(place)} has no effect in this lab: {why}" for place, why in unheeded(group, kind, spec)]
+    if (group, kind) == (SECURITY, "AuthorizationPolicy") and isinstance(spec, Mapping):
+        provider = spec.get("provider")
+        asked = provider.get("name") if isinstance(provider, Mapping) else ""
+        if reason := action_problem(str(spec.get("action") or ""), str(asked or "")):
+            told.append(f"spec.action: {reason}")
+    return told
 
 
 def _path(place: Place) -> str:
