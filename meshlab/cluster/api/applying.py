@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from meshlab.cluster.api.declared import undeclared
+from meshlab.cluster.api.declared import faults
 from meshlab.cluster.api.kinds import check_name
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.status import BadRequest, Conflict
@@ -34,9 +34,9 @@ def applied(
     meta = config.get("metadata") or {}
     if meta.get("managedFields"):
         raise BadRequest("metadata.managedFields must be nil")
-    if (node := api.types.node(resource)) is not None and (faults := list(undeclared(config, node))):
+    if (node := api.types.node(resource)) is not None and (wrong := list(faults(config, node))):
         what = f"{meta.get('namespace', '')}/{meta.get('name', '')}; {_type(config)}"
-        shown = faults[0] if len(faults) == 1 else "errors:" + "".join(f"\n  {fault}" for fault in faults)
+        shown = wrong[0] if len(wrong) == 1 else "errors:" + "".join(f"\n  {fault}" for fault in wrong)
         raise BadRequest(f"failed to create typed patch object ({what}): {shown}")
     intent = api.received(resource, namespace, config, validation, warn)
     check_name(intent["metadata"].get("name") or (entry and name), name)

@@ -88,6 +88,16 @@ def test_options_that_are_wrong(send: Send, method: str, query: str, body: Any, 
              "spec": {"template": {"spec": {"containers": [{"name": "main", "imagee": "x"}]}}}}, 400,
      "failed to create typed patch object ({ns}/web; apps/v1, Kind=Deployment): "
      '.spec.template.spec.containers[name="main"].imagee: field not declared in schema'),
+    (APPLY, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+             "spec": {"template": {"spec": {"containers": [{"image": "x"}]}}}}, 400,
+     "failed to create typed patch object (/web; apps/v1, Kind=Deployment): .spec.template.spec.containers: element 0: "
+     'associative list with keys has an element that omits all key fields ["name"] (and doesn\'t have default values '
+     "for any key fields)"),
+    (APPLY, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+             "spec": {"replicas": "x", "template": {"spec": {"containers": [{"name": "a"}, {"name": "a"}]}}}}, 400,
+     "failed to create typed patch object (/web; apps/v1, Kind=Deployment): errors:\n"
+     "  .spec.replicas: expected numeric (int or float), got string\n"
+     '  .spec.template.spec.containers: duplicate entries for key [name="a"]'),
 ])  # fmt: skip
 def test_patches_that_cannot_be_applied(
     send: Send, namespace: str, kind: str, patch: Any, code: int, message: str
