@@ -105,7 +105,7 @@ class Writer:
             if reply.status == 404:
                 continue  # announced already, so that one `kubectl apply` is enough, and not there yet
             newest.append(Written(kind, "*", int(reply.json()["metadata"]["resourceVersion"]), plural))
-        return self._settle(newest, timeout)
+        return self._settle(newest, timeout, ("all that is stored",))
 
     def _write(self, document: dict[str, Any]) -> Written:
         kind, version, name, namespace = identity(document)
@@ -140,8 +140,8 @@ class Writer:
             kind, f"{namespace}/{name}", int(listed["metadata"]["resourceVersion"]), _plural(version, kind)
         )
 
-    def _settle(self, written: list[Written], timeout: float) -> InForce:
-        objects = tuple(f"{each.kind} {each.name}" for each in written)
+    def _settle(self, written: list[Written], timeout: float, called: tuple[str, ...] = ()) -> InForce:
+        objects = called or tuple(f"{each.kind} {each.name}" for each in written)
         newest: dict[str, int] = {}
         for each in written:
             if each.plural:

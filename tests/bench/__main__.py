@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-BENCHES = ("up", "everything", "inforce", "path", "api", "crash", "snapshot", "lessons")
+BENCHES = ("up", "everything", "inforce", "path", "api", "crash", "snapshot", "reset", "lessons")
 
 
 def main(names: list[str]) -> int:
