@@ -69,24 +69,19 @@ def proxy_config(flags: Parsed, stdin: TextIO, stdout: TextIO) -> int:
 
 
 def proxy_status(flags: Parsed, stdout: TextIO) -> int:
-    """All proxies, or one (with what it refused); `-v 1` shows each kind of configuration by itself."""
-    from meshlab.istioctl.proxyconfig.status import status_text
+    """All proxies (`-v 1`: each kind of configuration by itself), or what one lacks of what it is meant to have."""
+    from meshlab.istioctl.proxyconfig.status import comparison_text, status_text
+    from meshlab.sidecars.compare import compare
     from meshlab.sidecars.sidecars import Sidecars
     from meshlab.sidecars.syncz import read
 
     kube = Kube.from_kubeconfig(flags.text("kubeconfig") or None)
-    sidecars, namespace = Sidecars(kube), flags.text("namespace")
-    found = read(sidecars, flags.text("istioNamespace"))
+    sidecars, namespace, plane = Sidecars(kube), flags.text("namespace"), flags.text("istioNamespace")
     if flags.args:
         pod = sidecars.find(flags.args[0], namespace or kube.namespace)
-        found = [each for each in found if each.proxy == pod.id]
-        if not found:
-            raise MeshlabError(
-                f"{pod.id} is not connected to the control plane",
-                then=(f"kubectl -n {pod.namespace} logs {pod.name} -c {pod.proxy}"),
-            )
-    elif namespace:
-        found = [each for each in found if each.namespace == namespace]
-    verbose = bool(flags.args) or flags.number("v") > 0
-    stdout.write(status_text(found, flags.text("output"), verbose=verbose))
+        known = [each for each in read(sidecars, plane) if each.proxy == pod.id]
+        stdout.write(comparison_text(compare(sidecars, pod, plane), known))
+        return 0
+    found = [each for each in read(sidecars, plane) if namespace in ("", each.namespace)]
+    stdout.write(status_text(found, flags.text("output"), verbose=flags.number("v") > 0))
     return 0

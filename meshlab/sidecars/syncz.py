@@ -13,9 +13,9 @@ from typing import Any
 
 from meshlab.errors import LabError
 from meshlab.sidecars.remote import execute
-from meshlab.sidecars.sidecars import Sidecars
+from meshlab.sidecars.sidecars import Pod, Sidecars
 
-__all__ = ["KINDS", "Sync", "parse", "read"]
+__all__ = ["KINDS", "Sync", "control_planes", "parse", "read"]
 
 #: In the order in which they are shown, and the words that istiod's fields begin with.
 KINDS: Mapping[str, str] = {
@@ -104,8 +104,8 @@ def _state(sent: object, acked: object) -> str:
     return "SYNCED" if sent == acked else "STALE"
 
 
-def read(sidecars: Sidecars, namespace: str = "istio-system") -> list[Sync]:
-    """Of all control planes in a namespace. Raises LabError where there is none."""
+def control_planes(sidecars: Sidecars, namespace: str) -> list[Pod]:
+    """Their pods in a namespace. Raises LabError where there is none."""
     planes = [
         each
         for each in sidecars.pods
@@ -117,8 +117,13 @@ def read(sidecars: Sidecars, namespace: str = "istio-system") -> list[Sync]:
             why="no pod has the label istio=pilot",
             then="meshlab up, then lab.install()",
         )
+    return planes
+
+
+def read(sidecars: Sidecars, namespace: str = "istio-system") -> list[Sync]:
+    """Of all control planes in a namespace. Raises LabError where there is none."""
     found: list[Sync] = []
-    for pod in planes:
+    for pod in control_planes(sidecars, namespace):
         command = ("pilot-discovery", "request", "GET", "/debug/syncz")
         said = execute(sidecars.kube, pod.namespace, pod.name, "discovery", command)
         found += parse(said.decode(), pod.name)

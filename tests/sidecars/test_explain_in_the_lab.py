@@ -357,7 +357,9 @@ def test_the_commands_of_todays_istioctl_ask_the_sidecars(mesh: Mesh, rules: Any
     assert status[0].split()[:4] == ["NAME", "CLUSTER", "ISTIOD", "VERSION"]
     assert {line.split()[0].partition("-")[0] for line in status[1:]} == {"svca", "svcb", "probe"}
     assert all("(CDS,LDS,EDS,RDS" in line for line in status[1:])  # and SDS, once there are certificates
-    assert mesh.lab.istioctl("proxy-status deployment/probe").splitlines()[1].split()[2:6] == ["SYNCED"] * 4
+    assert mesh.lab.istioctl("ps -v 1 -n default").splitlines()[1].split()[2:6] == ["SYNCED"] * 4
+    same = mesh.lab.istioctl("proxy-status deployment/probe").splitlines()
+    assert same[:2] == ["Clusters Match", "Listeners Match"] and same[2].startswith("Routes Match (RDS last loaded at ")
     routes = mesh.lab.istioctl("proxy-config route deployment/probe --name 80").splitlines()
     assert [line.split()[-1] for line in routes if "svcb.default.svc" in line] == ["everybody"]
     clusters = mesh.lab.istioctl("pc c deployment/probe --fqdn svcb.default --subset v0.1").splitlines()

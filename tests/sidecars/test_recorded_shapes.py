@@ -11,8 +11,9 @@ import pytest
 
 from meshlab.istioctl.proxyconfig.command import kind_of, printed
 from meshlab.istioctl.proxyconfig.filters import Filters
-from meshlab.istioctl.proxyconfig.status import status_text
+from meshlab.istioctl.proxyconfig.status import comparison_text, status_text
 from meshlab.sidecars.accesslog import Line, Refusal, parse, same_request
+from meshlab.sidecars.compare import compared
 from meshlab.sidecars.dump import ClusterName
 from meshlab.sidecars.flags import detail_meaning, flag_meanings
 from meshlab.sidecars.sidecars import Pod
@@ -347,6 +348,19 @@ def test_proxy_status_prints_what_todays_prints() -> None:
     assert verbose[0].split() == ["NAME", "CLUSTER", "CDS", "LDS", "EDS", "RDS", "ECDS", "ISTIOD", "VERSION"]
     assert verbose[1].split()[2:7] == ["IGNORED"] * 5
     assert verbose[3] == "svcb-1.default refused RDS: duplicate domain *"
+
+
+def test_a_proxy_is_compared_with_what_it_is_meant_to_have_in_both_spellings() -> None:
+    """istiod's page is in the other of protobuf's spellings, and has names that Envoy's has not yet."""
+    meant = json.loads(DUMP.replace("dynamic_active_clusters", "dynamicActiveClusters"))
+    assert [each.difference for each in compared(json.dumps(meant), DUMP)] == ["", "", ""]
+    clusters = next(each for each in meant["configs"] if "dynamicActiveClusters" in each)["dynamicActiveClusters"]
+    clusters.append({"cluster": {"name": "late", "connectTimeout": "1s"}})
+    changed, *others = compared(json.dumps(meant), DUMP)
+    assert '-        "connect_timeout": "1s"' in changed.difference
+    assert [each.difference for each in others] == ["", ""]
+    said = comparison_text([changed, *others], [])
+    assert said.startswith("Clusters Don't Match\n--- Istiod Clusters") and said.endswith("Routes Match\n")
 
 
 ISTIO_LINE = (

@@ -8,9 +8,10 @@ from dataclasses import asdict
 
 from meshlab.errors import MeshlabError
 from meshlab.istioctl.proxyconfig.columns import columns
+from meshlab.sidecars.compare import Compared
 from meshlab.sidecars.syncz import KINDS, Sync
 
-__all__ = ["status_text"]
+__all__ = ["comparison_text", "status_text"]
 
 
 def status_text(found: Sequence[Sync], output: str = "table", *, verbose: bool = False) -> str:
@@ -31,8 +32,21 @@ def status_text(found: Sequence[Sync], output: str = "table", *, verbose: bool =
     for each in found:
         states = [each.states.get(kind, "IGNORED") for kind in KINDS]
         rows.append([each.proxy, each.cluster, *states, each.control_plane, each.version])
-    refused = [f"{each.proxy} refused {kind}: {reason}\n" for each in found for kind, reason in each.reasons.items()]
-    return columns(rows) + "".join(refused)
+    return columns(rows) + _refusals(found)
+
+
+def comparison_text(found: Sequence[Compared], states: Sequence[Sync]) -> str:
+    """`Clusters Match`, or where they do not; then what the proxy refused."""
+    said = []
+    for each in found:
+        loaded = f" (RDS last loaded at {each.loaded.astimezone():%a, %d %b %Y %H:%M:%S %Z})" if each.loaded else ""
+        match = f"Don't Match{loaded}\n{each.difference}" if each.difference else f"Match{loaded}"
+        said.append(f"{each.kind} {match}\n")
+    return "".join(said) + _refusals(states)
+
+
+def _refusals(found: Sequence[Sync]) -> str:
+    return "".join(f"{each.proxy} refused {kind}: {why}\n" for each in found for kind, why in each.reasons.items())
 
 
 def _subscribed(sync: Sync) -> str:

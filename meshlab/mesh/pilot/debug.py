@@ -115,7 +115,7 @@ class DebugServer:
         return {"generation": control.generation, "proxies": found, "sources": control.trouble()}
 
     def _dump(self, query: Mapping[str, str]) -> tuple[HTTPStatus, Any]:
-        wanted = query.get("proxy")
+        wanted = query.get("proxyID") or query.get("proxy")  # istiod's name for it, and ours
         if not wanted:
             raise BadRequest("config_dump needs ?proxy=<pod>.<namespace>")
         for connection in self._control.connections.values():
