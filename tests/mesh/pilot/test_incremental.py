@@ -30,7 +30,10 @@ VIRTUAL = st.fixed_dictionaries({
     }, optional={
         "match": st.just([{"sourceLabels": {"app": "svca"}}]), "mirror": DESTINATION,
     }), min_size=1, max_size=2),
-}, optional={"exportTo": st.sampled_from([["."], ["other"], ["*"]])})
+}, optional={"exportTo": st.sampled_from([["."], ["other"], ["*"]])}) | st.sampled_from([
+    {"hosts": ["svcb"], "http": [{"delegate": {"name": "b"}}]},
+    {"http": [{"route": [{"destination": {"host": "svca"}}], "timeout": "3s"}]},
+])
 RULE = st.fixed_dictionaries({"host": HOSTS}, optional={
     "subsets": st.lists(st.sampled_from([
         {"name": "v1", "labels": {"version": "v0.1"}},
