@@ -207,7 +207,7 @@ class Fleet:
                 env=environ, stdout=log, stderr=subprocess.STDOUT,
             )
 
-    def _until(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
+    def _until(self, condition: Callable[[], bool], timeout: float = 180.0) -> None:
         end, pause = time.monotonic() + timeout, threading.Event()
         while not condition():
             if time.monotonic() > end:

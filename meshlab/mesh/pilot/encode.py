@@ -106,6 +106,10 @@ def embed(field: int, parts: Iterable[bytes]) -> bytes:
 
 def heading(field: int, length: int) -> bytes:
     """What stands before `length` bytes of an embedded message."""
+    if length < 0x80 and field < 16:
+        return bytes((field << 3 | 2, length))
+    if length < 0x4000 and field < 16:
+        return bytes((field << 3 | 2, length & 0x7F | 0x80, length >> 7))
     return _varint(field << 3 | 2) + _varint(length)
 
 

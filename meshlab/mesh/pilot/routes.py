@@ -13,7 +13,7 @@ from meshlab.mesh.config.routing import Destination, HostRules, Route
 from meshlab.mesh.config.services import Port, Service
 from meshlab.mesh.config.traffic import Balancer
 from meshlab.mesh.pilot import actions
-from meshlab.mesh.pilot.encode import Fields, duration, embed, encode
+from meshlab.mesh.pilot.encode import Fields, duration, encode, heading
 from meshlab.mesh.pilot.match import route_match
 from meshlab.mesh.pilot.names import Target, domains, inbound
 from meshlab.mesh.pilot.snapshot import digest
@@ -45,8 +45,8 @@ class Host:
 
     @classmethod
     def of(cls, name: str, answers: tuple[str, ...], data: bytes, targets: tuple[Target, ...]) -> Host:
-        keys, clusters = frozenset(each.lower() for each in answers), tuple(each.cluster for each in targets)
-        return cls(name, answers, data, targets, keys, embed(2, (data,)), digest((data,)).encode(), clusters)
+        keys, clusters = frozenset(map(str.lower, answers)), tuple([each.cluster for each in targets])
+        return cls(name, answers, data, targets, keys, heading(2, len(data)) + data, digest((data,)).encode(), clusters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ derived from it (see `memo`) stays valid. Translation sees a World and a Proxy a
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import attrgetter
 
 from meshlab.mesh.config.combine import Combined
 from meshlab.mesh.config.durations import Duration
@@ -25,6 +27,7 @@ from meshlab.mesh.pilot.security import Security
 
 __all__ = ["KeyPair", "Mesh", "Problem", "Workload", "World"]
 
+_HOSTNAME = attrgetter("hostname")
 #: Sidecar and Telemetry objects of this namespace are for the whole mesh.
 ROOT_NAMESPACE = "istio-system"
 
@@ -133,16 +136,9 @@ class World:
 
     def service(self, hostname: str) -> Service | None:
         """By bisection: services are sorted."""
-        low, high = 0, len(self.services)
-        while low < high:
-            middle = (low + high) // 2
-            if self.services[middle].hostname < hostname:
-                low = middle + 1
-            else:
-                high = middle
-        if low < len(self.services) and self.services[low].hostname == hostname:
-            return self.services[low]
-        return None
+        place = bisect_left(self.services, hostname, key=_HOSTNAME)
+        found = self.services[place] if place < len(self.services) else None
+        return found if found is not None and found.hostname == hostname else None
 
     def at(self, address: str) -> tuple[Instance, ...]:
         return self.local.get(address, ())
