@@ -28,7 +28,8 @@ class Reference:
     @property
     def refusal(self) -> str:
         """Why nothing comes of it."""
-        return f"{self.kind} {self.namespace}/{self.name} is not granted: a ReferenceGrant in {self.namespace} would"
+        where = self.namespace
+        return f"{self.kind} {where}/{self.name} is another namespace's: to name it takes a ReferenceGrant in {where}"
 
 
 @dataclass(frozen=True, slots=True)
