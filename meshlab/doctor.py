@@ -139,7 +139,7 @@ def _iptables(settings: Settings) -> Finding:
         return Finding("ok", "iptables", f"{find_iptables(settings)}, for meshlab up --capture iptables")
     except Missing as error:
         return Finding("note", "iptables", f"{error.seen}: needed for meshlab up --capture iptables only",
-                       "meshlab doctor --fix")
+                       "python3 -m meshlab doctor --fix")
 
 
 def _drawing() -> Finding:

@@ -74,10 +74,17 @@ def _configure(settings: Settings) -> None:
 
 
 def headless(lab: Lab, out: Path, *, report: Report) -> int:
-    """Executes every notebook in order and writes HTML with an index; 1 if a lesson failed."""
+    """Executes every lesson in order, then the board, and writes HTML with an index; 1 if one failed.
+
+    The texts beside the lessons become pages, too, so that every link leads somewhere.
+    """
     from .notebook.execute import execute_all, lessons
+    from .notebook.export import export_text
 
     env = lab.engine.environment(os.environ)
-    done = execute_all(lessons(ROOT / "notebooks"), out, say=report, environ=env)
+    notebooks = ROOT / "notebooks"
+    done = execute_all([*lessons(notebooks), notebooks / "board.ipynb"], out, say=report, environ=env)
+    for text in notebooks.glob("*.md"):
+        export_text(text, out / f"{text.stem}.html")
     print(f"the workbook as it ran: {out / 'index.html'}")
     return 0 if all(lesson.passed for lesson in done) else 1

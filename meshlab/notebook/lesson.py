@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from meshlab.checkpoint import Checkpoint, difference
 from meshlab.notebook.inside import Inside
 from meshlab.starts import STARTS, arrange, come_to_rest, drop_dead_connections, stop_streams
+from meshlab.today import today
 from meshlab.underway import Underway
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Lesson:
             cls(lab, under.name, under.found).end()
             under = None
         lab.require(*start.needs)
+        if start.today:
+            today(lab)  # before the state is remembered: of kinds that nobody serves yet nothing could be put back
         if under is None:
             under = Underway(name, lab.checkpoint())
             under.save(lab.settings)

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from meshlab.notebook.execute import Lesson, execute, execute_all, index_page, lessons, title_of
-from meshlab.notebook.export import foreign
+from meshlab.notebook.export import export_text, foreign
 from meshlab.notebook.snapshot import snapshot
 
 PIECES = """import sys
@@ -115,3 +115,11 @@ def test_an_unknown_or_unsaved_control_is_named() -> None:
 def test_a_control_that_contains_itself_ends() -> None:
     states = {"x": {"_model_name": "VBoxModel", "children": ["IPY_MODEL_x"]}}
     assert "nested too deeply" in snapshot("x", states)
+
+
+def test_a_text_beside_the_lessons_becomes_a_page(tmp_path: Path) -> None:
+    text = tmp_path / "notes.md"
+    text.write_text("# Notes\n\n[lesson](04-x.ipynb), [list](list.md#end), [away](https://a.example/b.md)\n")
+    page = export_text(text, tmp_path / "notes.html").read_text()
+    assert foreign(page) == [] and "Notes" in page
+    assert [link for link in ("04-x.html", "list.html#end", "https://a.example/b.md") if f'"{link}"' not in page] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from meshlab.notebook.execute import execute, lessons
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOKS = lessons(ROOT / "notebooks")
+#: What `meshlab start --headless` writes.
+PAGES = {f"{path.stem}.html" for path in (ROOT / "notebooks").iterdir() if path.suffix in (".ipynb", ".md")}
 #: Outputs that take no room, or hold neither words nor a picture; pictures that draw nothing.
 _BLANK = """() => {
     const room = element => element.getBoundingClientRect().height > 2;
@@ -47,4 +50,6 @@ def test_a_page_shows_everything_without_a_network(
         found = Axe().run(page, options={"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
     broken = [(each["id"], node["html"][:200]) for each in found.response["violations"] for node in each["nodes"]]
     assert broken == []
+    links = re.findall(r'<a\b[^>]*href="([^"#:]+)', Path(every_page / f"{name}.html").read_text())
+    assert [link for link in links if link not in PAGES] == []
     assert [url for url in asked if url != address and not url.startswith("data:")] == []
