@@ -290,6 +290,11 @@ class Connection:
             return False
         return all(known.refused or known.acked == known.version for known in self.subscriptions.values())
 
+    @property
+    def lingering(self) -> list[str]:
+        """Clusters that are needed no more and that the proxy has for a while yet."""
+        return sorted(self._lingering)
+
     def status(self) -> dict[str, object]:
         """For /debug/syncz: per kind the version sent and acknowledged, and Envoy's reason for a refusal."""
         found: dict[str, object] = {

@@ -122,7 +122,8 @@ class DebugServer:
             proxy = connection.proxy
             if wanted in (proxy.id, proxy.node, proxy.ip) and connection.snapshot is not None:
                 return HTTPStatus.OK, {
-                    "proxy": proxy.node, "version": connection.snapshot.version, **connection.snapshot.json()
+                    "proxy": proxy.node, "version": connection.snapshot.version, "lingering": connection.lingering,
+                    **connection.snapshot.json(),
                 }
         known = sorted(c.proxy.id for c in self._control.connections.values())
         return HTTPStatus.NOT_FOUND, {"error": f"no proxy {wanted} is connected", "proxies": known}
