@@ -74,6 +74,15 @@ def test_who_gets_a_sidecar(hooked: Lab, namespace: str, meta: Object, expected:
     assert tried(hooked, namespace, **meta) == (["app", "istio-proxy"] if expected else ["app"])
 
 
+def test_who_stores_a_field_that_nothing_acts_on_is_warned(hooked: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(hooked, "report", said.append)
+    rule = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "tried"},
+            "spec": {"host": "svcb", "trafficPolicy": {"tunnel": {"targetHost": "a", "targetPort": 80}}}}  # fmt: skip
+    hooked.kubectl("create --dry-run=server -f -", stdin=json.dumps(rule))
+    assert said == ["Warning: spec.trafficPolicy.tunnel has no effect in this lab: sidecars do not tunnel"]
+
+
 def test_a_labelled_namespace_gives_its_deployments_working_sidecars(hooked: Lab) -> None:
     """The tutorial's own files, without kube-inject; the namespace's label is all there is."""
     for name in ("svca-v0.1", "svcb-v0.1"):
