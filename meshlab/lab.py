@@ -340,9 +340,10 @@ class Lab:
         seconds: float = 60.0,
         concurrency: int = 1,
         headers: Mapping[str, str] | None = None,
+        alone: bool = False,
     ) -> Load:
-        """Sends traffic in the background for at most `seconds`."""
-        return self.traffic.load(url, rps, seconds, concurrency, headers)
+        """Sends traffic in the background for at most `seconds`. `alone`: other streams end, so that there is one."""
+        return self.traffic.load(url, rps, seconds, concurrency, headers, alone)
 
     def logs(self, app: str, *, container: str | None = None, tail: int = 20, namespace: str = "default") -> Output:
         """The last lines of each pod with label app=`app`, with the pod's name above them."""

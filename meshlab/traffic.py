@@ -176,7 +176,21 @@ class Traffic:
                 )
         return answers
 
-    def load(self, url: str, rps: float, seconds: float, concurrency: int, headers: Mapping[str, str] | None) -> Load:
+    def stop_all(self) -> int:
+        """Ends every stream that runs; returns how many there were."""
+        return int(self.order("DELETE", "/load")["stopped"])
+
+    def load(
+        self,
+        url: str,
+        rps: float,
+        seconds: float,
+        concurrency: int,
+        headers: Mapping[str, str] | None,
+        alone: bool = False,
+    ) -> Load:
+        if alone:
+            self.stop_all()
         order = {
             "url": url,
             "rps": rps,

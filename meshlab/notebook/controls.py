@@ -66,8 +66,11 @@ class Control(widgets.VBox):  # type: ignore[misc]
         """Put `parts` between the title and the YAML."""
         self.children = (self._title, *parts, self._yaml, self._said)
 
-    def show_yaml(self, text: str, *, command: str = "") -> None:
-        """Show the YAML that this control applies, folded, with the tutorial's command that does the same."""
+    def show_yaml(self, text: str, *, command: str = "", then: str = "") -> None:
+        """Show the YAML that this control applies, folded, with the tutorial's command that does the same.
+
+        Rules of 2018 are shown in today's words, too; `then` is what stood for a kind of today in 2018.
+        """
         if not text:
             self._yaml.value = ""
             return
@@ -75,6 +78,8 @@ class Control(widgets.VBox):  # type: ignore[misc]
         self._yaml.value = _folded(summary, text)
         if today := _today(text):
             self._yaml.value += _folded("today: networking.istio.io/v1", today)
+        if then:
+            self._yaml.value += _folded("2018", then)
 
     def say(self, text: str, *, tone: str = "plain") -> None:
         """Replace the control's last words."""

@@ -89,6 +89,8 @@ class Inside:
         """`n` requests from behind the sidecar, one after the other."""
         return self._traffic.curl(url, n, headers=headers, timeout=timeout)
 
-    def load(self, url: str, *, rps: float = 20.0, seconds: float = 60.0, concurrency: int = 1) -> Load:
-        """A stream of requests from behind the sidecar, for at most `seconds`."""
-        return self._traffic.load(url, rps, seconds, concurrency, None)
+    def load(
+        self, url: str, *, rps: float = 20.0, seconds: float = 60.0, concurrency: int = 1, alone: bool = False
+    ) -> Load:
+        """A stream of requests from behind the sidecar, for at most `seconds`. `alone`: others end first."""
+        return self._traffic.load(url, rps, seconds, concurrency, None, alone)

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["MutualTLSSwitch"]
 
 MODES = ("DISABLE", "PERMISSIVE", "STRICT")
+#: What Istio 0.4 had for it: one switch for all, and exceptions.
+THEN = """\
+# In the ConfigMap istio of istio-system, for the whole mesh; there was no PERMISSIVE:
+authPolicy: MUTUAL_TLS
+# and an exception, as an annotation of a Service:
+auth.istio.io/80: NONE
+"""
 
 
 class MutualTLSSwitch(Control):
@@ -28,7 +35,7 @@ class MutualTLSSwitch(Control):
             lambda change: self.pressed(lambda: self.set(str(change["new"]))) if change["new"] else None, "value"
         )
         self.assemble(self._buttons)
-        self.show_yaml(self.yaml("STRICT"), command=f"kubectl apply -f {app}-mtls.yaml")
+        self._show("STRICT")
 
     def yaml(self, mode: str) -> str:
         """The PeerAuthentication with this mode."""
@@ -52,7 +59,7 @@ class MutualTLSSwitch(Control):
         with self._lock:
             done = self._lab.apply(self.yaml(mode))
             self.quietly(lambda: setattr(self._buttons, "value", mode))
-            self.show_yaml(self.yaml(mode), command=f"kubectl apply -f {self._app}-mtls.yaml")
+            self._show(mode)
             self.say(f"{mode}: {acknowledged(done)}", tone="good")
             return done
 
@@ -63,3 +70,6 @@ class MutualTLSSwitch(Control):
             self.quietly(lambda: setattr(self._buttons, "value", None))
             self.say(f"deleted: {acknowledged(done)}")
             return done
+
+    def _show(self, mode: str) -> None:
+        self.show_yaml(self.yaml(mode), command=f"kubectl apply -f {self._app}-mtls.yaml", then=THEN)

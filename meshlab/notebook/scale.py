@@ -26,6 +26,7 @@ class ScaleSlider(Control):
         self._slider = widgets.IntSlider(value=self.pods, min=0, max=most, description="pods", continuous_update=False)
         self._slider.observe(lambda change: self.pressed(lambda: self.set(int(change["new"]))), "value")
         self.assemble(self._slider)
+        self._show(self.pods)
 
     @property
     def pods(self) -> int:
@@ -42,5 +43,17 @@ class ScaleSlider(Control):
             self._lab.settled()
             self.quietly(lambda: setattr(self._slider, "value", pods))
             self.say(f"{pods} pod{'' if pods == 1 else 's'}, ready after {seconds:.1f} s", tone="good")
-            self.show_yaml("")
+            self._show(pods)
             return seconds
+
+    def _show(self, pods: int) -> None:
+        text = (
+            "apiVersion: autoscaling/v1\n"
+            "kind: Scale\n"
+            "metadata:\n"
+            f"  name: {self._deployment}\n"
+            "  namespace: default\n"
+            "spec:\n"
+            f"  replicas: {pods}\n"
+        )
+        self.show_yaml(text, command=f"kubectl scale deployment {self._deployment} --replicas={pods}")

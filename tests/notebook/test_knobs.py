@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import yaml
 from notebook_fakes import FakeLab
 
-from meshlab.notebook import Canary, CircuitBreaker, MutualTLSSwitch, RouteKnobs
+from meshlab.notebook import Canary, CircuitBreaker, MutualTLSSwitch, RouteKnobs, ScaleSlider
 from meshlab.traffic import Answer, Answers
 
 
@@ -81,10 +84,29 @@ def test_a_canary_is_promoted_or_rolled_back_by_its_own_failures(
     assert ("rolled back" in canary.said) is not promoted
 
 
+def test_the_scale_slider_says_how_many_pods_and_shows_the_command() -> None:
+    asked: list[int] = []
+    found = {"spec": {"replicas": 1}}
+    lab: Any = SimpleNamespace(
+        access=SimpleNamespace(find=lambda *which: found),
+        scale=lambda deployment, pods: asked.append(pods) or 0.5,
+        settled=lambda: None,
+    )
+    slider = ScaleSlider(lab, "svcb")
+    slider._slider.value = 3
+    assert asked == [3] and "3 pods, ready after 0.5 s" in slider.said
+    assert "kubectl scale deployment svcb --replicas=3" in slider._yaml.value
+    slider.set(1)
+    assert "1 pod, ready" in slider.said
+    with pytest.raises(ValueError, match=r"0\.\.6"):
+        slider.set(7)
+
+
 def test_the_mutual_tls_switch_stores_a_mode_and_refuses_others(lab: FakeLab) -> None:
     switch = MutualTLSSwitch(lab, "svcb")  # type: ignore[arg-type]
     switch._buttons.value = "STRICT"
     assert yaml.safe_load(switch.yaml("STRICT")) == lab.stored["PeerAuthentication", "svcb-mtls"]
+    assert "authPolicy: MUTUAL_TLS" in switch._yaml.value  # 2018 beside today
     with pytest.raises(ValueError, match="DISABLE, PERMISSIVE, STRICT"):
         switch.set("strict")
     switch.clear()

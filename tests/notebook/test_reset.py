@@ -71,7 +71,7 @@ def test_a_mess_is_cleared_by_a_reset_and_by_the_begin_of_another_lesson(lab: La
     lesson.reset()
     assert difference(start, lab.checkpoint()) == []
     assert lab.curl("http://svca/pay", n=3).by_upstream() == {"v0.1": 3}
-    assert lab.traffic.order("DELETE", "/load")["stopped"] == 0
+    assert lab.traffic.stop_all() == 0
     lab.reset()  # nothing to do: harmless
     make_a_mess(lab)
     lesson = Lesson.begin(lab, "05")
@@ -124,7 +124,7 @@ def test_a_kernel_that_is_interrupted_and_then_dies_in_the_middle_of_a_cell_lose
         until(lambda: streams() > served + 3, timeout=20, what="the stream to run")
     with kernel() as (_, client):  # which shut the first one down with a kill
         assert run(client, first) == ""
-        assert lab.traffic.order("DELETE", "/load")["stopped"] == 0
+        assert lab.traffic.stop_all() == 0
         assert lab.curl("http://svca/pay", n=3).by_upstream() == {"v0.1": 3}
         assert run(client, "lesson.end()") == ""
     assert difference(before, lab.checkpoint()) == []
