@@ -6,6 +6,7 @@ from Debian. What is unpacked is the headless shell, with those of its libraries
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from .debian import unpack
 from .errors import Missing
 from .settings import Settings
 
-__all__ = ["fetch_browser", "find_browser"]
+__all__ = ["driver_environment", "fetch_browser", "find_browser"]
 
 SHELL = "chromium-headless-shell"
 #: The names under which systems have it.
@@ -30,7 +31,8 @@ def find_browser(settings: Settings) -> Path:
 
 
 def fetch_browser(settings: Settings) -> Path:
-    """Unpacks Debian's Chromium into the environment; harmless if there is one. Raises `Missing`."""
+    """Unpacks Debian's Chromium into the environment, and what drives it; harmless if there is one. Raises `Missing`."""
+    driver_environment(settings)
     try:
         return find_browser(settings)
     except Missing:
@@ -51,3 +53,19 @@ exec "{folder}/usr/lib/chromium/{SHELL}" "$@"
 """)
         start.chmod(0o755)
     return find_browser(settings)
+
+
+def driver_environment(settings: Settings) -> dict[str, str]:
+    """What Playwright's own program needs in its environment: where a library is that a bare Debian lacks.
+
+    Fetches it the first time. Raises `Missing`.
+    """
+    try:
+        ctypes.CDLL("libatomic.so.1")
+        return {}
+    except OSError:
+        folder = settings.tools / "libatomic"
+        if not folder.exists():
+            unpack(["libatomic1"], folder)
+        (library,) = {path.parent for path in folder.rglob("libatomic.so.1")}
+        return {"LD_LIBRARY_PATH": str(library)}

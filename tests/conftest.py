@@ -87,10 +87,15 @@ def browser(chromium: Path) -> Iterator[Browser]:
     """Chromium. Per module: while it is there, an event loop runs in this thread, and papermill wants its own."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
+    from meshlab.browser import driver_environment
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in driver_environment(Settings.load()).items():
+            patch.setenv(name, value)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+            yield browser
+            browser.close()
 
 
 @pytest.fixture(scope="session")
