@@ -104,14 +104,13 @@ class Access:
         """Sends until there is an answer: again after a lost connection, a 429, or a login that has run out."""
         from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-        start, pause, logged_in = time.monotonic(), _PAUSE, False
+        start, pause, logged_in, waited = time.monotonic(), _PAUSE, False, 0.0
         while True:
-            spent = time.monotonic() - start
             try:
                 reply = self._send(method, path, data, headers, timeout)
             except HTTPError as error:
                 unsent = isinstance(error, (ConnectTimeoutError, NewConnectionError))
-                if spent < self.patience and (unsent or method in _REPEATABLE):
+                if time.monotonic() - start < self.patience and (unsent or method in _REPEATABLE):
                     time.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
                     continue
@@ -121,8 +120,9 @@ class Access:
                     then=self.hint,
                 ) from error
             wait = _retry_after(reply)
-            if wait is not None and spent + wait <= self.throttled:
+            if wait is not None and waited + wait <= self.throttled:
                 time.sleep(wait)
+                waited += wait
             elif reply.status == 401 and not logged_in and self.patience:
                 logged_in = True
                 self.__dict__.pop("client", None)  # a token of a plug-in has run out: it is asked for another
@@ -245,7 +245,7 @@ class Access:
             if answer.status != 200:
                 raise Rejected(_status(Reply(answer.status, answer.headers, answer.read())))
             rest = b""
-            for chunk in answer.stream(65536):
+            while chunk := answer.read1():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     if line.strip():

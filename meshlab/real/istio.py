@@ -111,6 +111,9 @@ def install(
         return _used(access, found, change, version, charts, timeout, report)
     owned = Owned(access)
     for part in parts:
+        if part.release == "istio-base" and (there := _defined_by_others(access)):
+            report(f"  definitions that are there already are used as they are: {len(there)}")
+            part = replace(part, values=_merged(part.values, {"base": {"excludedCRDs": there}}))
         owned.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": part.namespace}})
         helm = open_helm(access.kubeconfig, part.namespace)
         _released(access, helm, part, _chart(part.chart, version, charts), end, report)
@@ -185,6 +188,17 @@ def _used(
     report(f"  {release}: mesh configuration changed, as asked for (helm rollback {release} takes it back)")
     wait_ready(access, [Deployment(istio.namespace, istio.deployment)], timeout=timeout, report=report)
     return look(access).istio or istio
+
+
+def _defined_by_others(access: Access) -> list[str]:
+    """Istio's definitions that did not come with our release: what Helm leaves behind, or another Istio's."""
+    found = []
+    for each in access.items("apiextensions.k8s.io/v1", "CustomResourceDefinition"):
+        annotations = each["metadata"].get("annotations") or {}
+        release = annotations.get("meta.helm.sh/release-name"), annotations.get("meta.helm.sh/release-namespace")
+        if each["spec"]["group"].endswith(".istio.io") and release != ("istio-base", SYSTEM):
+            found.append(str(each["metadata"]["name"]))
+    return [name for name in sorted(found) if not name.endswith(".config.istio.io")]
 
 
 def _begun(access: Access) -> bool:

@@ -35,6 +35,12 @@ class ClusterWriter:
         wanted = [dict(each) for each in documents]
         for each in wanted:
             _check(each)
+        if missing := [each["kind"] for each in wanted if _legacy(each) and not self._defined(each["kind"])]:
+            raise ManifestError(
+                f"{missing[0]} is not defined on this cluster",
+                why="the kinds of 2018 come with lab.install(), also where Istio is there already",
+                then="lab.install()",
+            )
         istiod, before = self._before()
         since = time.monotonic()
         stored = [self._store(self._placed(each)) for each in wanted]
@@ -63,6 +69,10 @@ class ClusterWriter:
     def _before(self) -> tuple[Istiod | None, dict[str, Sync]]:
         istiod = self._istiod()
         return istiod, istiod.sync() if istiod is not None else {}
+
+    def _defined(self, kind: str) -> bool:
+        name = f"{rules.LEGACY[kind][0]}.{MESH_GROUP}"
+        return self._access.find("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, name) is not None
 
     def _store(self, document: Object) -> Change | None:
         """What istiod has to see of it now, None if that is nothing."""

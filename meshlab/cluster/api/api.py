@@ -337,9 +337,10 @@ class Api:
             )
         if (revision := meta.get("resourceVersion")) and revision not in (str(entry.revision), "0"):
             raise Conflict.of(resource, name)
-        new = prepare_update(resource, new, old, subresource)
         if subresource != "status":
+            # First: whether anything changed, and with it the generation, is asked of what will be stored.
             new = self.types.defaults(resource, new)
+        new = prepare_update(resource, new, old, subresource)
         if changed_ := self.mutated(resource, "UPDATE", new, old, subresource=subresource, dry_run=dry_run):
             new = prepare_update(resource, changed_, old, subresource)
         if resource.collection == SERVICES and subresource is None:

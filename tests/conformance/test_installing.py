@@ -1,0 +1,200 @@
+"""Istio's own charts and our manifests on a Kubernetes that validates strictly: twice without a change, and gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from meshlab import tutorial
+from meshlab.cluster import Cluster, Parts
+from meshlab.errors import LabError, Taken, WaitTimeout
+from meshlab.helm import Chart, open_helm
+from meshlab.lab import Lab
+from meshlab.real import istio
+from meshlab.real.cluster import RealCluster
+from meshlab.real.contexts import Context
+from meshlab.real.home import link_commands
+from meshlab.real.inject import inject
+from meshlab.real.manifests import write_files
+from meshlab.real.owned import Owned
+from meshlab.real.rules import definitions, translate
+from meshlab.settings import Settings
+
+#: What the release process would have stamped the charts with.
+STAMPED = {"istiod": {"global": {"hub": "docker.io/istio", "tag": istio.ISTIO_VERSION}}}
+#: Kinds whose objects come and go by themselves.
+PASSING = ("Event", "Lease", "EndpointSlice", "Endpoints", "ReplicaSet", "ControllerRevision", "Pod")
+
+
+@pytest.fixture(scope="module")
+def kubernetes() -> Iterator[Cluster]:
+    """With controllers and no node: what is installed is made, and nothing of it runs."""
+    with Cluster(parts=Parts.CONTROLLERS) as running:
+        yield running
+
+
+@pytest.fixture
+def lab(kubernetes: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    monkeypatch.setenv("no_proxy", "*")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "kubeconfig").write_text(kubernetes.kubeconfig.read_text())
+    link_commands(Settings(home))
+    cluster = RealCluster(Settings(home), Context("meshlab", "meshlab", kubernetes.server))
+    return Lab(cluster.settings, engine=cluster, report=lambda line: None)
+
+
+def inventory(lab: Lab) -> set[str]:
+    """Everything that is stored, by kind and name."""
+    found = set()
+    listed = lab.access.request("GET", "/apis").json()["groups"]
+    versions = ["v1", *(group["preferredVersion"]["groupVersion"] for group in listed)]
+    for version in versions:
+        base = f"/api/{version}" if version == "v1" else f"/apis/{version}"
+        for resource in lab.access.request("GET", base).json()["resources"]:
+            if "/" in resource["name"] or "list" not in resource["verbs"] or resource["kind"] in PASSING:
+                continue
+            reply = lab.access.request("GET", f"{base}/{resource['name']}", check=False)
+            for each in (reply.json().get("items") or []) if reply.status == 200 else []:
+                metadata = each["metadata"]
+                found.add(f"{resource['kind']} {metadata.get('namespace', '')}/{metadata['name']}")
+    return found
+
+
+def test_what_was_installed_goes_again_and_nothing_else(lab: Lab, charts: Path) -> None:
+    lab.kubectl("create namespace somebody")
+    lab.kubectl("create configmap theirs --from-literal a=b -n somebody")
+    before = inventory(lab)
+    with pytest.raises(WaitTimeout, match="istiod"):
+        lab.install(charts=charts, timeout=0.2, values=STAMPED)
+    # It is resumed: what is there is left, what is missing follows.
+    said: list[str] = []
+    lab.report = said.append
+    with pytest.raises(WaitTimeout, match="istiod"):
+        lab.install(charts=charts, timeout=0.2, values=STAMPED)
+    assert said == [f"  istio-base {istio.ISTIO_VERSION} is there", f"  istiod {istio.ISTIO_VERSION} is there"]
+    found = lab.preflight().found.istio
+    assert found is not None and found.ours and not found.ready
+    assert (found.version, found.mesh.outbound) == (istio.ISTIO_VERSION, "REGISTRY_ONLY")
+    assert found.mesh.zipkin == {"zipkin": "zipkin.istio-system.svc.cluster.local:9411"}
+    assert inventory(lab) - before
+    lab.uninstall()
+    assert inventory(lab) == before
+
+
+def test_an_istio_of_somebody_else_is_used_and_not_changed(lab: Lab, charts: Path) -> None:
+    helm = open_helm(lab.settings.kubeconfig, "mesh")
+    lab.kubectl("create namespace mesh")
+    for name in ("base", "istiod"):
+        chart = Chart(name, path=charts / f"{name}-{istio.ISTIO_VERSION}.tgz")
+        helm.install(chart, f"their-{name}", {"global": {"istioNamespace": "mesh"}}, timeout=30)
+    strip_mark(lab, "mesh")
+    before = inventory(lab)
+    assert lab.install(charts=charts) >= 0
+    assert lab.engine.addons_namespace == "meshlab"
+    more = inventory(lab) - before
+    assert not [each for each in more if " mesh/" in each or " istio-system/" in each]
+    lab.uninstall()
+    assert inventory(lab) == before
+    helm.uninstall("their-istiod", timeout=30)
+    helm.uninstall("their-base", timeout=30)
+    # Helm leaves definitions behind; an installation uses them as they are.
+    kept = [each for each in inventory(lab) if each.startswith("CustomResourceDefinition")]
+    assert len(kept) == 15
+    said: list[str] = []
+    lab.report = said.append
+    with pytest.raises(WaitTimeout, match="istiod"):
+        lab.install(charts=charts, timeout=0.2, values=STAMPED)
+    assert said[0] == "  definitions that are there already are used as they are: 15"
+    lab.uninstall()
+    assert {each for each in inventory(lab) if each.startswith("CustomResourceDefinition")} == set(kept)
+    lab.kubectl("delete crd --all")
+
+
+def strip_mark(lab: Lab, namespace: str) -> None:
+    """As if somebody's own helm had installed it."""
+    lab.kubectl(f"label secrets --all meshlab.io/owned- -n {namespace}")
+
+
+def documents_of(lab: Lab, charts: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All that a cluster is ever given: rendered charts, generated manifests, definitions, translations."""
+    for part in istio.components():
+        chart = Chart(part.chart, path=charts / f"{part.chart}-{istio.ISTIO_VERSION}.tgz")
+        text = open_helm(lab.settings.kubeconfig, part.namespace).render(chart, part.release, part.values)
+        yield from ((part.release, each) for each in yaml.safe_load_all(text) if each)
+    folder = lab.settings.home / "made"
+    write_files(tutorial.plain(), folder, "10.96.7.7", "meshlab")
+    for path in sorted(folder.rglob("*.yaml")):
+        if path.parent.name in ("demo", "addons"):
+            yield from ((path.name, inject(each)) for each in yaml.safe_load_all(path.read_text()))
+    yield from (("definitions", each) for each in definitions())
+    rules = [lab.documents(path) for path in sorted((folder / "demo" / "rules").glob("*.yaml"))]
+    for some in rules:
+        yield from (("translation", each) for each in translate(some).documents)
+
+
+def test_every_document_is_strictly_valid_and_applies_twice_without_a_change(lab: Lab, charts: Path) -> None:
+    made = list(documents_of(lab, charts))
+    assert len(made) > 80
+    rank = {"Namespace": 0, "CustomResourceDefinition": 1}
+    made.sort(key=lambda each: rank.get(each[1]["kind"], 2))
+    for name in ("istio-system", "istio-ingress", "meshlab", "client"):
+        lab.kubectl(f"create namespace {name}")
+    owned = Owned(lab.access)
+    for source, document in made:
+        stored, _ = owned.apply(document)
+        again, _ = owned.apply(document)
+        generations = stored["metadata"].get("generation"), again["metadata"].get("generation")
+        assert generations[0] == generations[1], f"{source}: {document['kind']} {document['metadata']['name']}"
+        assert again.get("spec") == stored.get("spec")
+    for _, document in reversed(made):
+        owned.delete(document)
+
+
+def test_what_is_not_ours_is_neither_changed_nor_deleted(lab: Lab) -> None:
+    owned = Owned(lab.access)
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shared", "namespace": "default"}}
+    lab.kubectl("create configmap shared --from-literal owner=them")
+    with pytest.raises(Taken, match="not meshlab's: it was not touched"):
+        owned.apply({**theirs, "data": {"owner": "us"}})
+    assert not owned.delete(theirs)
+    found = lab.access.find("v1", "ConfigMap", "default", "shared")
+    assert found is not None and found["data"] == {"owner": "them"}
+
+
+def test_a_release_that_was_left_half_done_is_installed_anew(lab: Lab, charts: Path) -> None:
+    parts = [replace(part, deployment=None) for part in istio.components(gateway=False) if part.release == "istio-base"]
+    again = {"version": istio.ISTIO_VERSION, "charts": charts, "parts": parts, "change": False, "timeout": 30.0}
+    with pytest.raises(LabError, match="is not found"):
+        istio.install(lab.access, report=lambda line: None, **again)
+    _leave(lab, "pending-install")
+    said: list[str] = []
+    with pytest.raises(LabError, match="is not found"):
+        istio.install(lab.access, report=said.append, **again)
+    assert said == [
+        "  istio-base was left pending-install: it is installed anew",
+        f"  istio-base {istio.ISTIO_VERSION} installed",
+    ]
+    lab.uninstall()
+
+
+def _leave(lab: Lab, status: str) -> None:
+    """As a Helm that was killed leaves its record."""
+    import base64
+    import gzip
+    import json
+
+    secret = lab.access.items("v1", "Secret", "istio-system", labelSelector="owner=helm,name=istio-base")[0]
+    packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
+    release = json.loads(gzip.decompress(packed))
+    release["info"]["status"] = status
+    packed = base64.b64encode(gzip.compress(json.dumps(release).encode()))
+    secret["data"]["release"] = base64.b64encode(packed).decode()
+    secret["metadata"]["labels"]["status"] = status
+    path = f"/api/v1/namespaces/istio-system/secrets/{secret['metadata']['name']}"
+    lab.access.request("PUT", path, body=secret)
