@@ -31,7 +31,7 @@ def find_browser(settings: Settings) -> Path:
 
 
 def fetch_browser(settings: Settings) -> Path:
-    """Unpacks Debian's Chromium into the environment, and what drives it; harmless if there is one. Raises `Missing`."""
+    """Unpacks Debian's Chromium and what drives it into the environment, unless they are there. Raises `Missing`."""
     driver_environment(settings)
     try:
         return find_browser(settings)

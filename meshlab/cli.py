@@ -61,7 +61,7 @@ def down(_: argparse.Namespace) -> int:
 
 
 def reset(_: argparse.Namespace) -> int:
-    """stop the lab and delete its folder: the next up starts from nothing"""
+    """stop the lab and delete what it keeps: the next up starts from nothing"""
     import shutil
 
     from .cluster.daemon import stop
@@ -70,10 +70,13 @@ def reset(_: argparse.Namespace) -> int:
     if left := stop(settings):
         say("not deleted, because something still runs: " + ", ".join(left))
         return 1
-    for folder in (settings.home, settings.sockets):
-        if folder.exists():
-            shutil.rmtree(folder)
-    print(f"deleted {settings.home}")
+    kept = {settings.bin}  # kubectl, istioctl and meshlab itself, which are on somebody's PATH
+    for path in {settings.sockets, *settings.home.glob("*")} - kept:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    print(f"deleted the database, keys and logs in {settings.home}")
     return 0
 
 
