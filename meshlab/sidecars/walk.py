@@ -36,6 +36,8 @@ class Walk:
         self.missing: list[str] = []
         self.unknown: list[str] = []
         self._seen: set[tuple[Pod, Line]] = set()
+        #: Pods whose counters have been told: they do not say which of several requests they count.
+        self._counted: set[Pod] = set()
         #: Of the request as it left its caller.
         self._sent = Known(order.sent_headers, complete=True)
 
@@ -89,7 +91,10 @@ class Walk:
             if self._came_unread(pod):
                 return self._passed_in(pod, port, service)
         if proxies:
-            self.missing.append(f"no sidecar of {host} wrote a line about the request, or counted a connection")
+            self.missing.append(
+                f"no sidecar of {host} wrote a line about the request, or counted a connection: "
+                "is its access log on (accessLogFile of the mesh, Telemetry)?"
+            )
             return Hop(Place.OUTSIDE, host, host, outcome=Outcome.UNKNOWN, facts=(Fact("address", address),))
         only = pods[0] if len(pods) == 1 else None
         return outside(only, host, host, self._evidence.names.of(address), self._answered.status)
@@ -129,6 +134,8 @@ class Walk:
         calls, how = self._calls(pod, line)
         if how:
             facts.append(Fact("its calls", how))
+        if pod in self._counted and self._evidence.blocked(pod):
+            facts.append(Fact("its calls", "connections that were closed: told where the request came here first"))
         children = (*self._way_out(pod, calls), *self._unlogged(pod))
         return hop_at(pod, Place.PROGRAM, facts=tuple(facts), code=line.code, ms=waited, children=children)
 
@@ -260,7 +267,10 @@ class Walk:
     # What only counters know
 
     def _unlogged(self, pod: Pod, wanted: str = "") -> Iterator[Hop]:
-        """Connections of a program that no line speaks of: passed on as TCP, or closed."""
+        """Connections of a program that no line speaks of: passed on as TCP, or closed. Of each program once."""
+        if pod in self._counted:
+            return
+        self._counted.add(pod)
         logged = {each.cluster for each in self._evidence.lines(pod) if each.http}
         found = [
             self._passed_out(pod, change)
