@@ -90,7 +90,7 @@ def status(_: argparse.Namespace) -> int:
         print(f"down ({found.why})\n  next:    meshlab up")
         return 1
     how = settings.network.capture.value
-    print(f"up: {found.server}, process {found.pid}, capture by {how}")
+    print(f"up: {found.server}, process {found.pid}, capture by {how}", flush=True)  # before what kubectl prints
     from .lab import environment
 
     env = {**os.environ, **environment(settings, os.environ)}

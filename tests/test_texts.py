@@ -73,3 +73,10 @@ def test_a_link_says_where_it_leads_and_a_picture_what_it_shows(path: Path) -> N
 def test_a_drawing_in_a_notebook_is_told_in_words(path: Path) -> None:
     code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
     assert code.count("Picture(") == len(re.findall(r"\balt=\s*\"", code))
+
+
+def test_the_versions_that_instructors_read_are_those_that_are_tested() -> None:
+    table = (ROOT / "notebooks" / "instructors.md").read_text().partition("| package | version |")[2]
+    told = dict(re.findall(r"^\| ([a-z0-9-]+) \| (\d[^ ]*) \|$", table, re.M))
+    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "binder" / "pins.txt").read_text(), re.M))
+    assert len(told) > 5 and told == {package: pins.get(package) for package in told}
