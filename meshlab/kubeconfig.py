@@ -82,7 +82,8 @@ class Access:
             load_kube_config(str(file), context=context, client_configuration=found)
         except ConfigException as error:
             raise LabError(f"the login of {file} failed", why=str(error), then="kubectl get --raw /version") from error
-        authorization = (found.get_api_key_with_prefix("authorization") or "").rpartition(" ")[2]
+        said = found.auth_settings().get("BearerToken") or {}
+        authorization = str(said.get("value") or "").rpartition(" ")[2]
         certificate = (Path(found.cert_file), Path(found.key_file)) if found.cert_file and found.key_file else None
         return cls(
             found.host,

@@ -37,9 +37,16 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Place:
-    """Addresses of a cluster that lessons speak of. `external` is msgd's, a stand-in before there is one."""
+    """Addresses of a cluster that lessons speak of, as its own network has them.
+
+    `external` is msgd's (the tutorial's before there is one), `node` that of a machine; `services` and `pods` are the
+    first two numbers of theirs, "" where there are none yet.
+    """
 
     external: str
+    services: str
+    pods: str
+    node: str
 
 
 class RealCluster:
@@ -76,15 +83,25 @@ class RealCluster:
 
     @property
     def network(self) -> Place:
-        found = self.access.find("v1", "Service", *MSGD)
-        address = str(found["spec"]["clusterIP"]) if found else tutorial.EXTERNAL
-        return Place(address)
+        server = self.access.find("v1", "Service", "default", "kubernetes") or {}
+        pods = [pod.get("status") or {} for pod in self.access.items("v1", "Pod")]
+        own = [str(each["podIP"]) for each in pods if each.get("podIP") and each.get("podIP") != each.get("hostIP")]
+        return Place(
+            external=self._external(),
+            services=_prefix(str((server.get("spec") or {}).get("clusterIP") or "")),
+            pods=_prefix(own[0]) if own else "",
+            node=next((str(each["hostIP"]) for each in pods if each.get("hostIP")), ""),
+        )
+
+    def _external(self) -> str:
+        hidden = self.access.find("v1", "Service", *MSGD)
+        return str(hidden["spec"]["clusterIP"]) if hidden else tutorial.EXTERNAL
 
     @property
     def files(self) -> Path:
         """The manifests for this cluster, written anew where an address in them has changed."""
         target = self.settings.home / "manifests"
-        write_files(tutorial.plain(), target, self.network.external, self.addons_namespace)
+        write_files(tutorial.plain(), target, self._external(), self.addons_namespace)
         return target
 
     @property
@@ -200,6 +217,11 @@ class RealCluster:
             stored, changed = self._owned.apply(inject(document, revision) if mesh else document)
             if changed:
                 lab.report(f"  {stored['kind']} {stored['metadata']['name']} applied")
+
+
+def _prefix(address: str) -> str:
+    """`10.96` of `10.96.0.1`."""
+    return ".".join(address.split(".")[:2])
 
 
 def _namespace(name: str) -> dict[str, Any]:
