@@ -98,6 +98,19 @@ def test_a_labelled_namespace_gives_its_deployments_working_sidecars(hooked: Lab
     assert "send msg ok" in hooked.logs("svcb", namespace="shop"), "a mesh of today lets out what it does not know"
 
 
+def test_a_job_goes_through_its_sidecar_and_comes_to_an_end(hooked: Lab) -> None:
+    program = (
+        "import http.client; c = http.client.HTTPConnection('svcb'); c.request('GET', '/'); "
+        "print(c.getresponse().headers['server'])"
+    )
+    container = {"name": "once", "image": "python:3", "command": ["python", "-c", program]}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once", "namespace": "shop"},
+           "spec": {"template": {"spec": {"containers": [container], "restartPolicy": "Never"}}}}  # fmt: skip
+    hooked.kubectl("apply -f -", stdin=json.dumps(job))
+    hooked.kubectl("wait job/once -n shop --for=condition=Complete --timeout=60s")
+    assert hooked.kubectl("logs -n shop job/once -c once") == "envoy\n"
+
+
 def test_accounts_of_their_own_are_identities_that_policies_tell_apart(hooked: Lab) -> None:
     """By kubectl alone: the tutorial's files stay as they are."""
     hooked.kubectl("apply -n shop -f demo/accounts.yaml")

@@ -2,7 +2,9 @@
 
 Which pods get one is today's rule, which looks at the pod alone; the webhook's configuration has already left out
 namespaces without the label `istio-injection=enabled`. What they get is what `istioctl kube-inject` gives them (but for
-the init container that set core dumps up), so that both ways lead to the same sidecar, that of this control plane.
+the init container that set core dumps up), so that both ways lead to the same sidecar, that of this control plane. In a
+pod that comes to an end, a job's, it is an init container that is kept running, as today's are: the pod begins when it
+listens, and ends without it.
 
 Pure: whoever serves the webhook passes an AdmissionReview (v1) in and sends what comes out.
 """
@@ -68,6 +70,11 @@ def injected(pod: Mapping[str, Any], namespace: str, params: SidecarParams) -> d
     before = {key: len(objects(spec, key)) for key in LISTS}
     first = objects(spec, "containers")
     add_sidecar(spec, labels, replace(params, include_ranges="" if ranges == "*" else ranges))
+    if spec.get("restartPolicy") in ("Never", "OnFailure"):
+        # A pod that is to come to an end must not be kept alive by its proxy, nor begin before it.
+        probe = {"tcpSocket": {"port": params.mesh.proxy_listen_port}, "periodSeconds": 1, "failureThreshold": 600}
+        kept = {"restartPolicy": "Always", "startupProbe": probe}
+        spec["initContainers"].append({**spec["containers"].pop(), **kept})
     app = labels.get("app.kubernetes.io/name") or labels.get("app") or ""
     version = labels.get("app.kubernetes.io/version") or labels.get("version") or "latest"
     labels.setdefault("security.istio.io/tlsMode", "istio")
@@ -88,7 +95,8 @@ def _required(pod: Mapping[str, Any], namespace: str) -> bool:
     if namespace in IGNORED_NAMESPACES or spec.get("hostNetwork"):
         return False
     labels, annotations = meta.get("labels") or {}, meta.get("annotations") or {}
-    if STATUS_ANNOTATION in annotations or any(each.get("name") == PROXY for each in objects(spec, "containers")):
+    containers = (*objects(spec, "containers"), *objects(spec, "initContainers"))
+    if STATUS_ANNOTATION in annotations or any(each.get("name") == PROXY for each in containers):
         return False
     return labels.get(POLICY_ANNOTATION, annotations.get(POLICY_ANNOTATION, "")) in ("", "true")
 

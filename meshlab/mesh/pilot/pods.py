@@ -52,7 +52,7 @@ def read_pod(obj: Object) -> Pod | None:
         str(meta.get("name") or ""), str(meta.get("namespace") or ""), str(ip),
         Labels(meta.get("labels") or {}) if meta.get("labels") else NO_LABELS, ports,
         tuple(dict.fromkeys(probes)), str(spec.get("serviceAccountName") or "default"),
-        _configured(meta, containers, status),
+        _configured(meta, (*containers, *(spec.get("initContainers") or ())), status),
     )
 
 

@@ -75,9 +75,19 @@ def test_a_pod_gets_what_captures_what_carries_and_their_volumes() -> None:
     assert proxy["args"][proxy["args"].index("--serviceCluster") + 1] == "a"
 
 
-def test_asked_again_it_changes_nothing() -> None:
-    once = made(pod())
+@pytest.mark.parametrize("more", [{}, {"restartPolicy": "Never"}])
+def test_asked_again_it_changes_nothing(more: Object) -> None:
+    once = made(pod(**more))
     assert made(once) == once
+
+
+@pytest.mark.parametrize("policy", ["Never", "OnFailure"])
+def test_a_pod_that_comes_to_an_end_is_not_kept_alive_by_its_proxy(policy: str) -> None:
+    found = made(pod(restartPolicy=policy))
+    assert (names(found), names(found, "initContainers")) == (["a"], ["istio-init", "istio-proxy"])
+    assert [each.get("restartPolicy") for each in found["spec"]["initContainers"]] == [None, "Always"]
+    status = json.loads(found["metadata"]["annotations"]["sidecar.istio.io/status"])
+    assert (status["initContainers"], status["containers"]) == (["istio-init", "istio-proxy"], [])
 
 
 @pytest.mark.parametrize(

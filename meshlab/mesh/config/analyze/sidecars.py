@@ -24,7 +24,8 @@ def missing(scene: Scene) -> Iterator[Message]:
             continue
         spec, meta = each.subject.spec, obj.get("metadata") or {}
         asked = each.labels.get(POLICY_ANNOTATION) or (meta.get("annotations") or {}).get(POLICY_ANNOTATION) or "true"
-        names = {container.get("name") for container in spec.get("containers") or ()}
+        containers = (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
+        names = {container.get("name") for container in containers}
         if asked == "true" and PROXY not in names and not spec.get("hostNetwork") and not meta.get("deletionTimestamp"):
             text = (
                 f"The pod {each.namespace}/{each.subject.name} is missing the Istio proxy. This can often be resolved "
