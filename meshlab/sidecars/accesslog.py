@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 __all__ = ["Line", "Refusal", "parse", "same_request"]
@@ -112,14 +112,24 @@ class Refusal:
 def parse(text: str) -> Iterator[Line | Refusal]:
     """Entries of a log, in its order."""
     for line in text.splitlines():
-        if line.startswith("{"):
-            if (found := _from_json(line)) is not None:
-                yield found
-        elif matched := _ISTIO.match(line) or _ENVOY.match(line):
-            yield _made(matched.groupdict())
-        elif matched := _REFUSED.match(line):
-            said = matched.groupdict()
-            yield Refusal(_moment(said["start"]), said["remote"], said["local"], said["why"])
+        try:
+            entry = _entry(line)
+        except ValueError:
+            continue  # a format of somebody's own that begins like one of these
+        if entry is not None:
+            yield entry
+
+
+def _entry(line: str) -> Line | Refusal | None:
+    """ValueError: a field is not what its place says."""
+    if line.startswith("{"):
+        return _from_json(line)
+    if matched := _ISTIO.match(line) or _ENVOY.match(line):
+        return _made(matched.groupdict())
+    if matched := _REFUSED.match(line):
+        said = matched.groupdict()
+        return Refusal(_moment(said["start"]), said["remote"], said["local"], said["why"])
+    return None
 
 
 def same_request(one: str, other: str) -> bool:
@@ -135,10 +145,7 @@ def same_request(one: str, other: str) -> bool:
 
 
 def _from_json(line: str) -> Line | None:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return None
+    found = json.loads(line)
     if not isinstance(found, dict) or "start_time" not in found or "response_code" not in found:
         return None
     known = {_JSON.get(name, name): "" if value is None else str(value) for name, value in found.items()}
@@ -156,4 +163,5 @@ def _made(said: Mapping[str, str]) -> Line:
 
 
 def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -426,6 +426,8 @@ def test_lines_are_read_in_every_format() -> None:
         "{}",
         '{"level":"info"}',
         "{broken",
+        '[today] "GET /pay HTTP/1.1" 200 - 0 5 7 6 "-" "curl" "id" "svca" "127.41.0.1:8080"',
+        '{"start_time": "2026-01-02T15:41:50.123Z", "response_code": "none"}',
     ],
 )
 def test_other_lines_are_passed_over(text: str) -> None:
