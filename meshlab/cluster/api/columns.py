@@ -234,6 +234,12 @@ COLUMNS: dict[tuple[str, str], tuple[str, ...]] = {
         "Replicas|string|0|@autoscaling.v2.HorizontalPodAutoscalerStatus.currentReplicas",
         AGE,
     ),
+    ("autoscaling", "Scale"): (
+        NAME,
+        "Desired|integer|0|@autoscaling.v1.ScaleSpec.replicas",
+        "Available|integer|0|@autoscaling.v1.ScaleStatus.replicas",
+        AGE,
+    ),
     ("storage.k8s.io", "StorageClass"): (
         NAME,
         "Provisioner|string|0|@storage.v1.StorageClass.provisioner",

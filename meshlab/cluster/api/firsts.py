@@ -1,10 +1,11 @@
-"""Objects that every cluster has from its first second: namespaces, and the API server as a service."""
+"""Objects that every cluster has from its first second: namespaces, roles, and the API server as a service."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from meshlab.cluster.api.api import Api
+from meshlab.cluster.api.apiservices import ensure_api_services
 from meshlab.cluster.api.rbac.bootstrap import ensure_roles
 
 __all__ = ["ensure_firsts"]
@@ -31,6 +32,7 @@ def ensure_firsts(api: Api, host: str, port: int) -> None:
                 "kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}
             })
     ensure_roles(api)
+    ensure_api_services(api)
     _ensure_storage(api)
     labels = {"component": "apiserver", "provider": "kubernetes"}
     _ensure(api, {

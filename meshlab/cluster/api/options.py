@@ -12,7 +12,7 @@ from meshlab.cluster.api.causes import Cause, forbidden, invalid, required, too_
 from meshlab.cluster.api.request import flag, number
 from meshlab.cluster.api.status import BadRequest, Invalid
 
-__all__ = ["DeleteOptions", "WriteOptions", "check_list", "delete_options", "write_options"]
+__all__ = ["DeleteOptions", "WriteOptions", "check_list", "check_table", "delete_options", "write_options"]
 
 Object = dict[str, Any]
 Query = MultiMapping[str]
@@ -124,6 +124,13 @@ def check_list(query: Mapping[str, str], *, watch: bool) -> None:
         if initial is not None:
             causes.append(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
     _refuse("ListOptions", causes)
+
+
+def check_table(include: str) -> None:
+    """That `includeObject` says what may stand beside the cells. Raises BadRequest."""
+    if include not in ("", "None", "Metadata", "Object"):
+        cause = invalid("includeObject", include, "must be 'Metadata', 'Object', 'None', or empty")
+        raise BadRequest(f"Unable to convert to Table as requested: {cause.field}: {cause.message}")
 
 
 def _refuse(kind: str, causes: Sequence[Cause]) -> None:

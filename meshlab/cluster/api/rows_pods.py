@@ -244,7 +244,13 @@ def _cronjob(obj: Object, now: datetime) -> Cells:
     ]  # fmt: skip
 
 
+def _scale(obj: Object, now: datetime) -> Cells:
+    wanted, have = ((obj.get(part) or {}).get("replicas", 0) for part in ("spec", "status"))
+    return [_name(obj), wanted, have, _age(obj, now)]
+
+
 CELLS = {
+    ("autoscaling", "Scale"): _scale,
     ("", "Pod"): _pod,
     ("", "PodTemplate"): _pod_template,
     ("", "ReplicationController"): _replicas,

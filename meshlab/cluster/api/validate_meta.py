@@ -34,6 +34,7 @@ SHAPES: dict[tuple[str, str], Shape] = {
     ("", "Service"): formats.dns1035_label,
     **{(RBAC, kind): formats.path_segment for kind in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")},
     ("apps", "StatefulSet"): formats.dns_subdomain,
+    ("apiregistration.k8s.io", "APIService"): formats.path_segment,
 }
 
 

@@ -14,7 +14,7 @@ from meshlab.cluster.api.codec import Form, Renderer, accepted, decode_body, dum
 from meshlab.cluster.api.conversions import settled
 from meshlab.cluster.api.kinds import check_name
 from meshlab.cluster.api.logs import Logs
-from meshlab.cluster.api.options import check_list, delete_options, write_options
+from meshlab.cluster.api.options import check_list, check_table, delete_options, write_options
 from meshlab.cluster.api.patching import TYPES, decode_patch
 from meshlab.cluster.api.proxy import Proxy
 from meshlab.cluster.api.rbac import Guard
@@ -104,6 +104,8 @@ class Verbs:
                 self.api, self.usage, target, query.get("labelSelector", ""), query.get("fieldSelector", "")
             )
             return _answer(dump(found), Form())
+        if form.as_ == "Table":
+            check_table(include)
         if target.name is None:
             check_list(query, watch=False)
             minimum, exact = _revision(query)
@@ -114,7 +116,8 @@ class Verbs:
             )
             return _answer(self.render.page(resource, page, form, include), form)
         if target.subresource == "scale":
-            return _answer(dump(scale.get(self.api, resource, target.namespace, target.name), form), form)
+            made = scale.get(self.api, resource, target.namespace, target.name)
+            return _answer(self.render.object(scale.SCALE, made, form, include), form)
         if target.subresource not in (None, "status", "approval"):
             raise MethodNotAllowed
         entry = self.api.entry(resource, target.namespace, target.name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from meshlab.cluster.api.streams import Usage
 from meshlab.cluster.controllers.apiservices import ApiServiceController
+from meshlab.cluster.controllers.autoregister import AutoRegisterController
 from meshlab.cluster.controllers.autoscaling import HorizontalController
 from meshlab.cluster.controllers.autoscaling.metrics import Fetch
 from meshlab.cluster.controllers.cronjob import CronJobController
@@ -41,6 +42,7 @@ __all__ = ["controllers_of", "run", "run_controllers"]
 def controllers_of(api: Api, settings: Settings) -> list[Controller]:
     """The controllers of a lab, in the order in which their queues are started."""
     return [
+        AutoRegisterController(api),
         ServiceAccountController(api, settings),
         NamespaceController(api),
         DeploymentController(api),

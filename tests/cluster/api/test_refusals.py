@@ -176,3 +176,14 @@ def test_discovery_says_how_kinds_are_stored(kube: Kube) -> None:
     # What every cluster that stores deployments as apps/v1 says.
     assert found["storageVersionHash"] == "8aSe+NMegvE=" and found["shortNames"] == ["deploy"]
     assert all(("storageVersionHash" in entry) is ("/" not in entry["name"]) for entry in listed)
+
+
+def test_a_table_of_a_scale(send: Send) -> None:
+    send("POST", DEPLOYMENTS, deployment(replicas=2))
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    shown = json.loads(send("GET", DEPLOYMENTS + "/web/scale", accept=table).data)
+    assert [head["name"] for head in shown["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert shown["rows"][0]["cells"][:3] == ["web", 2, 0]
+    code, message = refusal(send("GET", DEPLOYMENTS + "?includeObject=All", accept=table))
+    assert code == 400
+    assert message.endswith("""Invalid value: "All": must be 'Metadata', 'Object', 'None', or empty""")
