@@ -132,12 +132,9 @@ def container() -> Iterator[Container]:
     }  # fmt: skip
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home / "env"], check=True)
     # Prometheus and iptables are there already: the fetching of them is not what is tried here.
-    shutil.copytree(
-        Settings.load().tools,
-        home / "env/share/meshlab/tools",
-        ignore=shutil.ignore_patterns("chromium"),
-        symlinks=True,
-    )
+    if (tools := Settings.load().tools).exists():
+        unwanted = shutil.ignore_patterns("chromium")
+        shutil.copytree(tools, home / "env/share/meshlab/tools", ignore=unwanted, symlinks=True)
     uv = [BIN / "uv", "pip", "install", "-q", "--no-deps", "--python", home / "env/bin/python"]
     frozen = subprocess.run(
         [BIN / "uv", "pip", "freeze", "-q", "--python", sys.executable, "--exclude-editable"],

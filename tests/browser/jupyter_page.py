@@ -126,10 +126,9 @@ class Book:
     def printed(self) -> list[str]:
         return ["".join(output["text"]) for _, output in self.outputs if output["output_type"] == "stream"]
 
-    def control(self, title: str, last: bool = True) -> Locator:
-        """The control with this title (the start of it): its whole box. Of several the last one."""
-        boxes = self.page.locator(f'.jp-OutputArea .widget-vbox:has(> .widget-html :text("{title}"))')
-        return boxes.last if last else boxes.first
+    def control(self, title: str) -> Locator:
+        """The control, or the live picture, whose title begins so: its whole box. Of several the last one."""
+        return self.page.locator(f'.jp-OutputArea .widget-vbox:has(> .widget-html :text("{title}"))').last
 
     def picture(self, file: Path) -> None:
         """A screenshot of the whole notebook, with every cell drawn."""
