@@ -38,7 +38,8 @@ class Lesson:
         start, under = STARTS[name], Underway.load(lab.settings)
         if under is not None and under.name != name:
             lab.report(f"lesson {under.name} was not ended: what it changed is put back first")
-            cls(lab, under.name, under.found).end()
+            if left := cls(lab, under.name, under.found)._put_back():
+                lab.report(f"not as it was found, and left so: {', '.join(left)}")  # no reason to be stuck here
             under = None
         lab.require(*start.needs)
         if start.today:
@@ -77,6 +78,11 @@ class Lesson:
 
         What the lesson brought up on purpose (`keep`) stays, even if it was not found: the next ones use it.
         """
+        if left := self._put_back():
+            raise AssertionError(f"the lab is not as lesson {self.name} found it: {', '.join(left)}")
+
+    def _put_back(self) -> list[str]:
+        """What differs all the same from what was found, like `RouteRule/default/x`; nothing, if all went well."""
         stop_streams(self.lab)
         kept = set(STARTS[self.name].keep)
         brought = {
@@ -91,8 +97,8 @@ class Lesson:
         for change in changes:
             self.lab.report(change)
         left = difference(self.found, self.lab.checkpoint())
-        if left:
-            raise AssertionError(f"the lab is not as lesson {self.name} found it: {', '.join(left)}")
-        Underway.forget(self.lab.settings)
-        count = len(changes)
-        self.lab.report(f"lesson {self.name} is over: {count} thing{'s' if count != 1 else ''} put back")
+        if not left:
+            Underway.forget(self.lab.settings)
+            count = len(changes)
+            self.lab.report(f"lesson {self.name} is over: {count} thing{'s' if count != 1 else ''} put back")
+        return left

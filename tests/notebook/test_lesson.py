@@ -234,3 +234,14 @@ def test_a_restore_that_did_not_work_is_no_good_end(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(lab, "restore", lambda found: [])
     with pytest.raises(AssertionError, match="RouteRule/default/left-over"):
         lesson.end()
+
+
+def test_what_an_unfinished_lesson_cannot_put_back_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Cluster(tmp_path, service("svcb"))
+    Lesson.begin(lab, "03")  # type: ignore[arg-type]
+    lab.apply(OTHER)
+    monkeypatch.setattr(lab, "restore", lambda found: [])
+    Lesson.begin(lab, "04")  # type: ignore[arg-type]
+    assert "not as it was found, and left so: RouteRule/default/left-over" in lab.said
