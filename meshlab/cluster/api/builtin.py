@@ -24,7 +24,8 @@ TABLE: dict[str, str] = {
         v1 Node nodes no cluster /status /proxy
         v1 PersistentVolumeClaim persistentvolumeclaims pvc returned /status
         v1 PersistentVolume persistentvolumes pv cluster returned /status
-        v1 Pod pods po all generation returned /status /log /proxy /binding /eviction /exec /attach /portforward
+        v1 Pod pods po all generation returned /status /ephemeralcontainers /log /proxy /binding /eviction /exec \
+            /attach /portforward
         v1 PodTemplate podtemplates - returned
         v1 ReplicationController replicationcontrollers rc all generation /status /scale
         v1 ResourceQuota resourcequotas quota returned /status

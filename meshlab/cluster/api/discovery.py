@@ -27,6 +27,7 @@ SUBRESOURCES: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "approval": (("get", "patch", "update"), "", "", ""),
     "attach": (("create", "get"), "", "v1", "PodAttachOptions"),
     "binding": (("create",), "", "v1", "Binding"),
+    "ephemeralcontainers": (("get", "patch", "update"), "", "", ""),
     "eviction": (("create",), "policy", "v1", "Eviction"),
     "exec": (("create", "get"), "", "v1", "PodExecOptions"),
     "finalize": (("update",), "", "", ""),

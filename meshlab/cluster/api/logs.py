@@ -56,7 +56,8 @@ def choose(pod: Mapping[str, Any], asked: str) -> str:
     names = [c["name"] for c in spec.get("containers") or ()]
     inits = [c["name"] for c in spec.get("initContainers") or ()]
     if asked:
-        if asked not in (*names, *inits):
+        guests = [c["name"] for c in spec.get("ephemeralContainers") or ()]
+        if asked not in (*names, *inits, *guests):
             raise BadRequest(f"container {asked} is not valid for pod {name}")
         return asked
     default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")

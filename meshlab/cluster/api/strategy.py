@@ -57,6 +57,8 @@ def prepare_update(resource: Resource, new: Object, old: Object, subresource: st
         new = _status_only(resource, new, old)
     elif subresource == "approval":
         new = _approval(new, old)
+    elif subresource == "ephemeralcontainers":
+        new = _with_guests(new, old)
     elif subresource == "finalize":
         new = {**old, "metadata": {**before, **({"resourceVersion": meta["resourceVersion"]}
                                                  if "resourceVersion" in meta else {})},
@@ -114,6 +116,15 @@ def _approval(new: Object, old: Object) -> Object:
     if conditions := (new.get("status") or {}).get("conditions"):
         status["conditions"] = conditions
     return {**old, "metadata": meta, "status": status}
+
+
+def _with_guests(new: Object, old: Object) -> Object:
+    """A pod as it was, with the containers that were added to look into it."""
+    given = {k: v for k, v in new["metadata"].items() if k in ("resourceVersion", "managedFields")}
+    guests = (new.get("spec") or {}).get("ephemeralContainers") or []
+    spec = {k: v for k, v in old["spec"].items() if k != "ephemeralContainers"}
+    return {**old, "metadata": {**old["metadata"], **given},
+            "spec": {**spec, **({"ephemeralContainers": guests} if guests else {})}}
 
 
 def _first_status(resource: Resource, obj: Object) -> Object | None:

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from meshlab.cluster.api.causes import Cause
+from meshlab.cluster.api.causes import Cause, duplicate, forbidden, required
 from meshlab.cluster.api.convert import convert, stored_version
 from meshlab.cluster.api.validate_meta import built_in_finalizers, metadata, metadata_update, name_shape
 
@@ -98,6 +98,8 @@ def validate(
     causes = validate_metadata(obj, resource, old=old)
     if not resource.group.endswith(EXTENDING):
         causes += built_in_finalizers((obj.get("metadata") or {}).get("finalizers") or ())
+    if subresource == "ephemeralcontainers" and old is not None:
+        return causes + _guests(obj, old)
     if subresource is not None:
         return causes
     stored = stored_version(f"{resource.group}/{resource.version}".removeprefix("/"), resource.kind)
@@ -109,6 +111,34 @@ def validate(
         module = importlib.import_module(f"meshlab.cluster.api.validate_{found[0]}")
         rule: Rule = getattr(module, found[1])
         causes += rule(obj, old)
+    return causes
+
+
+def _guests(obj: Object, old: Object) -> list[Cause]:
+    """Containers are added to a pod that runs; those that were added stay as they are."""
+    path = "spec.ephemeralContainers"
+    before = (old.get("spec") or {}).get("ephemeralContainers") or ()
+    now = (obj.get("spec") or {}).get("ephemeralContainers") or ()
+    causes: list[Cause] = []
+    by_name = {guest.get("name"): guest for guest in now}
+    for i, guest in enumerate(before):
+        if by_name.get(guest["name"]) != guest:
+            why = "existing ephemeral containers \"" + guest["name"] + "\" may not be " + (
+                "changed" if guest["name"] in by_name else "removed")
+            causes.append(forbidden(f"{path}[{i}]" if guest["name"] in by_name else path, why))
+    spec = obj.get("spec") or {}
+    others = {c.get("name") for key in ("containers", "initContainers") for c in spec.get(key) or ()}
+    for i, guest in enumerate(now):
+        name = guest.get("name") or ""
+        if not name:
+            causes.append(required(f"{path}[{i}].name"))
+        elif name in others or len([each for each in now if each.get("name") == name]) > 1:
+            causes.append(duplicate(f"{path}[{i}].name", name))
+        if not guest.get("image"):
+            causes.append(required(f"{path}[{i}].image"))
+        refused = ("ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resources")
+        causes += [forbidden(f"{path}[{i}].{key}", "cannot be set for an Ephemeral Container")
+                   for key in refused if guest.get(key)]
     return causes
 
 

@@ -118,7 +118,7 @@ class Verbs:
         if target.subresource == "scale":
             made = scale.get(self.api, resource, target.namespace, target.name)
             return _answer(self.render.object(scale.SCALE, made, form, include), form)
-        if target.subresource not in (None, "status", "approval"):
+        if target.subresource not in (None, "status", "approval", "ephemeralcontainers"):
             raise MethodNotAllowed
         entry = self.api.entry(resource, target.namespace, target.name)
         return _answer(self.render.one(resource, entry, form, include), form)

@@ -123,8 +123,8 @@ class ContainerRunner:
 
     def _again(self) -> bool:
         policy = str(self._pod.object["spec"].get("restartPolicy") or "Always")
-        if self.role is Role.SIDECAR:
-            return True
+        if self.role in (Role.SIDECAR, Role.EPHEMERAL):
+            return self.role is Role.SIDECAR
         if self.state.succeeded and (self.role is Role.INIT or policy == "OnFailure"):
             return False
         return policy != "Never"
@@ -387,7 +387,8 @@ class ContainerRunner:
             old.unlink(missing_ok=True)
 
     def event(self, reason: str, message: str, *, warning: bool = False) -> None:
-        section = "containers" if self.role is Role.APPLICATION else "initContainers"
+        section = {Role.APPLICATION: "containers", Role.EPHEMERAL: "ephemeralContainers"}.get(
+            self.role, "initContainers")
         self._pod.event(reason, message, warning=warning, field_path=f"spec.{section}{{{self.name}}}")
 
     def look(self) -> None:

@@ -158,7 +158,8 @@ class Node:
                 raise KubeletError(f"a container name must be specified for pod {pod}, "
                                  f"choose one of: [{' '.join(names)}]{extra}")
             container = names[0]
-        if container not in names + init:
+        guests = [c["name"] for c in spec.get("ephemeralContainers") or []]
+        if container not in names + init + guests:
             raise KubeletError(f"container {container} is not valid for pod {pod}")
         runner = self._pods.get(obj["metadata"]["uid"])
         if runner is None:

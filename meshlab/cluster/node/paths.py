@@ -6,6 +6,7 @@ rewritten wherever an argument or a variable names it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,6 +54,21 @@ class PodPaths:
     @property
     def description(self) -> Path:
         return self.folder / "pod.json"
+
+    def describe(self, pod: dict[str, Any], address: str, local: str) -> None:
+        """Write the description: who the pod is, for programs that stand in for parts of its network."""
+        meta = pod["metadata"]
+        draft = self.description.with_suffix(".tmp")
+        draft.write_text(json.dumps({
+            "namespace": meta["namespace"],
+            "name": meta["name"],
+            "uid": meta["uid"],
+            "ip": address,
+            "local_ip": local,
+            "labels": meta.get("labels") or {},
+            "serviceAccount": pod["spec"].get("serviceAccountName") or "default",
+        }))
+        draft.rename(self.description)
 
     @property
     def capture(self) -> Path:

@@ -8,7 +8,6 @@ turn of the event loop.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import shutil
 from collections.abc import Coroutine
@@ -21,6 +20,7 @@ from meshlab.cluster.network.addresses import AddressError, pod_ip
 from meshlab.cluster.node.container import LEAST_GRACE, ContainerRunner
 from meshlab.cluster.node.disk import elsewhere
 from meshlab.cluster.node.environment import BadReference
+from meshlab.cluster.node.guests import Guests
 from meshlab.cluster.node.host import Host
 from meshlab.cluster.node.paths import PodPaths
 from meshlab.cluster.node.process import kill_leftovers
@@ -56,6 +56,7 @@ class PodRunner:
             ContainerRunner(self, c, Role.SIDECAR if c.get("restartPolicy") == "Always" else Role.INIT)
             for c in spec.get("initContainers") or []
         ]
+        self.guests = Guests(self)
         if self.inits:
             for container in [*self.inits, *self.containers]:
                 container.state.state = {"waiting": {"reason": "PodInitializing"}}
@@ -73,7 +74,7 @@ class PodRunner:
 
     @property
     def everyone(self) -> list[ContainerRunner]:
-        return [*self.inits, *self.containers]
+        return [*self.inits, *self.containers, *self.guests.all]
 
     @property
     def captured(self) -> bool:
@@ -105,8 +106,9 @@ class PodRunner:
     def recall(self) -> None:
         """Take over what an earlier daemon left of this pod."""
         status = self.object.get("status") or {}
-        known = {entry["name"]: entry for entry in
-                 [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]}
+        known = {entry["name"]: entry
+                 for section in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses")
+                 for entry in status.get(section) or []}
         alive = [container.recall(known.get(container.name)) for container in self.everyone]
         if self.finished or status.get("phase") in ("Succeeded", "Failed"):
             return
@@ -164,6 +166,7 @@ class PodRunner:
                 self.changed()
                 await asyncio.sleep(SETUP_RETRY)
         self.changed()
+        self.guests.begin()
         # Whoever runs already (adopted) is attended to at once, whatever its place in the order.
         sidecars: list[asyncio.Task[None]] = []
         try:
@@ -196,18 +199,7 @@ class PodRunner:
         meta = self.object["metadata"]
         self.address = self._own_address()
         self.host.addresses[self.uid] = self.address
-        described = {
-            "namespace": meta["namespace"],
-            "name": meta["name"],
-            "uid": self.uid,
-            "ip": self.address,
-            "local_ip": self.host.settings.network.local_of(self.address),
-            "labels": meta.get("labels") or {},
-            "serviceAccount": self.object["spec"].get("serviceAccountName") or "default",
-        }
-        draft = self.paths.description.with_suffix(".tmp")
-        draft.write_text(json.dumps(described))
-        draft.rename(self.paths.description)
+        self.paths.describe(self.object, self.address, self.host.settings.network.local_of(self.address))
         self.host.pods.up(self.uid, self.address, meta["name"], meta["namespace"], self.paths.folder)
         self.host.write_kubeconfig(self.object, self.paths.kubeconfig)
 
@@ -271,6 +263,9 @@ class PodRunner:
         self.object = pod
         specs = {spec["name"]: spec for spec in
                  [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]}
+        self.guests.meet(pod)
+        if self._set_up and self._end is None:
+            self.guests.begin()
         for container in self.everyone:
             if container.name in specs:
                 container.respecify(specs[container.name])
@@ -294,7 +289,8 @@ class PodRunner:
                 return
             reason, message = self._verdict or ("", "")
             status = pod_status(
-                current, [c.state for c in self.inits], [c.state for c in self.containers], address=self.address,
+                current, [c.state for c in self.inits], [c.state for c in self.containers],
+                [c.state for c in self.guests.all], address=self.address,
                 host=self.host.settings.network.node, started=self._started, set_up=self._set_up, now=now(),
                 reason=reason, message=message, failed=self._verdict is not None)
             if status != current.get("status"):

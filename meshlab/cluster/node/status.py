@@ -137,7 +137,8 @@ def quality(pod: Mapping[str, Any]) -> str:
     return "Guaranteed"
 
 
-def pod_status(pod: Mapping[str, Any], inits: Sequence[ContainerState], containers: Sequence[ContainerState], *,
+def pod_status(pod: Mapping[str, Any], inits: Sequence[ContainerState], containers: Sequence[ContainerState],
+               guests: Sequence[ContainerState] = (), *,
                address: str, host: str, started: str, set_up: bool, now: str, reason: str = "",
                message: str = "", failed: bool = False) -> dict[str, Any]:
     """The whole status object. `failed` with `reason` and `message` is the node's own verdict (deadline, eviction)."""
@@ -162,4 +163,8 @@ def pod_status(pod: Mapping[str, Any], inits: Sequence[ContainerState], containe
     if inits:
         status["initContainerStatuses"] = [container_status(init) for init in inits]
     status["containerStatuses"] = [container_status(container) for container in containers]
+    if guests:
+        # They say nothing of the pod, only of themselves.
+        status["ephemeralContainerStatuses"] = [
+            {key: value for key, value in container_status(guest).items() if key != "started"} for guest in guests]
     return status

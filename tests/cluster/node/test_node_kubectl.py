@@ -153,6 +153,24 @@ def test_files_are_copied_into_a_pod_and_out_of_it(kubectl: Kubectl, tmp_path: P
     kubectl("delete", "pod", "box", "--now", "--wait=false")
 
 
+def test_a_debugger_joins_a_pod_that_runs(
+    kubectl: Kubectl, try_kubectl: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    kubectl("run", "subject", "--image=busybox", "--command", "--", "sleep", "600")
+    kubectl("wait", "--for=condition=Ready", "pod/subject", "--timeout=20s")
+    said = kubectl("debug", "-i", "subject", "--image=busybox", "--profile=general", "-c", "look", "--", "sh",
+                   stdin="echo in $HOSTNAME; exit 3\n")
+    assert "in subject" in said
+    kubectl("wait", "--for=jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=3", "pod/subject",
+            "--timeout=20s")
+    assert "in subject" in kubectl("logs", "subject", "-c", "look")
+    assert kubectl("get", "pod", "subject", "--no-headers").split()[1:3] == ["1/1", "Running"]
+    refused = try_kubectl("patch", "pod", "subject", "--subresource=ephemeralcontainers", "--type=merge",
+                          "-p", '{"spec": {"ephemeralContainers": null}}')
+    assert 'existing ephemeral containers "look" may not be removed' in refused.stderr
+    kubectl("delete", "pod", "subject", "--now", "--wait=false")
+
+
 def test_a_drain_waits_for_the_budget(
     kubectl: Kubectl, try_kubectl: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
