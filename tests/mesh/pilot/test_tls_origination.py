@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import trustme
-from conftest import BLOCK, Application, Cluster
+
+from tests.mesh.pilot.conftest import BLOCK, Application, Cluster
 
 HOST, ADDRESS = "tls.test", "127.1.2.4"
 
