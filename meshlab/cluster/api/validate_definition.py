@@ -7,6 +7,7 @@ from typing import Any
 
 from meshlab.cluster.api import formats
 from meshlab.cluster.api.causes import Cause, duplicate, forbidden, invalid, required, unsupported
+from meshlab.cluster.api.validate_client import client_config
 from meshlab.cluster.api.validate_meta import immutable
 
 __all__ = ["definition"]
@@ -76,8 +77,8 @@ def _conversion(conversion: Object) -> list[Cause]:
     causes = []
     if client is None:
         causes.append(required(f"{here}.webhookClientConfig", "required when strategy is set to Webhook"))
-    elif ("url" in client) == ("service" in client):
-        causes.append(required(f"{here}.webhookClientConfig", "exactly one of url or service is required"))
+    else:
+        causes += client_config(f"{here}.webhookClientConfig", client)
     if not versions:
         causes.append(required(f"{here}.conversionReviewVersions"))
     elif not {"v1", "v1beta1"} & set(versions):

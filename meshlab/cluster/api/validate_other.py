@@ -11,6 +11,7 @@ from typing import Any
 from meshlab.cluster.api import formats
 from meshlab.cluster.api.causes import Cause, duplicate, forbidden, invalid, required, too_long, unsupported
 from meshlab.cluster.api.quantity import parse
+from meshlab.cluster.api.validate_client import client_config
 from meshlab.cluster.api.validate_meta import immutable, non_negative, selector
 
 __all__ = [
@@ -368,9 +369,9 @@ def webhooks(obj: Object, _old: Object | None) -> list[Cause]:
         if not 1 <= seconds <= 30:
             why = "the timeout value must be between 1 and 30 seconds"
             causes.append(invalid(f"{path}.timeoutSeconds", seconds, why))
-        client = hook.get("clientConfig") or {}
-        if ("url" in client) == ("service" in client):
-            causes.append(required(f"{path}.clientConfig", "exactly one of url or service is required"))
+        causes += client_config(f"{path}.clientConfig", hook.get("clientConfig") or {})
+        for chosen in ("namespaceSelector", "objectSelector"):
+            causes += selector(f"{path}.{chosen}", hook.get(chosen) or {})
         if not hook.get("admissionReviewVersions"):
             why = "must specify one of v1, v1beta1"
             causes.append(required(f"{path}.admissionReviewVersions", why))

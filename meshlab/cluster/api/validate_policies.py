@@ -8,6 +8,7 @@ from typing import Any
 
 from meshlab.cluster.api import formats
 from meshlab.cluster.api.causes import Cause, duplicate, invalid, required, unsupported
+from meshlab.cluster.api.validate_meta import selector
 
 __all__ = ["binding", "policy"]
 
@@ -69,7 +70,7 @@ def binding(obj: Object, _old: Object | None) -> list[Cause]:
 
 def _reference(reference: Object) -> list[Cause]:
     both, here = ("name" in reference, "selector" in reference), "spec.paramRef"
-    causes = []
+    causes = selector(f"{here}.selector", reference.get("selector") or {})
     if all(both):
         why = "name and selector are mutually exclusive"
         causes += [invalid(f"{here}.name", reference["name"], why), invalid(f"{here}.selector", None, why)]
@@ -87,6 +88,8 @@ def _resources(path: str, match: Object) -> list[Cause]:
     causes = []
     if match.get("matchPolicy") not in (None, "Equivalent", "Exact"):
         causes.append(unsupported(f"{path}.matchPolicy", match["matchPolicy"], ("Equivalent", "Exact")))
+    for chosen in ("namespaceSelector", "objectSelector"):
+        causes += selector(f"{path}.{chosen}", match.get(chosen) or {})
     for listed in ("resourceRules", "excludeResourceRules"):
         for i, rule in enumerate(match.get(listed) or ()):
             for key in ("operations", "apiGroups", "apiVersions", "resources"):

@@ -172,6 +172,11 @@ def test_a_definition_goes_with_all_its_objects(kube: Kube, namespace: str) -> N
      "exactly one of url or service is required"),
     ({"strategy": "Webhook", "webhook": {"clientConfig": {"url": "https://x"}, "conversionReviewVersions": ["v9"]}},
      "must include at least one of v1, v1beta1"),
+    ({"strategy": "Webhook", "webhook": {"clientConfig": {"service": {"name": "a", "path": "b//c"}},
+                                         "conversionReviewVersions": ["v1"]}},
+     "spec.conversion.webhookClientConfig.service.namespace: Required value"),
+    ({"strategy": "Webhook", "webhook": {"clientConfig": {"url": "http://x?y"}, "conversionReviewVersions": ["v1"]}},
+     "'https' is the only allowed URL scheme; desired format: https://host[/path]"),
     ({"strategy": "None", "webhook": {"clientConfig": {"url": "https://x"}, "conversionReviewVersions": ["v1"]}},
      "should not be set when strategy is not set to Webhook"),
 ])  # fmt: skip

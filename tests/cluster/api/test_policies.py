@@ -115,6 +115,14 @@ def test_a_warning_lets_it_pass(send: Send, namespace: str, bind: Callable[..., 
     )
 
 
+def test_a_policy_selects_by_selectors_that_are_some(send: Send) -> None:
+    constraints = {"resourceRules": [RULE], "objectSelector": {"matchExpressions": [{"operator": "Near"}]}}
+    spec = {"matchConstraints": constraints, "validations": [{"expression": "true"}]}
+    body = {"kind": "ValidatingAdmissionPolicy", "apiVersion": GROUP, "metadata": {"name": "p"}, "spec": spec}
+    answer = send("POST", f"/apis/{GROUP}/validatingadmissionpolicies", body)
+    assert answer.status == 422 and "objectSelector.matchExpressions[0].operator" in answer.text
+
+
 def test_a_policy_that_is_none(send: Send) -> None:
     spec = {"matchConstraints": {"resourceRules": [RULE]}, "validations": [{"expression": "object."}]}
     body = {"kind": "ValidatingAdmissionPolicy", "apiVersion": GROUP, "metadata": {"name": "p"}, "spec": spec}
