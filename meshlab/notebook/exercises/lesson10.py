@@ -52,6 +52,17 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
 
     return (
         Problem(
+            "a ticket for Carol",
+            "Make out a token to carol with which she may call svcb, and hand it in.",
+            ticket,
+            (
+                "who may is said by the policy buyers: kubectl get authorizationpolicy buyers -o yaml",
+                "login.token(sub=…, …) signs whatever claims you name",
+                "the claim is called groups, and is a list",
+            ),
+            'ex1.check(login.token(sub="carol", groups=["buyers"]))',
+        ),
+        Problem(
             "no admin",
             "Refuse everything below /admin at svcb to everybody, and nothing else.",
             admin,
@@ -61,24 +72,13 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
                 'action: DENY, paths: ["/admin*"]',
             ),
             "lab.apply(policy('default').replace('action: ALLOW', 'action: DENY').replace('/notify*', '/admin*')); "
-            "ex1.check()",
+            "ex2.check()",
         ),
         Problem(
             "a name of its own",
-            "svcb is to run as the account `billing`, in the same namespace. Which name will its certificate hold?",
+            "svcb is to run as the account billing, in the same namespace. Which name will its certificate hold?",
             name,
-            ("compare with the certificate of the account `default` above", "it begins with spiffe://"),
-            "ex2.check('spiffe://cluster.local/ns/default/sa/billing')",
-        ),
-        Problem(
-            "a ticket for Carol",
-            "Make out a token to carol with which she may call svcb, and hand it in.",
-            ticket,
-            (
-                "who may is said by the policy `buyers`: kubectl get authorizationpolicy buyers -o yaml",
-                "login.token(sub=…, …) signs whatever claims you name",
-                "the claim is called groups, and is a list",
-            ),
-            'ex3.check(login.token(sub="carol", groups=["buyers"]))',
+            ("compare with the certificate of the account default above", "it begins with spiffe://"),
+            "ex3.check('spiffe://cluster.local/ns/default/sa/billing')",
         ),
     )
