@@ -10,17 +10,19 @@ from dataclasses import replace
 
 from meshlab.mesh.config.labels import NO_LABELS
 from meshlab.mesh.config.outside import OutboundPolicy, SidecarScope
+from meshlab.mesh.config.routing import HostRules
 from meshlab.mesh.config.telemetry import effective
 from meshlab.mesh.pilot import listeners
 from meshlab.mesh.pilot.clusters import passthrough
 from meshlab.mesh.pilot.destinations import DestinationsBuilder
 from meshlab.mesh.pilot.gateways import gateway_snapshot
 from meshlab.mesh.pilot.http import MIXER_CLUSTER, STANDARD_OUTPUT, TRACING_CLUSTER, added_headers
-from meshlab.mesh.pilot.inbound import Inbound, inbound
+from meshlab.mesh.pilot.inbound import Inbound, InboundTable, inbound
 from meshlab.mesh.pilot.memo import Memo
 from meshlab.mesh.pilot.names import PASSTHROUGH
 from meshlab.mesh.pilot.proxy import Proxy, Role
 from meshlab.mesh.pilot.resolve import Resolver
+from meshlab.mesh.pilot.routes import inbound_host
 from meshlab.mesh.pilot.secrets import secrets
 from meshlab.mesh.pilot.security import Security
 from meshlab.mesh.pilot.shared import Shared
@@ -84,7 +86,7 @@ class Builder:
             (*{**outbound.listeners, **own.listeners}.values(), *_ends(proxy, mesh, passed=passed))
         })
         headers = self.memo.get("headers", (mesh,), proxy, lambda: added_headers(proxy, mesh))
-        routes = dict(own.routes)
+        routes = self._inbound_routes(world, proxy, own)
         for port, body in outbound.bodies.items():
             routes[str(port)] = self.memo.get(
                 "table", (body, headers), port, lambda b=body, p=port: b.table(str(p), headers)  # type: ignore[misc]
@@ -96,17 +98,25 @@ class Builder:
     def _inbound(self, world: World, proxy: Proxy, mesh: Mesh, view: View) -> Inbound:
         """What the pod itself takes in; the same as long as nothing that concerns the pod changes."""
         here, pod = world.at(proxy.ip), world.workloads.get(proxy.ip)
-        rules = tuple(
-            rules for host in dict.fromkeys(each.service.hostname for each in here)
-            for rules in world.rules.hosts.get(host, ())[:1]
-        )
         moving = frozenset(each for each in self.moving if each[0] == proxy.ip)
         keys = world.services if world.security.tokens else None
         return self.memo.get(
-            "inbound", (here, mesh, world.security, world.checks, keys, *rules),
+            "inbound", (here, mesh, world.security, world.checks, keys),
             (proxy, pod, view.scope, world.management.get(proxy.ip), moving),
-            lambda: inbound(world, proxy, here, mesh, view.scope, rules, moving=moving),
+            lambda: inbound(world, proxy, here, mesh, view.scope, moving=moving),
         )
+
+    def _inbound_routes(self, world: World, proxy: Proxy, own: Inbound) -> dict[str, Resource]:
+        """Route tables of the pod's own ports, with the rules of its services: for websockets and decorators."""
+        names = dict.fromkeys(each.service.hostname for each in world.at(proxy.ip))
+        rules = tuple(each for host in names for each in world.rules.hosts.get(host, ())[:1])
+        return {name: self._inbound_table(own, name, made, rules) for name, made in own.tables.items()}
+
+    def _inbound_table(self, own: Inbound, name: str, made: InboundTable, rules: tuple[HostRules, ...]) -> Resource:
+        host = self.memo.get(
+            "inbound host", rules, (made.port, made.number), lambda: inbound_host(made.port, made.number, rules)
+        )
+        return self.memo.get("inbound table", (own, host), name, lambda: made.resource(host))
 
     def _view(self, world: World, proxy: Proxy, resolver: Resolver) -> View:
         hidden = frozenset(each for each in world.sources if not resolver.caller.is_one_of(each))

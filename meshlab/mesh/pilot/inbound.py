@@ -7,10 +7,10 @@ HTTP filters of `http.connection_manager`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from meshlab.mesh.config.outside import SidecarScope
-from meshlab.mesh.config.routing import HostRules
 from meshlab.mesh.config.services import Instance, Port, Protocol
 from meshlab.mesh.config.today.outside_rules import PROTOCOLS
 from meshlab.mesh.pilot import listeners
@@ -19,11 +19,25 @@ from meshlab.mesh.pilot.encode import Fields
 from meshlab.mesh.pilot.guard import guard
 from meshlab.mesh.pilot.policy import asking, checked
 from meshlab.mesh.pilot.proxy import Proxy
-from meshlab.mesh.pilot.routes import inbound_host
+from meshlab.mesh.pilot.routes import Host, inbound_table
 from meshlab.mesh.pilot.snapshot import Kind, Resource, resource, table
 from meshlab.mesh.pilot.world import Mesh, World
 
-__all__ = ["Inbound", "inbound"]
+__all__ = ["Inbound", "InboundTable", "inbound"]
+
+
+@dataclass(frozen=True)
+class InboundTable:
+    """What a route table needs besides its routes, which change with the rules."""
+
+    port: Port
+    number: int
+    cluster: str
+    filters: Mapping[str, Fields]
+
+    def resource(self, host: Host) -> Resource:
+        """With the virtual host of its routes."""
+        return table(host.name, [], [(host.data, (self.cluster,))], self.filters)
 
 
 @dataclass(frozen=True)
@@ -32,28 +46,25 @@ class Inbound:
 
     listeners: dict[str, Resource] = field(default_factory=dict)
     clusters: dict[str, Resource] = field(default_factory=dict)
-    routes: dict[str, Resource] = field(default_factory=dict)
+    tables: dict[str, InboundTable] = field(default_factory=dict)
     #: (address, port) of those that take both plain text and mutual TLS for now.
     moving: frozenset[tuple[str, int]] = frozenset()
 
 
 def inbound(
-    world: World, proxy: Proxy, here: tuple[Instance, ...], mesh: Mesh, scope: SidecarScope | None = None,
-    rules: tuple[HostRules, ...] = (), *, moving: frozenset[tuple[str, int]] = frozenset(),
+    world: World, proxy: Proxy, here: tuple[Instance, ...], mesh: Mesh, scope: SidecarScope | None = None, *,
+    moving: frozenset[tuple[str, int]] = frozenset(),
 ) -> Inbound:
-    """The pod's own services (the first wins a port), or what a Sidecar object says instead; then probed ports.
-
-    `rules` are those of its services, for websockets and decorators.
-    """
+    """The pod's own services (the first wins a port), or what a Sidecar object says instead; then probed ports."""
     found = Inbound(moving=moving)
     if scope is not None and scope.ingress is not None:
         for number, protocol, name, endpoint in scope.ingress:
             port = Port(name, number, PROTOCOLS.get(protocol.upper(), Protocol.TCP))
             behind = endpoint.rpartition(":")[2]
-            _listener(world, proxy, mesh, found, port, number, rules, int(behind) if behind.isdigit() else 0)
+            _listener(world, proxy, mesh, found, port, number, int(behind) if behind.isdigit() else 0)
     else:
         for each in here:
-            _listener(world, proxy, mesh, found, each.service_port, each.port, rules)
+            _listener(world, proxy, mesh, found, each.service_port, each.port)
     for number in world.management.get(proxy.ip, ()):
         place = f"{proxy.ip}:{number}"
         if place in found.listeners:
@@ -66,8 +77,7 @@ def inbound(
 
 
 def _listener(
-    world: World, proxy: Proxy, mesh: Mesh, found: Inbound, port: Port, number: int, rules: tuple[HostRules, ...],
-    behind: int = 0,
+    world: World, proxy: Proxy, mesh: Mesh, found: Inbound, port: Port, number: int, behind: int = 0
 ) -> None:
     place, protocol = f"{proxy.ip}:{number}", port.protocol
     if place in found.listeners or protocol in (Protocol.UDP, Protocol.UNSUPPORTED):
@@ -77,12 +87,10 @@ def _listener(
     for name, fields in before.clusters.items():
         found.clusters.setdefault(name, resource(Kind.CLUSTER, name, fields))
     if protocol.is_http:
-        host = inbound_host(port, number, rules)
-        asks = checked(world.checks, proxy.namespace)
-        filters = {**before.routes, **(asking() if asks else {})}
-        found.routes[host.name] = table(host.name, [], [(host.data, (cluster,))], filters)
-        listener: Fields = listeners.inbound_http(proxy, number, host.name, mesh, before)
-        needs: tuple[str, ...] = (host.name,)
+        name, asks = inbound_table(number), checked(world.checks, proxy.namespace)
+        found.tables[name] = InboundTable(port, number, cluster, {**before.routes, **(asking() if asks else {})})
+        listener: Fields = listeners.inbound_http(proxy, number, name, mesh, before)
+        needs: tuple[str, ...] = (name,)
     else:
         asks = checked(world.checks, proxy.namespace, tcp=True)
         listener = listeners.inbound_tcp(proxy, number, protocol, mesh, before, report=True, check=asks)

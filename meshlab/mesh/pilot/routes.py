@@ -20,7 +20,7 @@ from meshlab.mesh.pilot.snapshot import digest
 
 __all__ = [
     "DEFAULT_ROUTE", "Host", "Led", "default_route", "destination_routes", "destinations_of", "encode_host",
-    "external_host", "inbound_host", "outbound_host", "rule_route",
+    "external_host", "inbound_host", "inbound_table", "outbound_host", "rule_route",
 ]
 
 DEFAULT_ROUTE = "default-route"
@@ -101,7 +101,12 @@ def inbound_host(port: Port, number: int, rules: Iterable[HostRules]) -> Host:
         decorator: Fields = {"operation": route.name}
         routes.append({"name": route.name, "match": match, "route": action, "decorator": decorator})
     routes.append(default_route(cluster))
-    return encode_host(f"inbound|{number}", ["*"], routes, ())
+    return encode_host(inbound_table(number), ["*"], routes, ())
+
+
+def inbound_table(number: int) -> str:
+    """The name of the route table of a pod's port."""
+    return f"inbound|{number}"
 
 
 def destination_routes(
