@@ -244,7 +244,7 @@ class ContainerRunner:
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
-        self.settle(process, ended.exit_code, ended.signal, known=ended.code is not None)
+        self.settle(process, ended)
 
     async def _look_after(self, process: Process) -> None:
         """The hook after the start, without which nothing else begins, and then the probes."""
@@ -258,8 +258,9 @@ class ContainerRunner:
             self._runs(process)
         await watch_health(self, target)
 
-    def settle(self, process: Process, code: int, signal: int, *, known: bool) -> None:
+    def settle(self, process: Process, ended: Exit) -> None:
         """Note the end of a process, once."""
+        code, known = ended.exit_code, ended.code is not None
         if self.process is not process:
             return
         self.process = None
@@ -275,7 +276,7 @@ class ContainerRunner:
             message = self.view.last_words(code, self.files.log(self.state.restarts))
         if self._verdict:
             reason, message = self._verdict, message if known else ""
-        self._terminated(code, reason, process.record.started, message, signal)
+        self._terminated(code, reason, process.record.started, message)
 
     # What health and pods ask for
 
@@ -321,7 +322,7 @@ class ContainerRunner:
         process = self.process
         if process is not None:
             ended = await self._terminate(process, grace)
-            self.settle(process, ended.exit_code, ended.signal, known=ended.code is not None)
+            self.settle(process, ended)
 
     async def _terminate(self, process: Process, grace: float) -> Exit:
         """The hook before the stop, within the grace; then the signals."""
@@ -367,10 +368,9 @@ class ContainerRunner:
         self.state.ready = self.state.started = False
         self._pod.changed()
 
-    def _terminated(self, code: int, reason: str, started: str, message: str = "", signal: int = 0) -> None:
+    def _terminated(self, code: int, reason: str, started: str, message: str = "") -> None:
         self.state.state = {"terminated": {
             "exitCode": code,
-            **({"signal": signal} if signal else {}),
             "reason": reason,
             **({"message": message} if message else {}),
             "startedAt": started,

@@ -23,6 +23,7 @@ from meshlab.cluster.node.container import ContainerRunner
 from meshlab.cluster.node.dialer import PodDialer
 from meshlab.cluster.node.host import NODE_NAME, Host, TokenIssuer
 from meshlab.cluster.node.images import Catalogue
+from meshlab.cluster.node.lease import RENEWAL, renew
 from meshlab.cluster.node.logs import LogClock, LogOptions, read_log
 from meshlab.cluster.node.machine import node_object, node_status
 from meshlab.cluster.node.metering import Metering
@@ -76,6 +77,7 @@ class Node:
                                   name=f"node: {kind}") for kind in ("ConfigMap", "Secret")),
             asyncio.create_task(self._look_at_logs(), name="node: logs"),
             asyncio.create_task(self._beat(), name="node: heartbeat"),
+            asyncio.create_task(self._renew(), name="node: lease"),
             asyncio.create_task(self.usage.run(), name="node: usage"),
             asyncio.create_task(self._watch(limits.memory, limits.MEMORY), name="node: memory"),
             asyncio.create_task(self._watch(limits.disk, limits.DISK), name="node: disk"),
@@ -262,6 +264,14 @@ class Node:
                 self._register()
             except (ApiError, OSError) as error:
                 log.warning("the node's heartbeat could not be written: %s", error)
+
+    async def _renew(self) -> None:
+        while True:
+            try:
+                renew(self._api)
+            except ApiError as error:
+                log.warning("the node's lease could not be renewed: %s", error)
+            await asyncio.sleep(RENEWAL)
 
     async def _watch(self, look: Callable[[Iterable[PodRunner]], None], seconds: float) -> None:
         while True:

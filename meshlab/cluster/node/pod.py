@@ -25,7 +25,7 @@ from meshlab.cluster.node.host import Host
 from meshlab.cluster.node.paths import PodPaths
 from meshlab.cluster.node.process import kill_leftovers
 from meshlab.cluster.node.role import Role
-from meshlab.cluster.node.status import pod_status
+from meshlab.cluster.node.status import EVICTED, pod_status
 from meshlab.cluster.node.volumes import Sources, contents, link, references, write
 
 __all__ = ["FIXED_ADDRESS", "PodRunner"]
@@ -312,9 +312,9 @@ class PodRunner:
     def evict(self, message: str) -> None:
         """The node cannot bear the pod any longer: it fails, and stays to be read."""
         if self._verdict is None and self._end is None and self._life is not None:
-            self.event("Evicted", message, warning=True)
+            self.event(EVICTED, message, warning=True)
             self._life.cancel()
-            self._life = asyncio.create_task(self._fail("Evicted", message, 0.0), name=f"eviction {self.uid}")
+            self._life = asyncio.create_task(self._fail(EVICTED, message, 0.0), name=f"eviction {self.uid}")
 
     # The end
 

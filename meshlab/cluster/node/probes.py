@@ -174,7 +174,9 @@ async def _exec(command: Mapping[str, Any], target: Target) -> Outcome:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
         raise
-    return Outcome(process.returncode == 0, output.decode(errors="replace")[:1024].strip())
+    # Paths are told as the container knows them.
+    said = output.decode(errors="replace").replace(str(target.cwd), "")
+    return Outcome(process.returncode == 0, said[:1024].strip())
 
 
 def _reason(error: OSError) -> str:

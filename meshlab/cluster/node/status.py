@@ -6,7 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ContainerState", "conditions", "container_status", "phase", "pod_status", "quality"]
+__all__ = ["EVICTED", "ContainerState", "conditions", "container_status", "phase", "pod_status", "quality"]
+
+
+#: The reason of a pod that its node could not bear.
+EVICTED = "Evicted"
 
 
 @dataclass
@@ -160,6 +164,8 @@ def pod_status(pod: Mapping[str, Any], inits: Sequence[ContainerState], containe
         status["reason"] = reason
     if message:
         status["message"] = message
+    if reason == EVICTED:
+        return status  # what became of its containers is not told of a pod that was evicted, so that this is
     if inits:
         status["initContainerStatuses"] = [container_status(init) for init in inits]
     status["containerStatuses"] = [container_status(container) for container in containers]

@@ -306,7 +306,8 @@ def test_a_pod_that_fills_its_volume_is_evicted_and_stays_to_be_read(tmp_path: P
             status = await lab.until(lambda: (found := lab.pod("p")["status"]).get("phase") == "Failed" and found)
             assert (status["reason"], status["message"]) == (
                 "Evicted", 'Usage of EmptyDir volume "cache" exceeds the limit "1Mi". ')
-            await lab.until(lambda: ended(lab, "p"))
+            assert "containerStatuses" not in status, "or kubectl would show their end, not why"
+            await lab.until(lambda: not list(lab.folder("p").glob("containers/*/process.json")))
 
     asyncio.run(story())
 

