@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 __all__ = ["Unsigned", "sign"]
 
@@ -38,6 +38,8 @@ EXTENDED = {
     "timestamping": ExtendedKeyUsageOID.TIME_STAMPING,
     "ocsp signing": ExtendedKeyUsageOID.OCSP_SIGNING,
 }
+#: The group that may do everything: nobody becomes one of it by a certificate.
+MASTERS, CLIENTS = "system:masters", "kubernetes.io/kube-apiserver-client"
 #: Clocks may differ by this much.
 BACKDATED = timedelta(minutes=5)
 
@@ -54,6 +56,9 @@ def sign(folder: Path, request: bytes, usages: list[str], seconds: int) -> bytes
         raise Unsigned(f"unable to parse csr: {error}") from None
     if not asked.is_signature_valid:
         raise Unsigned("unable to verify certificate request signature")
+    groups = [name.value for name in asked.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    if MASTERS in groups and "client auth" in usages:
+        raise Unsigned(f"use of {CLIENTS} signer with {MASTERS} group is not allowed")
     authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
     key = serialization.load_pem_private_key((folder / "ca-key.pem").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 (we made it)

@@ -87,22 +87,22 @@ class Watching:
                     watch.bookmark(resource.api_version, resource.kind, self.api.store.revision)
                 mark = max(now, loop.time()) + BOOKMARKS
             try:
-                events = watch.ready()
-            except Expired as error:
+                events = await self._converted(resource, watch.ready())
+            except ApiError as error:  # it fell behind, or the webhook that converts its objects failed
                 await response.write(_frame("ERROR", encode(error.status())))
                 return
             if not events:
                 continue
             frames = []
-            if resource.custom:
-                events = await self._converted(resource, events)
             for event in events:
                 frames.append(self._event(resource, event, form, include, first))
                 first = False
             await response.write(b"".join(frames))
 
     async def _converted(self, resource: Resource, events: list[Event]) -> list[Event]:
-        """Events of a custom kind in the version that was asked for."""
+        """Events in the version that was asked for; of built-in kinds they are already."""
+        if not resource.custom:
+            return events
         others = [e for e in events if e.entry is not None and e.object["apiVersion"] != resource.api_version]
         if not others:
             return events

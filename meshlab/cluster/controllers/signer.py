@@ -93,8 +93,13 @@ class CertificateSigner:
         if why := refusal(spec):
             self._fail(obj, "SignerValidationFailure", why)
             return
+        try:
+            request = base64.b64decode(spec["request"]).decode()
+        except ValueError as error:
+            self._fail(obj, "SigningError", f"unable to parse csr: {error}")
+            return
         asked = {
-            "request": base64.b64decode(spec["request"]).decode(errors="replace"),
+            "request": request,
             "usages": spec.get("usages") or [],
             "seconds": min(spec.get("expirationSeconds") or LIFETIME, LIFETIME),
         }

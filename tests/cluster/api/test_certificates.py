@@ -107,6 +107,14 @@ def test_who_gets_none(signing: Cluster, namespace: str, verb: str, spec: Object
     assert message in next(c for c in status["conditions"] if c["type"] == kind).get("message", "")
 
 
+def test_nobody_becomes_a_master_by_certificate(signing: Cluster) -> None:
+    _, asked = request_of("eve", "system:masters")
+    signing.kube.create(REQUESTS, signing_request("eve", asked))
+    certificate(signing, "approve", "eve")
+    status = settled(signing.kube, "eve", lambda s: any(c["type"] == "Failed" for c in s.get("conditions", ())))
+    assert "with system:masters group is not allowed" in status["conditions"][-1]["message"]
+
+
 @pytest.mark.parametrize(("spec", "message"), [
     ({"request": "bm90IFBFTQ=="}, "PEM block type must be CERTIFICATE REQUEST"),
     ({"usages": []}, "usages must contain at least one usage"),

@@ -111,6 +111,16 @@ def test_a_watch_is_converted(send: Send, kube: Kube, namespace: str, group: str
     assert event["type"] == "ADDED" and event["object"]["spec"]["width"] == 2
 
 
+def test_a_watch_that_cannot_be_converted_says_so(
+    send: Send, kube: Kube, namespace: str, group: str, hook: Hook
+) -> None:
+    kube.create((f"{group}/v1", "boxes", namespace), box(group, "a", size="2x3"))
+    hook.answer = lambda request: {"result": {"status": "Failure", "message": "no idea"}}
+    answer = send("GET", f"/apis/{group}/v2/namespaces/{{ns}}/boxes?watch=true&timeoutSeconds=5")
+    (event,) = [json.loads(line) for line in answer.text.splitlines()]
+    assert event["type"] == "ERROR" and event["object"]["message"].endswith("failed: no idea")
+
+
 @pytest.mark.parametrize(("answer", "message"), [
     ({"result": {"status": "Failure", "message": "no idea"}}, "failed: no idea"),
     ({"result": {"status": "Success"}, "convertedObjects": []}, "returned 0 objects, expected 1"),
