@@ -15,6 +15,7 @@ import ipywidgets as widgets
 from meshlab.addons.svg import bar_chart
 from meshlab.notebook.chance import band
 from meshlab.notebook.controls import Control, acknowledged
+from meshlab.notebook.phrases import tr
 from meshlab.notebook.weights import split_rule
 
 if TYPE_CHECKING:
@@ -43,10 +44,14 @@ class Stage:
         return self.failed <= self.most
 
     def __str__(self) -> str:
-        verdict = "goes on" if self.passed else "ROLLED BACK"
-        return (
-            f"{self.weight:3} %: answered {self.answered}, failed {self.failed} "
-            f"(at most {self.most} by chance): {verdict}"
+        verdict = tr("goes on") if self.passed else tr("ROLLED BACK")
+        return tr(
+            "{weight:3} %: answered {answered}, failed {failed} (at most {most} by chance): {verdict}",
+            weight=self.weight,
+            answered=self.answered,
+            failed=self.failed,
+            most=self.most,
+            verdict=verdict,
         )
 
 
@@ -68,11 +73,11 @@ class Canary(Control):
         n: int = 200,
         allowed: float = 0.01,
     ) -> None:
-        super().__init__(f"Canary: {service} from {versions[0]} to {versions[1]}")
+        super().__init__(tr("Canary: {service} from {old} to {new}", service=service, old=versions[0], new=versions[1]))
         self._lab, self._requests, self._service, self._versions = lab, send, service, versions
         self._steps, self._n, self._allowed = tuple(steps), n, allowed
         self.stages: list[Stage] = []
-        self._button = widgets.Button(description="start the canary", layout=widgets.Layout(width="max-content"))
+        self._button = widgets.Button(description=tr("start the canary"), layout=widgets.Layout(width="max-content"))
         self._button.on_click(lambda _: self.pressed(self.run))
         self._picture = widgets.HTML("")
         self.assemble(self._button, self._picture)
@@ -111,7 +116,7 @@ class Canary(Control):
         with self._lock:
             done = self._lab.apply(self.yaml(0))
             self._show(0)
-            self.say("\n".join([*map(str, self.stages), f"rolled back: {acknowledged(done)}"]), tone="bad")
+            self.say("\n".join([*map(str, self.stages), tr("rolled back: {how}", how=acknowledged(done))]), tone="bad")
             return done
 
     def _show(self, weight: int) -> None:
@@ -119,5 +124,8 @@ class Canary(Control):
         if self.stages:
             bars = {f"{s.weight} %": 100 * s.failed / s.answered if s.answered else 0.0 for s in self.stages}
             self._picture.value = bar_chart(
-                bars, title=f"failures of {self._versions[1]} at each step, percent", maximum=100.0, width=520
+                bars,
+                title=tr("failures of {version} at each step, percent", version=self._versions[1]),
+                maximum=100.0,
+                width=520,
             )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshlab.addons.svg import bar_chart
+from meshlab.notebook.phrases import tr
 
 __all__ = ["FALSE_ALARM", "Band", "Split", "band", "split"]
 
@@ -34,8 +35,8 @@ class Band:
 
     def __str__(self) -> str:
         if self.low == self.high:
-            return f"exactly {self.low} of {self.n}"
-        return f"{self.low} to {self.high} of {self.n}"
+            return tr("exactly {low} of {n}", low=self.low, n=self.n)
+        return tr("{low} to {high} of {n}", low=self.low, high=self.high, n=self.n)
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,18 @@ class Split:
         for name, limits in self.bands.items():
             count = self.counts.get(name, 0)
             percent = 100 * count / self.n if self.n else 0.0
-            verdict = "ok" if count in limits else "NOT CHANCE"
+            verdict = tr("ok") if count in limits else tr("NOT CHANCE")
             lines.append(
-                f"{name}  {count} of {self.n} = {percent:.1f} %  weight {self.weights.get(name, 0):g}: "
-                f"chance explains {limits}  {verdict}"
+                tr(
+                    "{name}  {count} of {n} = {percent:.1f} %  weight {weight:g}: chance explains {limits}  {verdict}",
+                    name=name,
+                    count=count,
+                    n=self.n,
+                    percent=percent,
+                    weight=self.weights.get(name, 0),
+                    limits=limits,
+                    verdict=verdict,
+                )
             )
         return "\n".join(lines)
 
@@ -80,7 +89,7 @@ class Split:
         expected = {name: (float(limits.low), float(limits.high)) for name, limits in self.bands.items()}
         return bar_chart(
             {name: float(self.counts.get(name, 0)) for name in self.bands},
-            title=f"{self.n} requests by version; boxed: what chance explains at these weights",
+            title=tr("{n} requests by version; boxed: what chance explains at these weights", n=self.n),
             expected=expected,
             maximum=float(max(self.n, 1)),
             width=width,
@@ -107,9 +116,7 @@ def band(n: int, share: float, *, false_alarm: float = FALSE_ALARM) -> Band:
     if share in (0, 1):
         count = round(n * share)
         return Band(n, share, count, count)
-    odds = [
-        math.exp(_log_choose(n, k) + k * math.log(share) + (n - k) * math.log1p(-share)) for k in range(n + 1)
-    ]
+    odds = [math.exp(_log_choose(n, k) + k * math.log(share) + (n - k) * math.log1p(-share)) for k in range(n + 1)]
     low, tail = 0, odds[0]
     while low < n and tail <= false_alarm / 2:
         low += 1
@@ -121,9 +128,7 @@ def band(n: int, share: float, *, false_alarm: float = FALSE_ALARM) -> Band:
     return Band(n, share, low, high)
 
 
-def split(
-    counts: Mapping[str, int], weights: Mapping[str, float], *, false_alarm: float = FALSE_ALARM
-) -> Split:
+def split(counts: Mapping[str, int], weights: Mapping[str, float], *, false_alarm: float = FALSE_ALARM) -> Split:
     """Compare measured `counts` with `weights` (any positive total); a name without a weight has weight 0."""
     total = sum(weights.values())
     if total <= 0:

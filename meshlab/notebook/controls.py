@@ -19,6 +19,7 @@ import ipywidgets as widgets
 
 from meshlab.errors import MeshlabError
 from meshlab.notebook import tones
+from meshlab.notebook.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.inforce import InForce
@@ -37,8 +38,10 @@ def acknowledged(done: InForce) -> str:
     """How a change took effect, in words: by how many sidecars it was acknowledged, and after how long."""
     count = len(done.proxies)
     if done.ms is None or not count:
-        return "stored, and no sidecar's configuration changed by it"
-    return f"acknowledged by {count} sidecar{'s' if count != 1 else ''} after {done.ms:.0f} ms"
+        return tr("stored, and no sidecar's configuration changed by it")
+    if count == 1:
+        return tr("acknowledged by 1 sidecar after {ms:.0f} ms", ms=done.ms)
+    return tr("acknowledged by {count} sidecars after {ms:.0f} ms", count=count, ms=done.ms)
 
 
 class Control(widgets.VBox):  # type: ignore[misc]
@@ -53,7 +56,7 @@ class Control(widgets.VBox):  # type: ignore[misc]
         self._from_code = False
         self._title = widgets.HTML(f"<b>{html.escape(title)}</b>")
         self._yaml = widgets.HTML("")
-        self._said = widgets.HTML(note("not used yet"))
+        self._said = widgets.HTML(note(tr("not used yet")))
         super().__init__([self._title, self._yaml, self._said])
         self.layout.border = f"1px solid {tones.FAINT}"
         self.layout.padding = "8px 12px"
@@ -77,7 +80,7 @@ class Control(widgets.VBox):  # type: ignore[misc]
         summary = html.escape(command or "YAML")
         self._yaml.value = _folded(summary, text)
         if today := _today(text):
-            self._yaml.value += _folded("today: networking.istio.io/v1", today)
+            self._yaml.value += _folded(tr("today: {api}", api="networking.istio.io/v1"), today)
         if then:
             self._yaml.value += _folded("2018", then)
 

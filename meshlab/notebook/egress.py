@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from meshlab.notebook.controls import Control, acknowledged
+from meshlab.notebook.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.inforce import InForce
@@ -24,7 +25,7 @@ class EgressSwitch(Control):
     def __init__(
         self, lab: Lab, *, name: str = "enable-svcb-engress-rule", port: int = 9997, protocol: str = "http"
     ) -> None:
-        super().__init__("Egress: may svcb reach the external service?")
+        super().__init__(tr("Egress: may svcb reach the external service?"))
         self._lab, self._name = lab, name
         self.yaml = (
             "apiVersion: config.istio.io/v1alpha2\n"
@@ -40,8 +41,8 @@ class EgressSwitch(Control):
         )
         self._button = widgets.ToggleButton(
             value=self.allowed,
-            description="allowed" if self.allowed else "blocked",
-            tooltip=f"create or delete the EgressRule {name}",
+            description=tr("allowed") if self.allowed else tr("blocked"),
+            tooltip=tr("create or delete the EgressRule {name}", name=name),
         )
         self._button.observe(lambda change: self.pressed(lambda: self.turn(bool(change["new"]))), "value")
         self.show_yaml(self.yaml, command=f"istioctl create -f {name}.yaml")
@@ -60,15 +61,15 @@ class EgressSwitch(Control):
         with self._lock:
             try:
                 if on == self.allowed:
-                    self.say("in force already: nothing was changed")
+                    self.say(tr("in force already: nothing was changed"))
                     return None
                 done = self._lab.apply(self.yaml) if on else self._lab.delete(self.yaml)
-                self.say(f"{'allowed' if on else 'blocked'}: {acknowledged(done)}", tone="good")
+                self.say(f"{tr('allowed') if on else tr('blocked')}: {acknowledged(done)}", tone="good")
                 return done
             finally:
                 self.quietly(self._draw)
 
     def _draw(self) -> None:
         self._button.value = self.allowed
-        self._button.description = "allowed" if self.allowed else "blocked"
+        self._button.description = tr("allowed") if self.allowed else tr("blocked")
         self._button.button_style = "success" if self.allowed else ""

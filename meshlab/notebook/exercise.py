@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import html
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from meshlab.notebook.phrases import tr
 from meshlab.notebook.tones import FAINT, tone
 
 __all__ = ["Exercise", "Outcome", "Problem", "Verdict"]
@@ -29,28 +31,41 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found. `because` is told to the learner and says what was measured."""
+    """What a check found. `because` is told to the learner, in the lesson's language, and says what was measured.
+
+    The classmethods take the English text, with `{name}` where the value of that name goes.
+    """
 
     outcome: Outcome
     because: str = ""
 
     @classmethod
-    def not_attempted(cls, because: str = "") -> Verdict:
-        return cls(Outcome.NOT_ATTEMPTED, because)
+    def not_attempted(cls, because: str = "", /, **values: object) -> Verdict:
+        return cls(Outcome.NOT_ATTEMPTED, tr(because, **values))
 
     @classmethod
-    def not_yet(cls, because: str) -> Verdict:
-        return cls(Outcome.NOT_YET, because)
+    def not_yet(cls, because: str, /, **values: object) -> Verdict:
+        return cls(Outcome.NOT_YET, tr(because, **values))
 
     @classmethod
-    def right(cls, because: str = "") -> Verdict:
-        return cls(Outcome.RIGHT, because)
+    def right(cls, because: str = "", /, **values: object) -> Verdict:
+        return cls(Outcome.RIGHT, tr(because, **values))
+
+    @property
+    def word(self) -> str:
+        """The outcome in the lesson's language."""
+        return {
+            Outcome.NOT_ATTEMPTED: tr("not attempted"),
+            Outcome.NOT_YET: tr("not yet"),
+            Outcome.RIGHT: tr("right"),
+        }[self.outcome]
 
     def __str__(self) -> str:
         if not self.because:
-            return self.outcome.value
-        joint = ", because " if self.outcome is Outcome.NOT_YET else ": "
-        return f"{self.outcome.value}{joint}{self.because}"
+            return self.word
+        if self.outcome is Outcome.NOT_YET:
+            return tr("{word}, because {because}", word=self.word, because=self.because)
+        return tr("{word}: {because}", word=self.word, because=self.because)
 
     __repr__ = __str__
 
@@ -62,7 +77,7 @@ class Verdict:
         }[self.outcome]
         return (
             f'<div role="status" style="border-left:4px solid {colour};padding:4px 10px">'
-            f'<b style="color:{colour}">{mark} {self.outcome.value}</b> {html.escape(self.because)}</div>'
+            f'<b style="color:{colour}">{mark} {self.word}</b> {html.escape(self.because)}</div>'
         )
 
 
@@ -85,14 +100,17 @@ class Exercise:
         self._hinted = 0
 
     def __repr__(self) -> str:
-        return f"Exercise {self.problem.name}: {self.problem.task}"
+        return tr("Exercise {name}: {task}", name=tr(self.problem.name), task=tr(self.problem.task))
 
     def _repr_html_(self) -> str:
+        title = tr("Exercise: {name}.", name=tr(self.problem.name))
+        helps = tr(
+            "check() judges it, hint() helps ({count} of them), solution() tells.", count=len(self.problem.hints)
+        )
+        calls = re.sub(r"(\w+\(\))", r"<code>\1</code>", html.escape(helps))
         return (
             f'<div style="border:1px solid {FAINT};border-radius:6px;padding:6px 12px;max-width:46rem">'
-            f"<b>Exercise: {html.escape(self.problem.name)}.</b> {html.escape(self.problem.task)}<br>"
-            f"<small><code>check()</code> judges it, <code>hint()</code> helps ({len(self.problem.hints)} of "
-            "them), <code>solution()</code> tells.</small></div>"
+            f"<b>{html.escape(title)}</b> {html.escape(tr(self.problem.task))}<br><small>{calls}</small></div>"
         )
 
     def check(self, answer: Any = None) -> Verdict:
@@ -111,7 +129,8 @@ class Exercise:
             number = self._hinted
         if not 1 <= number <= len(self.problem.hints):
             raise ValueError(f"there are hints 1 to {len(self.problem.hints)}, not {number}")
-        return f"hint {number} of {len(self.problem.hints)}: {self.problem.hints[number - 1]}"
+        hint, count = tr(self.problem.hints[number - 1]), len(self.problem.hints)
+        return tr("hint {number} of {count}: {hint}", number=number, count=count, hint=hint)
 
     def solution(self) -> str:
         """A solution, as the cell that you could run."""

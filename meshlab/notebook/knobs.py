@@ -14,6 +14,7 @@ import ipywidgets as widgets
 import yaml
 
 from meshlab.notebook.controls import Control, acknowledged
+from meshlab.notebook.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.inforce import InForce
@@ -59,13 +60,15 @@ class Setting:
         return not (self.delay or self.abort_percent or self.timeout or self.retries)
 
 
-_SLIDERS: dict[str, tuple[str, float, float, float]] = {
-    "delay": ("delay, s", 0, 3, 0.1),
-    "delay_percent": ("… of, %", 0, 100, 5),
-    "abort_percent": ("abort, %", 0, 100, 5),
-    "timeout": ("timeout, s", 0, 3, 0.1),
-    "retries": ("retries", 0, 5, 1),
-}
+def _sliders() -> Mapping[str, tuple[str, float, float, float]]:
+    """Knob → label, least, most, step."""
+    return {
+        "delay": (tr("delay, s"), 0, 3, 0.1),
+        "delay_percent": (tr("… of, %"), 0, 100, 5),
+        "abort_percent": (tr("abort, %"), 0, 100, 5),
+        "timeout": (tr("timeout, s"), 0, 3, 0.1),
+        "retries": (tr("retries"), 0, 5, 1),
+    }
 
 
 class RouteKnobs(Control):
@@ -84,7 +87,7 @@ class RouteKnobs(Control):
         headers: Mapping[str, str] | None = None,
         name: str = "",
     ) -> None:
-        super().__init__(f"Requests to {destination}")
+        super().__init__(tr("Requests to {destination}", destination=destination))
         self._lab = lab
         self._target = {"service" if "." in destination else "name": destination}
         self._match = {key: {"exact": value} for key, value in (headers or {}).items()}
@@ -92,7 +95,7 @@ class RouteKnobs(Control):
         self.setting = Setting()
         self._sliders: dict[str, widgets.Widget] = {}
         for knob in knobs:
-            text, low, high, step = _SLIDERS[knob]
+            text, low, high, step = _sliders()[knob]
             kind = widgets.IntSlider if isinstance(getattr(self.setting, knob), int) else widgets.FloatSlider
             slider = kind(
                 value=getattr(self.setting, knob),
@@ -105,7 +108,7 @@ class RouteKnobs(Control):
             slider.observe(lambda change, knob=knob: self.pressed(lambda: self.set(**{knob: change["new"]})), "value")
             self._sliders[knob] = slider
         self.assemble(*self._sliders.values())
-        self.say("no such rule: move a slider to create it")
+        self.say(tr("no such rule: move a slider to create it"))
 
     @property
     def yaml(self) -> str:
@@ -122,7 +125,7 @@ class RouteKnobs(Control):
             self.quietly(self._place)
             self.show_yaml("" if self.setting.off else self.yaml, command=f"istioctl replace -f {self.name}.yaml")
             told = ", ".join(f"{k} {v:g}" for k, v in asdict(self.setting).items() if v and k in self._sliders)
-            self.say(f"{told or 'rule deleted'}: {acknowledged(done)}", tone="good")
+            self.say(f"{told or tr('rule deleted')}: {acknowledged(done)}", tone="good")
             return done
 
     def clear(self) -> InForce:
@@ -151,7 +154,7 @@ class CircuitBreaker(Control):
         connections: int = 0,
         pending: int = 0,
     ) -> None:
-        super().__init__(f"Circuit breaker of {service}")
+        super().__init__(tr("Circuit breaker of {service}", service=service))
         self._lab, self.name = lab, f"breaker-{service}"
         simple: dict[str, Any] = {"sleepWindow": f"{sleep}s", "httpDetectionInterval": "1s"}
         if errors:
@@ -169,7 +172,9 @@ class CircuitBreaker(Control):
             },
             sort_keys=False,
         )
-        self._button = widgets.ToggleButton(value=False, description="off", tooltip="store or delete the policy")
+        self._button = widgets.ToggleButton(
+            value=False, description=tr("off"), tooltip=tr("store or delete the policy")
+        )
         self._button.observe(lambda change: self.pressed(lambda: self.turn(bool(change["new"]))), "value")
         self.show_yaml(self.yaml, command=f"istioctl create -f {self.name}.yaml")
         self.assemble(self._button)
@@ -179,10 +184,10 @@ class CircuitBreaker(Control):
         with self._lock:
             done = self._lab.apply(self.yaml) if on else self._lab.delete(self.yaml)
             self.quietly(lambda: self._draw(on))
-            self.say(f"{'on' if on else 'off'}: {acknowledged(done)}", tone="good")
+            self.say(f"{tr('on') if on else tr('off')}: {acknowledged(done)}", tone="good")
             return done
 
     def _draw(self, on: bool) -> None:
         self._button.value = on
-        self._button.description = "on" if on else "off"
+        self._button.description = tr("on") if on else tr("off")
         self._button.button_style = "success" if on else ""

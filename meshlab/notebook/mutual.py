@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from meshlab.notebook.controls import Control, acknowledged
+from meshlab.notebook.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.inforce import InForce
@@ -28,9 +29,11 @@ class MutualTLSSwitch(Control):
     """Three buttons for a PeerAuthentication. `set("STRICT")` does what a press does, `clear()` deletes it."""
 
     def __init__(self, lab: Lab, app: str = "svcb") -> None:
-        super().__init__(f"Mutual TLS at {app}")
+        super().__init__(tr("Mutual TLS at {app}", app=app))
         self._lab, self._app = lab, app
-        self._buttons = widgets.ToggleButtons(options=MODES, value=None, tooltips=["plain", "both", "TLS only"])
+        self._buttons = widgets.ToggleButtons(
+            options=MODES, value=None, tooltips=[tr("plain text"), tr("both"), tr("TLS only")]
+        )
         self._buttons.observe(
             lambda change: self.pressed(lambda: self.set(str(change["new"]))) if change["new"] else None, "value"
         )
@@ -68,7 +71,7 @@ class MutualTLSSwitch(Control):
         with self._lock:
             done = self._lab.delete(self.yaml("STRICT"))
             self.quietly(lambda: setattr(self._buttons, "value", None))
-            self.say(f"deleted: {acknowledged(done)}")
+            self.say(tr("deleted: {how}", how=acknowledged(done)))
             return done
 
     def _show(self, mode: str) -> None:

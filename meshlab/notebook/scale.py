@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from meshlab.notebook.controls import Control
+from meshlab.notebook.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
@@ -21,9 +22,11 @@ class ScaleSlider(Control):
     """A slider on the number of pods. `set(3)` does what moving it does, and returns the seconds until Ready."""
 
     def __init__(self, lab: Lab, deployment: str = "svcb", *, most: int = MOST) -> None:
-        super().__init__(f"Pods of {deployment}")
+        super().__init__(tr("Pods of {deployment}", deployment=deployment))
         self._lab, self._deployment, self._most = lab, deployment, most
-        self._slider = widgets.IntSlider(value=self.pods, min=0, max=most, description="pods", continuous_update=False)
+        self._slider = widgets.IntSlider(
+            value=self.pods, min=0, max=most, description=tr("pods"), continuous_update=False
+        )
         self._slider.observe(lambda change: self.pressed(lambda: self.set(int(change["new"]))), "value")
         self.assemble(self._slider)
         self._show(self.pods)
@@ -42,7 +45,7 @@ class ScaleSlider(Control):
             seconds = self._lab.scale(self._deployment, pods)
             self._lab.settled()
             self.quietly(lambda: setattr(self._slider, "value", pods))
-            self.say(f"{pods} pod{'' if pods == 1 else 's'}, ready after {seconds:.1f} s", tone="good")
+            self.say(tr("pods: {pods}, ready after {seconds:.1f} s", pods=pods, seconds=seconds), tone="good")
             self._show(pods)
             return seconds
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from meshlab.notebook.controls import Control
+from meshlab.notebook.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
@@ -28,18 +29,14 @@ class LoadSwitch(Control):
     the switch is made and ends by itself after `seconds`.
     """
 
-    def __init__(
-        self, lab: Lab, *, url: str = "http://svca/pay", rps: int = 20, seconds: int = LONGEST
-    ) -> None:
-        super().__init__(f"Traffic: requests to {url}")
+    def __init__(self, lab: Lab, *, url: str = "http://svca/pay", rps: int = 20, seconds: int = LONGEST) -> None:
+        super().__init__(tr("Traffic: requests to {url}", url=url))
         self._lab, self._url, self._seconds = lab, url, seconds
         self.load: Load | None = None
         self._plots: tuple[LivePlot, ...] = ()
-        self._button = widgets.ToggleButton(description="start", tooltip="start or stop the stream")
-        self._button.observe(
-            lambda change: self.pressed(self.start if change["new"] else self.stop), "value"
-        )
-        self._rate = widgets.BoundedIntText(value=rps, min=1, max=200, description="per second")
+        self._button = widgets.ToggleButton(description=tr("start"), tooltip=tr("start or stop the stream"))
+        self._button.observe(lambda change: self.pressed(self.start if change["new"] else self.stop), "value")
+        self._rate = widgets.BoundedIntText(value=rps, min=1, max=200, description=tr("per second"))
         self.assemble(widgets.HBox([self._button, self._rate]))
 
     def watch(self, *plots: LivePlot) -> LoadSwitch:
@@ -52,7 +49,14 @@ class LoadSwitch(Control):
         with self._lock:
             if self.load is None or not self.load.progress().get("running"):
                 self.load = self._lab.load(self._url, rps=int(self._rate.value), seconds=self._seconds)
-                self.say(f"{self._rate.value} requests a second, for at most {self._seconds} s", tone="good")
+                self.say(
+                    tr(
+                        "{rate} requests a second, for at most {seconds} s",
+                        rate=self._rate.value,
+                        seconds=self._seconds,
+                    ),
+                    tone="good",
+                )
             for plot in self._plots:
                 plot.start()
             self.quietly(lambda: self._draw(True))
@@ -68,13 +72,19 @@ class LoadSwitch(Control):
                 self.load.stop()
                 counted = self.load.progress()
                 self.load = None
-                self.say(f"stopped: {counted.get('sent', 0)} sent, {counted.get('ok', 0)} answered with 2xx")
+                self.say(
+                    tr(
+                        "stopped: {sent} sent, {ok} answered with 2xx",
+                        sent=counted.get("sent", 0),
+                        ok=counted.get("ok", 0),
+                    )
+                )
             self.quietly(lambda: self._draw(False))
             return counted
 
     def _draw(self, running: bool) -> None:
         self._button.value = running
-        self._button.description = "stop" if running else "start"
+        self._button.description = tr("stop") if running else tr("start")
         self._button.button_style = "success" if running else ""
 
 

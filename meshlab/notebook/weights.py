@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from meshlab.notebook.chance import Split, split
 from meshlab.notebook.controls import Control, acknowledged
+from meshlab.notebook.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.inforce import InForce
@@ -34,7 +35,7 @@ class WeightSlider(Control):
         name: str = "route-rules-svcb",
         url: str = "http://svca/pay",
     ) -> None:
-        super().__init__(f"Traffic: how much of {service} goes to {versions[1]}?")
+        super().__init__(tr("Traffic: how much of {service} goes to {version}?", service=service, version=versions[1]))
         self._lab, self._service, self._versions, self._name, self._url = lab, service, versions, name, url
         found = self.weights
         start = int(found.get(versions[1], 0)) if found else 50
@@ -49,14 +50,14 @@ class WeightSlider(Control):
         )
         self._slider.observe(lambda change: self.pressed(lambda: self.set(int(change["new"]))), "value")
         self._count = widgets.Button(
-            description="send 400 requests and count", layout=widgets.Layout(width="max-content")
+            description=tr("send 400 requests and count"), layout=widgets.Layout(width="max-content")
         )
         self._count.on_click(lambda _: self.pressed(lambda: self.measure(400)))
         self._picture = widgets.HTML("")
         self.assemble(self._slider, self._count, self._picture)
         self._show(start)
         if found is None:
-            self.say("no such rule yet: move the slider to create it")
+            self.say(tr("no such rule yet: move the slider to create it"))
 
     def yaml(self, weight: int) -> str:
         """The RouteRule that gives `weight` of 100 to the second version."""
@@ -71,10 +72,7 @@ class WeightSlider(Control):
                 routes = rule.get("spec", {}).get("route") or []
                 if len(routes) == 1:
                     return {str(routes[0].get("labels", {}).get("version")): 100.0}
-                return {
-                    str(route.get("labels", {}).get("version")): float(route.get("weight", 0))
-                    for route in routes
-                }
+                return {str(route.get("labels", {}).get("version")): float(route.get("weight", 0)) for route in routes}
         return None
 
     def set(self, weight: int) -> InForce:
@@ -105,9 +103,7 @@ class WeightSlider(Control):
         self._show(weight)
 
     def _show(self, weight: int) -> None:
-        self.show_yaml(
-            self.yaml(weight), command=f"istioctl replace -f {self._name}.yaml   # {100 - weight}/{weight}"
-        )
+        self.show_yaml(self.yaml(weight), command=f"istioctl replace -f {self._name}.yaml   # {100 - weight}/{weight}")
 
 
 def versions_of(answers: Answers) -> dict[str, int]:

@@ -28,8 +28,8 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             return Verdict.not_attempted("count the namespaces")
         counted = len(lab.kubectl("get namespaces -o name").splitlines())
         if answer == counted:
-            return Verdict.right(f"kubectl counts {counted} too")
-        return Verdict.not_yet(f"kubectl get namespaces does not show {answer}")
+            return Verdict.right("kubectl counts {counted} too", counted=counted)
+        return Verdict.not_yet("kubectl get namespaces does not show {answer}", answer=answer)
 
     return (
         Problem(

@@ -22,8 +22,8 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         if answer is None:
             return Verdict.not_attempted("write it as 'service:port'")
         if answer in (wanted, wanted.replace(".istio-system", "")):
-            return Verdict.right(f"the mesh's configuration says {key}: {wanted}")
-        return Verdict.not_yet(f"{answer!r} is not what the mesh's configuration says")
+            return Verdict.right("the mesh's configuration says {key}: {wanted}", key=key, wanted=wanted)
+        return Verdict.not_yet("{answer!r} is not what the mesh's configuration says", answer=answer)
 
     def discovery(answer: object) -> Verdict:
         return judge(answer, str(mesh()["defaultConfig"]["discoveryAddress"]), "discoveryAddress")

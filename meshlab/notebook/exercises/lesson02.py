@@ -24,7 +24,7 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             deployment["metadata"]["annotations"] = yaml.safe_load(str(answer))
             out = lab.istioctl("kube-inject -f -", stdin=yaml.safe_dump(deployment))
         except (MeshlabError, yaml.YAMLError) as error:
-            return Verdict.not_yet(f"that gives an error: {error}")
+            return Verdict.not_yet("that gives an error: {error}", error=error)
         if "istio-proxy" in out:
             return Verdict.not_yet("kube-inject still adds a sidecar")
         return Verdict.right("kube-inject leaves this Deployment alone")
@@ -38,7 +38,7 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         excepted = int(arguments[arguments.index("-u") + 1])
         if answer in (excepted, str(excepted)):
             return Verdict.right("what this user sends is not led into the sidecar: the sidecar itself runs as it")
-        return Verdict.not_yet(f"istio-init is told another number than {answer}")
+        return Verdict.not_yet("istio-init is told another number than {answer}", answer=answer)
 
     return (
         Problem(

@@ -37,8 +37,8 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         if names >= ADDED:
             return Verdict.not_attempted("msgd still receives all eight headers")
         if seen := names & ADDED:
-            return Verdict.not_yet(f"msgd still receives {sorted(seen)}")
-        return Verdict.right("msgd received only what svcb sent: " + ", ".join(sorted(names)))
+            return Verdict.not_yet("msgd still receives {names}", names=sorted(seen))
+        return Verdict.right("msgd received only what svcb sent: {names}", names=", ".join(sorted(names)))
 
     def another(answer: object) -> Verdict:
         from meshlab.notebook.inside import Inside
@@ -50,8 +50,10 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         with Inside(lab, name="judge") as inside:
             got = inside.curl(f"http://{lab.network.external}:{answer}/")
         if got.status == 404 and got.headers.get("server") == "envoy":
-            return Verdict.right(f"404 from Envoy on port {answer}: some service of the mesh has it, and as HTTP")
-        return Verdict.not_yet(f"a request to port {answer} gives: {got.error or got.status}")
+            return Verdict.right(
+                "404 from Envoy on port {answer}: some service of the mesh has it, and as HTTP", answer=answer
+            )
+        return Verdict.not_yet("a request to port {answer} gives: {got}", answer=answer, got=got.error or got.status)
 
     return (
         Problem(

@@ -31,10 +31,10 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             return Verdict.not_attempted("write a number of requests")
         limits = band(400, 0.5)
         if answer == limits.high + 1:
-            return Verdict.right(f"chance explains {limits}")
+            return Verdict.right("chance explains {limits}", limits=limits)
         if isinstance(answer, int) and answer > limits.high:
-            return Verdict.not_yet(f"{answer} proves it, but fewer do, too")
-        return Verdict.not_yet(f"chance may give {answer}")
+            return Verdict.not_yet("{answer} proves it, but fewer do, too", answer=answer)
+        return Verdict.not_yet("chance may give {answer}", answer=answer)
 
     return (
         Problem(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshlab.errors import MeshlabError
 from meshlab.notebook.exercise import Problem, Verdict
+from meshlab.notebook.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
@@ -22,17 +23,17 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         try:
             mine, wanted = lab.prometheus.value(str(answer)), lab.prometheus.value(right)
         except (MeshlabError, ValueError, KeyError, IndexError) as error:
-            return Verdict.not_yet(f"Prometheus does not answer it with one number: {error}")
+            return Verdict.not_yet("Prometheus does not answer it with one number: {error}", error=error)
         if abs(mine - wanted) <= 0.001 * max(1.0, abs(wanted)):
-            return Verdict.right(f"{what}: {mine:g}")
-        return Verdict.not_yet(f"it gives {mine:g}, and {what} is {wanted:g}")
+            return Verdict.right("{what}: {mine:g}", what=what, mine=mine)
+        return Verdict.not_yet("it gives {mine:g}, and {what} is {wanted:g}", mine=mine, what=what, wanted=wanted)
 
     def failures(answer: object) -> Verdict:
-        return compare(answer, f'sum(istio_request_count{{{SVCB},response_code=~"5.*"}})', "svcb's failures so far")
+        return compare(answer, f'sum(istio_request_count{{{SVCB},response_code=~"5.*"}})', tr("svcb's failures so far"))
 
     def share(answer: object) -> Verdict:
         right = f'sum(istio_request_count{{{SVCB},response_code!~"5.*"}}) / sum(istio_request_count{{{SVCB}}})'
-        return compare(answer, right, "the share of svcb's requests that went well")
+        return compare(answer, right, tr("the share of svcb's requests that went well"))
 
     return (
         Problem(

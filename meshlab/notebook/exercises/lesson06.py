@@ -21,8 +21,8 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         if not nodes:
             return Verdict.not_attempted("no traffic from svca to svcb in the last five seconds")
         if len(nodes) < 2:
-            return Verdict.not_yet(f"svca calls only {', '.join(nodes)}")
-        return Verdict.right(f"svca calls {' and '.join(sorted(nodes))}")
+            return Verdict.not_yet("svca calls only {versions}", versions=", ".join(nodes))
+        return Verdict.right("svca calls {versions}", versions=" and ".join(sorted(nodes)))
 
     def metric(answer: object) -> Verdict:
         if not answer:

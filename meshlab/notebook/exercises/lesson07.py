@@ -24,16 +24,20 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         spans = [s for t in lab.traces(limit=200, minutes=10) for s in t if s["traceId"].endswith(str(answer))]
         if not spans:
             return Verdict.not_yet("Zipkin has no span with that id; spans come in batches, so wait a few seconds")
-        return Verdict.right(f"{len(spans)} spans, of {', '.join({s['localEndpoint']['serviceName'] for s in spans})}")
+        return Verdict.right(
+            "{count} spans, of {services}",
+            count=len(spans),
+            services=", ".join({s["localEndpoint"]["serviceName"] for s in spans}),
+        )
 
     def headers(answer: object) -> Verdict:
         if not isinstance(answer, (set, list, tuple)) or not answer:
             return Verdict.not_attempted("write a set of header names")
         given = {str(name).lower() for name in answer}
         if lacking := HEADERS - given:
-            return Verdict.not_yet(f"{len(lacking)} are missing")
+            return Verdict.not_yet("{count} are missing", count=len(lacking))
         if more := given - HEADERS:
-            return Verdict.not_yet(f"{', '.join(sorted(more))} need not be copied")
+            return Verdict.not_yet("{names} need not be copied", names=", ".join(sorted(more)))
         return Verdict.right("a program that hands on these keeps a trace in one piece")
 
     return (

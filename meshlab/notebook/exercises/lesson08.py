@@ -22,14 +22,14 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             return Verdict.not_attempted("hand in the path")
         if answer == path:
             return Verdict.right("that was the request, and svca had no such page")
-        return Verdict.not_yet(f"the request was another than {answer}")
+        return Verdict.not_yet("the request was another than {answer}", answer=answer)
 
     def whose(answer: object) -> Verdict:
         if not answer:
             return Verdict.not_attempted("hand in a flag of two letters")
         if str(answer).upper() == "UH":
             return Verdict.right("no healthy upstream: the rule is fine, the pods are missing")
-        return Verdict.not_yet(f"{answer} has another cause; the table tells")
+        return Verdict.not_yet("{answer} has another cause; the table tells", answer=answer)
 
     return (
         Problem(

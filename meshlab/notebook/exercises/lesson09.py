@@ -29,10 +29,10 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
     def slow(answer: object = None) -> Verdict:
         times = sorted(a.ms for a in lab.curl("http://svca/pay", n=3))
         if times[1] < 100:
-            return Verdict.not_attempted(f"svca answers after {times[1]:.0f} ms")
+            return Verdict.not_attempted("svca answers after {ms:.0f} ms", ms=times[1])
         if not 900 <= times[1] <= 1400:
-            return Verdict.not_yet(f"svca answers after {times[1]:.0f} ms")
-        return Verdict.right(f"svca answers after {times[1]:.0f} ms, and no program was changed")
+            return Verdict.not_yet("svca answers after {ms:.0f} ms", ms=times[1])
+        return Verdict.right("svca answers after {ms:.0f} ms, and no program was changed", ms=times[1])
 
     def degraded(answer: object = None) -> Verdict:
         with Inside(lab, name="judge") as judge:
@@ -41,9 +41,9 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         if free == {"200": 5} and others == {"200": 5}:
             return Verdict.not_attempted("everybody is served")
         if others != {"200": 5}:
-            return Verdict.not_yet(f"those who pay get {others}")
+            return Verdict.not_yet("those who pay get {others}", others=others)
         if free != {"429": 5}:
-            return Verdict.not_yet(f"requests with x-tier: free get {free}")
+            return Verdict.not_yet("requests with x-tier: free get {free}", free=free)
         return Verdict.right("who does not pay is told 429, who pays is served")
 
     def status(answer: object) -> Verdict:
@@ -51,7 +51,7 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             return Verdict.not_attempted("write a status")
         if str(answer) == "504":
             return Verdict.right("gateway timeout: the sidecar stopped waiting")
-        return Verdict.not_yet(f"{answer} means something else; look at the section on timeouts")
+        return Verdict.not_yet("{answer} means something else; look at the section on timeouts", answer=answer)
 
     return (
         Problem(

@@ -20,9 +20,9 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             closed = judge.curl("http://svcb/admin/users").status
             usual = judge.curl("http://svcb/notify?msg=exercise").status
         if closed != 403 and usual == 200:
-            return Verdict.not_attempted(f"/admin is answered {closed}")
+            return Verdict.not_attempted("/admin is answered {closed}", closed=closed)
         if usual != 200:
-            return Verdict.not_yet(f"/notify is answered {usual}: too much is refused")
+            return Verdict.not_yet("/notify is answered {usual}: too much is refused", usual=usual)
         return Verdict.right("/admin is refused, all else is served")
 
     def name(answer: object) -> Verdict:
@@ -30,7 +30,7 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             return Verdict.not_attempted("write the whole name")
         if answer == "spiffe://cluster.local/ns/default/sa/billing":
             return Verdict.right("trust domain, namespace, account")
-        return Verdict.not_yet(f"{answer} is not the name that the certificate would hold")
+        return Verdict.not_yet("{answer} is not the name that the certificate would hold", answer=answer)
 
     def ticket(answer: object) -> Verdict:
         if not answer:
@@ -38,17 +38,19 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         try:
             said = claims_of(str(answer))
         except ValueError as error:
-            return Verdict.not_yet(f"that is no token: {error}")
+            return Verdict.not_yet("that is no token: {error}", error=error)
         if said.get("sub") != "carol":
-            return Verdict.not_yet(f"it is made out to {said.get('sub')}")
+            return Verdict.not_yet("it is made out to {subject}", subject=said.get("sub"))
         with Inside(lab, name="judge") as judge:
             without = judge.curl("http://svcb/notify?msg=exercise").status
             got = judge.curl("http://svcb/notify?msg=exercise", headers={"Authorization": f"Bearer {answer}"})
         if got.status != 200:
-            return Verdict.not_yet(f"svcb's sidecar answers {got.status}: {got.body}")
+            return Verdict.not_yet("svcb's sidecar answers {status}: {body}", status=got.status, body=got.body)
         if without != 403:
-            return Verdict.not_yet(f"whoever has no token is answered {without}: the policy is not in force")
-        return Verdict.right(f"Carol is let in, as {said['iss']}/carol")
+            return Verdict.not_yet(
+                "whoever has no token is answered {without}: the policy is not in force", without=without
+            )
+        return Verdict.right("Carol is let in, as {issuer}/carol", issuer=said["iss"])
 
     return (
         Problem(

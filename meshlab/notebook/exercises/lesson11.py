@@ -20,7 +20,7 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         pay = lab.curl(f"{DOOR}/pay", headers=shop)[0]
         notify = lab.curl(f"{DOOR}/notify?msg=exercise", headers=shop)[0]
         if pay.status != 200:
-            return Verdict.not_yet(f"/pay is answered {pay.status or pay.error}")
+            return Verdict.not_yet("/pay is answered {got}", got=pay.status or pay.error)
         if notify.served_by:
             return Verdict.not_attempted("/notify still leads to svcb or svca")
         return Verdict.right("the door leads to /pay and nowhere else")
@@ -30,7 +30,7 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             return Verdict.not_attempted("write the annotation's key")
         if answer == "kubernetes.io/ingress.class":
             return Verdict.right("without it, 0.4's controller leaves the Ingress to others")
-        return Verdict.not_yet(f"{answer} is not in the Ingress above")
+        return Verdict.not_yet("{answer} is not in the Ingress above", answer=answer)
 
     return (
         Problem(

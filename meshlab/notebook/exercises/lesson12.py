@@ -21,26 +21,28 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         counts = answers.by_version()
         old = counts.get("v0.1", 0)
         if old == 0:
-            return Verdict.not_attempted(f"300 requests went to {counts}")
+            return Verdict.not_attempted("300 requests went to {counts}", counts=counts)
         if old not in band(300, 0.1):
-            return Verdict.not_yet(f"{old} of 300 went to v0.1, and chance explains {band(300, 0.1)}")
+            return Verdict.not_yet(
+                "{old} of 300 went to v0.1, and chance explains {limits}", old=old, limits=band(300, 0.1)
+            )
         if set(counts) != {"v0.1", "v0.2"}:
-            return Verdict.not_yet(f"others take part, too: {counts}")
-        return Verdict.right(f"{old} of 300 went to v0.1")
+            return Verdict.not_yet("others take part, too: {counts}", counts=counts)
+        return Verdict.right("{old} of 300 went to v0.1", old=old)
 
     def pods(answer: object) -> Verdict:
         if answer is None:
             return Verdict.not_attempted("write a number of pods")
         if answer == 19:
             return Verdict.right("1 of 20 is 5 %")
-        return Verdict.not_yet(f"with {answer} beside it, one pod of twenty-first or so has another share")
+        return Verdict.not_yet("with {answer} beside it, the share of the new one is another", answer=answer)
 
     def wanted(answer: object) -> Verdict:
         if answer is None:
             return Verdict.not_attempted("write a number of pods")
         if answer == 6:
             return Verdict.right("4 × 90 / 60 = 6, and 6 pods use 60m each")
-        return Verdict.not_yet(f"{answer} pods share the 360m that are used in all: is that 60m each?")
+        return Verdict.not_yet("{answer} pods share the 360m that are used in all: is that 60m each?", answer=answer)
 
     return (
         Problem(

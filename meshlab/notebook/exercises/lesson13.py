@@ -21,12 +21,12 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         try:
             found = [d for d in yaml.safe_load_all(str(answer)) if isinstance(d, dict)]
         except yaml.YAMLError as error:
-            return Verdict.not_yet(f"that is no YAML: {error}")
+            return Verdict.not_yet("that is no YAML: {error}", error=error)
         entries = [d for d in found if d.get("kind") == "ServiceEntry"]
         if not entries:
             return Verdict.not_yet("there is no ServiceEntry in it")
         if lab.network.external not in str(answer):
-            return Verdict.not_yet(f"it does not mention {lab.network.external}")
+            return Verdict.not_yet("it does not mention {host}", host=lab.network.external)
         return Verdict.right("today the way out is a service that the mesh is told about")
 
     def shifted(answer: object = None) -> Verdict:
@@ -35,7 +35,7 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         counts = lab.curl("http://svca/pay", n=60).by_upstream()
         if set(counts) == {"v0.2"}:
             return Verdict.right("60 of 60 by v0.2, and no RouteRule")
-        return Verdict.not_attempted(f"60 requests were served by {counts}")
+        return Verdict.not_attempted("60 requests were served by {counts}", counts=counts)
 
     return (
         Problem(
