@@ -45,7 +45,8 @@ class ScaleSlider(Control):
             seconds = self._lab.scale(self._deployment, pods)
             self._lab.settled()
             self.quietly(lambda: setattr(self._slider, "value", pods))
-            self.say(tr("pods: {pods}, ready after {seconds:.1f} s", pods=pods, seconds=seconds), tone="good")
+            said = tr("{pods} pods, ready after {seconds:.1f} s", pods=pods, seconds=seconds)
+            self.say(tr("1 pod, ready after {seconds:.1f} s", seconds=seconds) if pods == 1 else said, tone="good")
             self._show(pods)
             return seconds
 
