@@ -53,8 +53,12 @@ def node_object(network: Network) -> dict[str, Any]:
     }
 
 
-def node_status(network: Network, images: list[str], previous: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Capacity, conditions, addresses and the machine's identity. Transition times of `previous` are kept."""
+def node_status(network: Network, images: list[str], previous: dict[str, Any] | None = None, *,
+                disk: int = 0) -> dict[str, Any]:
+    """Capacity, conditions, addresses and the machine's identity. Transition times of `previous` are kept.
+
+    `disk` is the size in bytes of what pods write to.
+    """
     at = now()
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     before = {c["type"]: c for c in (previous or {}).get("conditions") or []}
@@ -65,7 +69,8 @@ def node_status(network: Network, images: list[str], previous: dict[str, Any] | 
         return {"type": kind, "status": status, "lastHeartbeatTime": at, "lastTransitionTime": moved,
                 "reason": reason, "message": message}
 
-    resources = {"cpu": str(os.cpu_count() or 1), "memory": f"{_memory()}Ki", "pods": str(MAX_PODS)}
+    resources = {"cpu": str(os.cpu_count() or 1), "ephemeral-storage": f"{disk // 1024}Ki",
+                 "memory": f"{_memory()}Ki", "pods": str(MAX_PODS)}
     return {
         "capacity": resources,
         "allocatable": dict(resources),

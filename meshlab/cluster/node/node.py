@@ -254,7 +254,8 @@ class Node:
             current = self._api.get(resource, None, NODE_NAME)
         except NotFound:
             current = self._api.create(resource, None, node_object(self._settings.network))
-        status = node_status(self._settings.network, self._host.catalogue.known, current.get("status"))
+        status = node_status(self._settings.network, self._host.catalogue.known, current.get("status"),
+                             disk=shutil.disk_usage(self._settings.home).total)
         self._api.update(resource, None, NODE_NAME, {**current, "status": status}, subresource="status")
 
     async def _beat(self) -> None:
