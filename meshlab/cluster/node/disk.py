@@ -36,15 +36,15 @@ CHECKS: Mapping[str, tuple[Callable[[int], bool], str]] = {
 def host_path(disk: Path, source: Mapping[str, Any]) -> Path:
     """Where a volume's `hostPath` is on this machine, made if its type allows that. Raises BadReference."""
     given, kind = str(source["path"]), str(source.get("type") or "")
-    # normpath of an absolute path cannot climb above its root, and no link is followed out of it.
+    # normpath of an absolute path cannot climb above its root; a link that a pod has left there may.
     place = disk / posixpath.normpath("/" + given).lstrip("/")
+    if not Path(os.path.realpath(place)).is_relative_to(os.path.realpath(disk)):
+        raise BadReference(f"hostPath {given} leads out of the node's disk, {disk}")
     if kind in ("", "DirectoryOrCreate") and not place.exists():
         place.mkdir(parents=True, mode=0o755)
     elif kind == "FileOrCreate" and not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch(0o644)
-    if not Path(os.path.realpath(place)).is_relative_to(os.path.realpath(disk)):
-        raise BadReference(f"hostPath {given} leads out of the node's disk, {disk}")
     if kind in CHECKS:
         fits, word = CHECKS[kind]
         if not place.exists() or not fits(place.stat().st_mode):
