@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from meshlab.addons.dot import draw, quote
 from meshlab.addons.svg import escape
+from meshlab.capability import Capability
 from meshlab.notebook.live import Live
 
 if TYPE_CHECKING:
@@ -81,15 +82,18 @@ Edge = tuple[str, str]
 class LiveGraph(Live):
     """Who calls whom now, drawn anew every second. `calls` are what was seen last; `take()` looks once.
 
-    With `locks` Mixer is told to count requests by the caller's certificate, too (`IDENTITY`; the end of the lesson
-    puts that back).
+    With `locks` Mixer, where there is one, is told to count requests by the caller's certificate, too (`IDENTITY`; the
+    end of the lesson puts that back). Today's sidecars count by it anyway.
     """
 
     def __init__(self, lab: Lab, *, locks: bool = False, every: float = 1.0) -> None:
         super().__init__(every=every)
         self._lab, self._locks = lab, locks
         self.calls: Mapping[Edge, Call] = {}
-        if locks:
+        #: Metric and selector of the requests whose callers proved who they are: by Mixer, or by today's sidecars.
+        self._proved = ("istio_request_count", 'connection_security_policy="mutual_tls"')
+        if locks and lab.engine.can(Capability.MIXER):
+            self._proved = ("istio_request_identity_count", 'source_user!=""')
             lab.apply(IDENTITY)
         self._draw()
 
@@ -97,7 +101,7 @@ class LiveGraph(Live):
         """Ask Prometheus and draw what changed; (caller, called) → what goes over that edge."""
         whole = self._rates("istio_request_count")
         failed = self._rates("istio_request_count", 'response_code=~"5.*"')
-        locked = self._rates("istio_request_identity_count", 'source_user!=""') if self._locks else {}
+        locked = self._rates(*self._proved) if self._locks else {}
         found = {
             edge: Call(rate, failing=failed.get(edge, 0.0) / rate, locked=locked.get(edge, 0.0) > 0.5 * rate)
             for edge, rate in whole.items()

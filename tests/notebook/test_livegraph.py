@@ -16,7 +16,8 @@ CLIENT, SVCA, SVCB = ("client.client", "unknown"), ("svca.default", "v0.1"), ("s
 class Source:
     """Answers whatever query holds one of these words with these rates; the longest word first."""
 
-    def __init__(self, **rates: list[tuple[dict[str, str], float]]) -> None:
+    def __init__(self, mixer: bool = True, **rates: list[tuple[dict[str, str], float]]) -> None:
+        self.engine = SimpleNamespace(can=lambda capability: mixer)
         self.rates, self.asked = rates, list[str]()
         self.prometheus = self
         self.applied: list[str] = []
@@ -42,11 +43,13 @@ def edge(source: tuple[str, str], target: tuple[str, str]) -> dict[str, str]:
     }
 
 
-def graph(locks: bool = False) -> tuple[LiveGraph, Source]:
+def graph(locks: bool = False, mixer: bool = True) -> tuple[LiveGraph, Source]:
     source = Source(
+        mixer,
         istio_request_count=[(edge(CLIENT, SVCA), 20.0), (edge(SVCA, SVCB), 10.0)],
         istio_request_count__response_code=[(edge(SVCA, SVCB), 2.5)],
         istio_request_identity_count=[(edge(SVCA, SVCB), 10.0)],
+        istio_request_count__mutual_tls=[(edge(CLIENT, SVCA), 20.0)],
         istio_tcp_bytes_received=[(edge(SVCB, CLIENT), 512.0)],
     )
     return LiveGraph(source, locks=locks), source  # type: ignore[arg-type]
@@ -71,6 +74,12 @@ def test_without_locks_nothing_is_stored_and_nobody_asks_for_identities() -> Non
     live.take()
     assert not source.applied and not any("identity" in asked for asked in source.asked)
     assert not any(call.locked for call in live.calls.values())
+
+
+def test_where_no_mixer_is_the_sidecars_own_count_says_who_proved_themselves() -> None:
+    live, source = graph(locks=True, mixer=False)
+    assert [edge for edge, call in live.take().items() if call.locked] == [("client (unknown)", "svca (v0.1)")]
+    assert not source.applied
 
 
 def test_a_graph_without_calls_says_so() -> None:
