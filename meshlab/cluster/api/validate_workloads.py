@@ -147,6 +147,16 @@ def _job_spec(path: str, spec: Object) -> list[Cause]:
     causes += template(f"{path}.template", spec.get("template") or {})
     pod = (spec.get("template") or {}).get("spec") or {}
     policy = pod.get("restartPolicy")
+    indexed = spec.get("completionMode") == "Indexed"
+    if indexed and spec.get("completions") is None:
+        causes.append(required(f"{path}.completions", "when completion mode is Indexed"))
+    for key in ("backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"):
+        if spec.get(key) is not None and not indexed:
+            value = spec[key] if isinstance(spec[key], int) else dict(spec[key])
+            causes.append(invalid(f"{path}.{key}", value, "requires indexed completion mode"))
+    if spec.get("podFailurePolicy") is not None and policy != "Never":
+        why = 'only "Never" is supported when podFailurePolicy is specified'
+        causes.append(invalid(f"{path}.template.spec.restartPolicy", policy, why))
     if policy == "Always" or policy not in ("OnFailure", "Never"):
         why = 'valid values: "OnFailure", "Never"'
         if policy == "Always":
