@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from playwright.sync_api import Locator, expect
 
-__all__ = ["PRESSES", "Press"]
+__all__ = ["AGAIN", "PRESSES", "Press"]
 
 #: How long a control may take: the slowest, a canary, sends 200 requests at each step.
 PATIENCE = 40_000
@@ -53,6 +53,8 @@ _LOAD = (
     Press("requests per second", lambda box: None, "v0.1"),
     Press("Traffic: requests to", button("stop"), "answered with 2xx"),
 )
+#: In every lesson from 01 on.
+AGAIN = Press("Stuck?", button("start again"), "as at the start of the lesson, after")
 PRESSES: Mapping[str, tuple[Press, ...]] = {
     "00": (Press("Language", button("English"), "00 01 02 03"),),
     "03": _EGRESS,

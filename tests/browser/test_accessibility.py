@@ -11,6 +11,8 @@ from axe_playwright_python.sync_playwright import Axe
 from jupyter_page import Book, Server
 from playwright.sync_api import Page, expect
 
+from meshlab.lab import Lab
+
 CELL = """
 import meshlab
 from IPython.display import display
@@ -83,7 +85,7 @@ def test_controls_and_outputs_can_be_read_in_the_light_and_in_the_dark(
     book.run(0, 1)
     assert book.errors == []
     found = {}
-    for theme in ("Light", "Dark"):
+    for theme in ("Dark", "Light"):  # the light one last: the server remembers it
         page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}")
         expect(page.locator("body")).to_have_attribute("data-jp-theme-light", str(theme == "Light").lower())
         book.picture(artifacts / f"controls-{theme.lower()}.png")
@@ -92,8 +94,9 @@ def test_controls_and_outputs_can_be_read_in_the_light_and_in_the_dark(
 
 
 def test_the_keyboard_reaches_each_control_in_its_turn_and_one_sees_where_it_is(
-    page: Page, server: Server, notebook: str
+    page: Page, server: Server, notebook: str, lab: Lab
 ) -> None:
+    found = lab.checkpoint()
     book = Book.open(page, server.url, notebook)
     book.run(0, 0)
     first = book.control("Traffic: requests to").get_by_role("button", name="start", exact=True)
@@ -119,3 +122,4 @@ def test_the_keyboard_reaches_each_control_in_its_turn_and_one_sees_where_it_is(
     for says in ("allowed:", "blocked:"):
         page.keyboard.press("Space")
         expect(book.control("Egress")).to_contain_text(says)
+    lab.restore(found)
