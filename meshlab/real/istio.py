@@ -80,13 +80,17 @@ def components(
     return [replace(each, values=_merged(each.values, more.get(each.release, {}))) for each in out]
 
 
-def tracing() -> dict[str, Any]:
-    """Every request is traced, as 0.4 did; today's default is one in a hundred."""
+def telemetry() -> dict[str, Any]:
+    """Every request is traced, as 0.4 did (today's default is one in a hundred), and counted."""
     return {
         "apiVersion": "telemetry.istio.io/v1",
         "kind": "Telemetry",
         "metadata": {"name": "mesh-default", "namespace": SYSTEM},
-        "spec": {"tracing": [{"providers": [{"name": "zipkin"}], "randomSamplingPercentage": 100}]},
+        "spec": {
+            "tracing": [{"providers": [{"name": "zipkin"}], "randomSamplingPercentage": 100}],
+            # What sidecars count is the default; said, because a mesh's own configuration may have switched it off.
+            "metrics": [{"providers": [{"name": "prometheus"}]}],
+        },
     }
 
 
@@ -121,7 +125,7 @@ def install(
             left = max(1.0, end - time.monotonic())
             wait_ready(access, [part.deployment], timeout=left, report=report)
         if part.release == "istiod":
-            owned.apply(tracing())
+            owned.apply(telemetry())
     istio = look(access).istio
     if istio is None:
         raise LabError("istiod was installed and is not found", then=f"kubectl get deployments -n {SYSTEM}")
