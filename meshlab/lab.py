@@ -351,7 +351,9 @@ class Lab:
         parts = []
         for pod in sorted(pods, key=lambda p: str(p["metadata"]["name"])):
             name = pod["metadata"]["name"]
-            which = container or pod["spec"]["containers"][0]["name"]
+            # Injected proxies may come first.
+            own = [each["name"] for each in pod["spec"]["containers"] if each["name"] != "istio-proxy"]
+            which = container or own[0]
             path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
             reply = self.access.request("GET", path, query={"container": which, "tailLines": tail})
             parts.append(f"--- {name} ({which})\n{reply.text}")

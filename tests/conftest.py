@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.pop("MESHLAB_CONTEXT", None)  # tests mean the lab of this machine, whatever their shell works on
     config.addinivalue_line("markers", "both_captures: run with the shim and with iptables")
 
 

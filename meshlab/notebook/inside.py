@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["Inside"]
 
 _MANIFEST = """\
-apiVersion: extensions/v1beta1
+apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: {name}
 spec:
   replicas: 1
+  selector:
+    matchLabels:
+      app: {name}
   template:
     metadata:
       labels:

@@ -21,7 +21,7 @@ from .found import Istio, look
 from .home import environment
 from .inforce import Istiod
 from .inject import inject
-from .manifests import MSGD, UNNAMED, msgd_service, write_files
+from .manifests import MSGD, UNNAMED, msgd_address, msgd_service, write_files
 from .owned import SELECTOR, TRANSLATED, Owned, ours
 from .preflight import Preflight, preflight
 from .removal import remove_all
@@ -87,21 +87,17 @@ class RealCluster:
         pods = [pod.get("status") or {} for pod in self.access.items("v1", "Pod")]
         own = [str(each["podIP"]) for each in pods if each.get("podIP") and each.get("podIP") != each.get("hostIP")]
         return Place(
-            external=self._external(),
+            external=msgd_address(self.access),
             services=_prefix(str((server.get("spec") or {}).get("clusterIP") or "")),
             pods=_prefix(own[0]) if own else "",
             node=next((str(each["hostIP"]) for each in pods if each.get("hostIP")), ""),
         )
 
-    def _external(self) -> str:
-        hidden = self.access.find("v1", "Service", *MSGD)
-        return str(hidden["spec"]["clusterIP"]) if hidden else tutorial.EXTERNAL
-
     @property
     def files(self) -> Path:
         """The manifests for this cluster, written anew where an address in them has changed."""
         target = self.settings.home / "manifests"
-        write_files(tutorial.plain(), target, self._external(), self.addons_namespace)
+        write_files(tutorial.plain(), target, msgd_address(self.access), self.addons_namespace)
         return target
 
     @property

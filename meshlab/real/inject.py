@@ -10,24 +10,27 @@ __all__ = ["inject"]
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "ReplicationController")
 
 
-def inject(document: Mapping[str, Any], revision: str = "default") -> dict[str, Any]:
+def inject(document: Mapping[str, Any], revision: str = "default", ranges: str = "") -> dict[str, Any]:
     """The document with the label on its pods; what makes no pods comes back as it is.
 
     Pods of a revision that is not the default name it. A label that is there already stays: `inject: "false"` is a
-    decision.
+    decision. `ranges`: only these destinations are led into the sidecar.
     """
     if document.get("kind") == "Pod":
-        return _asking(document, revision)
+        return _asking(document, revision, ranges)
     if document.get("kind") not in _WORKLOADS:
         return dict(document)
     spec = document["spec"]
-    return {**document, "spec": {**spec, "template": _asking(spec["template"], revision)}}
+    return {**document, "spec": {**spec, "template": _asking(spec["template"], revision, ranges)}}
 
 
-def _asking(pod: Mapping[str, Any], revision: str) -> dict[str, Any]:
+def _asking(pod: Mapping[str, Any], revision: str, ranges: str) -> dict[str, Any]:
     asked = {"sidecar.istio.io/inject": "true"}
     if revision != "default":
         asked = {"istio.io/rev": revision}
     metadata = dict(pod.get("metadata") or {})
     metadata["labels"] = {**asked, **(metadata.get("labels") or {})}
+    if ranges:
+        said = {"traffic.sidecar.istio.io/includeOutboundIPRanges": ranges}
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), **said}
     return {**pod, "metadata": metadata}

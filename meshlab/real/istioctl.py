@@ -14,10 +14,13 @@ from typing import TextIO
 
 from ..access import Access
 from ..errors import MeshlabError
+from ..istioctl.flags import UsageError, parse
+from ..istioctl.inject_flags import FLAGS
 from ..istioctl.main import FAILED
 from ..istioctl.main import main as plain
 from .found import look
 from .inject import inject
+from .manifests import demo, msgd_address
 from .rules import sync
 
 __all__ = ["main"]
@@ -31,14 +34,14 @@ def main(argv: Sequence[str] | None = None, stdout: TextIO | None = None, stderr
     out, err = stdout or sys.stdout, stderr or sys.stderr
     try:
         if "kube-inject" in words:
-            return _kube_inject(words, out)
+            return _kube_inject([word for word in words if word != "kube-inject"], out)
         status = plain(words, out, err)
         if status == 0 and any(word in _WRITING for word in words):
             done = sync(_access())
             for line in done.changes:
                 err.write(f"{line}\n")
         return status
-    except MeshlabError as error:
+    except (MeshlabError, UsageError) as error:
         err.write(f"Error: {error}\n")
         return FAILED
 
@@ -50,14 +53,15 @@ def _access() -> Access:
 def _kube_inject(words: Sequence[str], out: TextIO) -> int:
     import yaml
 
-    names = [words[n + 1] for n, word in enumerate(words[:-1]) if word in ("-f", "--filename")]
-    if not names:
+    flags = parse(list(words), FLAGS)
+    name = flags.text("filename")
+    if not name:
         raise MeshlabError("filename not specified (see --filename or -f)")
-    istio = look(_access()).istio
-    revision = istio.revision if istio else "default"
-    documents = []
-    for name in names:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        documents += [inject(each, revision) for each in yaml.safe_load_all(text) if each]
-    out.write(yaml.safe_dump_all(documents, sort_keys=False, width=110))
+    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    access = _access()
+    istio = look(access).istio
+    revision, ranges = istio.revision if istio else "default", flags.text("includeIPRanges")
+    # A manifest that was written for the embedded lab names images that no registry has.
+    documents = demo([each for each in yaml.safe_load_all(text) if each], msgd_address(access))
+    out.write(yaml.safe_dump_all([inject(each, revision, ranges) for each in documents], sort_keys=False, width=110))
     return 0

@@ -6,7 +6,7 @@
     msgd on its own host      a Service with a cluster address that the mesh is not told of
     127.100.35.27             that address
 
-Everything here is a pure function of documents; `files` writes them as a folder that has the plain one's names.
+All but `msgd_address` are functions of documents; `write_files` writes them as a folder that has the plain one's names.
 """
 
 from __future__ import annotations
@@ -19,10 +19,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..access import Access
 from ..settings import Network
 from .owned import labelled
 
-__all__ = ["IMAGE", "MSGD", "UNNAMED", "addon", "demo", "msgd_service", "servicegraph_program", "write_files"]
+__all__ = [
+    "IMAGE",
+    "MSGD",
+    "UNNAMED",
+    "addon",
+    "demo",
+    "msgd_address",
+    "msgd_service",
+    "servicegraph_program",
+    "write_files",
+]
 
 Object = dict[str, Any]
 #: Of python:3.12-slim nothing but the interpreter is used.
@@ -75,6 +86,12 @@ def msgd_service() -> list[Object]:
         "spec": {"selector": {"app": "msgd"}, "ports": [{"name": "tcp", "port": 9997}]},
     }
     return [labelled({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}), labelled(service)]
+
+
+def msgd_address(access: Access) -> str:
+    """Where msgd is reached: its Service's address, the tutorial's before there is one."""
+    found = access.find("v1", "Service", *MSGD)
+    return str(found["spec"]["clusterIP"]) if found else _PLAIN
 
 
 def addon(documents: Iterable[Mapping[str, Any]], name: str, namespace: str) -> list[Object]:

