@@ -1,6 +1,6 @@
 """When is a change in force? Asked of istiod, on its debug interface.
 
-    /debug/configz   the configuration as istiod knows it: has it seen what was stored?
+    /debug/configz   the configuration as istiod knows it: has it seen what was stored? Services: /debug/registryz
     /debug/syncz     per proxy and kind of resource, the nonce of what was sent last and of what was acknowledged
 
 A nonce is the version of a push and a UUID; the version is a time and the push's number (pilot/pkg/xds/discovery.go,
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -33,17 +33,14 @@ _UUID = 36
 #: Seconds without a further push after which the last one is taken for the last: istiod collects changes for 0.1 s.
 _QUIET = 0.4
 #: Seconds after which a change that moved no proxy is taken for one that concerns none.
-_NOBODY = 1.5
+_NOBODY = 3.0
 #: Seconds between questions, the first and the longest.
 _PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 
 
 @dataclass(frozen=True)
 class Change:
-    """An object that was stored (`revision`), or removed (None).
-
-    Services are no configuration to istiod: its pages do not show which revision it has seen.
-    """
+    """An object that was stored (`revision`), or removed (None)."""
 
     kind: str
     namespace: str
@@ -129,23 +126,43 @@ class Istiod:
                 found[each.proxy] = each
         return found
 
-    def knows(self, changes: Iterable[Change]) -> bool:
+    def knows(self, changes: Sequence[Change]) -> bool:
         """Has every pod seen these changes? Revisions grow."""
-        for pod in self.pods():
-            known = {
-                (c["kind"], c["metadata"].get("namespace") or "", c["metadata"]["name"]): c["metadata"]
-                for c in self.ask(pod, "/debug/configz") or ()
-            }
-            for change in changes:
-                if change.kind == "Service":
-                    continue
-                seen = known.get((change.kind, change.namespace, change.name))
-                if change.revision is None:
-                    if seen is not None:
-                        return False
-                elif seen is None or int(seen.get("resourceVersion") or 0) < change.revision:
-                    return False
-        return True
+        known = [self._known(pod, changes) for pod in self.pods()]
+        return all(_seen(each, change) for each in known for change in changes)
+
+    def _known(self, pod: str, changes: Sequence[Change]) -> dict[tuple[str, str, str], str]:
+        """Revisions of what one pod knows, of the kinds that the changes are of."""
+        known: dict[tuple[str, str, str], str] = {}
+        if any(each.kind == "Service" for each in changes):
+            for each in self.ask(pod, "/debug/registryz") or ():
+                about = each.get("Attributes") or {}
+                key = ("Service", str(about.get("Namespace") or ""), str(about.get("Name") or ""))
+                known[key] = str(each.get("ResourceVersion") or "")
+        if any(each.kind != "Service" for each in changes):
+            for each in self.ask(pod, "/debug/configz") or ():
+                metadata = each["metadata"]
+                key = (str(each["kind"]), str(metadata.get("namespace") or ""), str(metadata["name"]))
+                known[key] = str(metadata.get("resourceVersion") or "")
+        return known
+
+    def settled(self, timeout: float) -> None:
+        """Waits until every running sidecar is connected and has acknowledged what it was sent. Raises `NotInForce`."""
+        end, pause = time.monotonic() + timeout, _PAUSE
+        while True:
+            states, wanted = self.sync(), _sidecars(self._access, self._namespace)
+            behind = sorted(name for name in wanted if name not in states or states[name].waiting)
+            if not behind:
+                return
+            if time.monotonic() > end:
+                raise NotInForce(
+                    f"{', '.join(behind)}: not up to date within {timeout:g} s",
+                    why="; ".join(f"{name}: {states[name].error}" for name in behind if name in states)
+                    or "istiod does not know them",
+                    then="istioctl proxy-status",
+                )
+            time.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_PAUSE)
 
     def wait(
         self, changes: Sequence[Change], before: Mapping[str, Sync], since: float, timeout: float
@@ -189,6 +206,30 @@ class Istiod:
             why=f"acknowledged so far: {sorted(acknowledged)}" if known else "istiod has not seen the change",
             then=f"kubectl -n {self._namespace} logs deployment/{self._deployment}",
         )
+
+
+def _sidecars(access: Access, without: str) -> set[str]:
+    """Running pods with a sidecar, as istiod calls them, `pod.namespace`; not those of istiod's own namespace."""
+    found = set()
+    for pod in access.items("v1", "Pod"):
+        metadata, spec = pod["metadata"], pod["spec"]
+        containers = [*spec["containers"], *(spec.get("initContainers") or [])]
+        if (
+            any(each["name"] == "istio-proxy" for each in containers)
+            and (pod.get("status") or {}).get("phase") == "Running"
+            and "deletionTimestamp" not in metadata
+            and metadata["namespace"] != without
+        ):
+            found.add(f"{metadata['name']}.{metadata['namespace']}")
+    return found
+
+
+def _seen(known: Mapping[tuple[str, str, str], str], change: Change) -> bool:
+    found = known.get((change.kind, change.namespace, change.name))
+    if change.revision is None:
+        return found is None
+    # A page that gives no revision says only that the object is there.
+    return found is not None and (not found.isdigit() or int(found) >= change.revision)
 
 
 def _json(text: str, path: str) -> Any:

@@ -62,9 +62,12 @@ class ClusterWriter:
         return self._settle(wanted, gone, istiod, before, since, timeout)
 
     def settled(self, *, timeout: float = 10.0) -> InForce:
-        """Translates what rules somebody else stored (kubectl, istioctl), and waits for what that changed."""
+        """Translates what rules somebody else stored (kubectl, istioctl), and waits until all sidecars act on it."""
         istiod, before = self._before()
-        return self._settle([], [], istiod, before, time.monotonic(), timeout)
+        done = self._settle([], [], istiod, before, time.monotonic(), timeout)
+        if istiod is not None:
+            istiod.settled(timeout)
+        return done
 
     def _before(self) -> tuple[Istiod | None, dict[str, Sync]]:
         istiod = self._istiod()

@@ -70,6 +70,7 @@ def test_weights_do_nothing_on_a_port_that_is_tcp_and_hold_on_one_that_is_http(l
     lab.apply(everything_to(lab, "v0.2"))
     lab.apply("svcb-http.yaml")
     lab.renew("svca")
+    lab.settled()
     assert lab.curl("http://svca/pay", REQUESTS).by_upstream() == {"v0.2": REQUESTS}
     said = lab.apply("route-rules-svcb-v0.2-50.yaml")
     counts = lab.curl("http://svca/pay", 200).by_upstream()
@@ -89,6 +90,7 @@ def test_the_mesh_follows_what_istioctl_and_kubectl_store(lab: Lab) -> None:
     lab.deploy("svcb-v0.2")
     lab.apply("svcb-http.yaml")
     lab.renew("svca")
+    lab.settled()
     assert lab.istioctl("create -f demo/rules/route-rules-svcb-v0.2-100.yaml").startswith("Created config")
     lab.settled()
     assert lab.curl("http://svca/pay", 20).by_upstream() == {"v0.2": 20}

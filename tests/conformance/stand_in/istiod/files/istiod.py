@@ -1,7 +1,7 @@
 """A stand-in for istiod on the embedded lab: what meshlab's own Pilot does, in the words of istiod's debug pages.
 
 /debug/syncz     Pilot's own page as istiod writes it: a nonce is the push's time and number, and a UUID
-/debug/configz   the stored objects of Istio's groups, which Pilot watches as istiod does
+/debug/configz   the stored objects of Istio's groups, once Pilot has seen them; /debug/registryz the same of Services
 """
 
 import http.client
@@ -74,19 +74,39 @@ def syncz():
     return out
 
 
+def seen_by_pilot(changes):
+    pods = api("/api/v1/namespaces/istio-system/pods?labelSelector=istio%3Dpilot")["items"]
+    where = f"/api/v1/namespaces/istio-system/pods/{pods[0]['metadata']['name']}:15014/proxy"
+    api(f"{where}/debug/inforce?timeout=4&changes={','.join(f'{plural}@{number}' for plural, number in changes)}")
+
+
 def configz():
-    found = []
+    found, changes = [], []
     for group, plurals in KINDS.items():
         for plural in plurals:
             listed = api(f"/apis/{group}/v1/{plural}")
+            changes.append((plural, listed["metadata"]["resourceVersion"]))
             kind = listed["kind"].removesuffix("List")
             found += [{"apiVersion": f"{group}/v1", "kind": kind, **each} for each in listed["items"]]
+    seen_by_pilot(changes)
     return found
+
+
+def registryz():
+    listed = api("/api/v1/services")
+    seen_by_pilot([("services", listed["metadata"]["resourceVersion"])])
+    return [
+        {
+            "Attributes": {"Name": each["metadata"]["name"], "Namespace": each["metadata"]["namespace"]},
+            "ResourceVersion": each["metadata"]["resourceVersion"],
+        }
+        for each in listed["items"]
+    ]
 
 
 class Pages(BaseHTTPRequestHandler):
     def do_GET(self):
-        pages = {"/ready": dict, "/debug/syncz": syncz, "/debug/configz": configz}
+        pages = {"/ready": dict, "/debug/syncz": syncz, "/debug/configz": configz, "/debug/registryz": registryz}
         page = pages.get(self.path)
         try:
             status, body = (200, page()) if page else (404, {})
