@@ -150,11 +150,11 @@ def start(args: argparse.Namespace) -> int:
 
 
 def tour(args: argparse.Namespace) -> int:  # noqa: RET503 - execv does not return
-    """walk through the lessons in this terminal; --html executes all of them to HTML instead"""
+    """walk through the lessons in this terminal; --html executes them to HTML instead"""
     from .workbook import headless, prepare
 
     if args.html is not None:
-        return headless(prepare(say), Path(args.html).absolute(), report=say)
+        return headless(prepare(say), Path(args.html).absolute(), report=say, only=args.lesson)
     sys.stdout.flush()
     # A program of its own: only the notebook room knows IPython.
     os.execv(sys.executable, [sys.executable, "-m", "meshlab.notebook.tour", *args.lesson])
@@ -227,7 +227,7 @@ def parser() -> argparse.ArgumentParser:
             )
         elif function is tour:
             sub.add_argument("lesson", nargs="*", help="numbers of lessons, 00 to 13 (all)")
-            sub.add_argument("--html", metavar="DIR", help="execute all lessons and write HTML with an index to DIR")
+            sub.add_argument("--html", metavar="DIR", help="execute the lessons and write HTML with an index to DIR")
         elif function in (preflight, install, uninstall):
             sub.add_argument("--context", help="a context of your kubeconfig ($MESHLAB_CONTEXT; else the embedded lab)")
             sub.add_argument("--confirm", metavar="CONTEXT", help="its name again, if it looks like production")

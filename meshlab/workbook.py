@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .doctor import fetch_prometheus
+from .errors import ManifestError
 from .lab import Lab, connect
 from .settings import Settings
 
@@ -73,9 +74,11 @@ def _configure(settings: Settings) -> None:
         shutil.copy(ROOT / "binder" / "workspace.json", workspaces / "default-37a8.jupyterlab-workspace")
 
 
-def headless(lab: Lab, out: Path, *, report: Report) -> int:
+def headless(lab: Lab, out: Path, *, report: Report, only: Sequence[str] = ()) -> int:
     """Executes every lesson in order, then the board, and writes HTML with an index; 1 if one failed.
 
+    `only` are numbers of lessons ("04"): these alone, without the board. Raises `ManifestError` for one that there
+    is not.
     The texts beside the lessons become pages, too, so that every link leads somewhere.
     """
     from .notebook.execute import execute_all, lessons
@@ -83,7 +86,14 @@ def headless(lab: Lab, out: Path, *, report: Report) -> int:
 
     env = lab.engine.environment(os.environ)
     notebooks = ROOT / "notebooks"
-    done = execute_all([*lessons(notebooks), notebooks / "board.ipynb"], out, say=report, environ=env)
+    books = [*lessons(notebooks), notebooks / "board.ipynb"]
+    if only:
+        if strange := sorted(set(only) - {book.stem[:2] for book in books}):
+            raise ManifestError(
+                f"no lesson {strange[0]!r}", why="lessons have two digits, 00 to 13", then="meshlab tour --html DIR 00"
+            )
+        books = [book for book in books if book.stem[:2] in only]
+    done = execute_all(books, out, say=report, environ=env)
     for text in notebooks.glob("*.md"):
         export_text(text, out / f"{text.stem}.html")
     print(f"the workbook as it ran: {out / 'index.html'}")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from meshlab.errors import LabError
+from meshlab.errors import LabError, ManifestError
 from meshlab.notebook.tour import walk
+from meshlab.workbook import headless
 
 
 def book(folder: Path, *cells: tuple[str, str]) -> Path:
@@ -52,3 +55,10 @@ def test_who_leaves_early_leaves_the_lab_as_it_was_all_the_same(
 def test_a_cell_that_fails_with_nobody_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="99-test failed"):
         walk(book(tmp_path, ("code", "1 / 0"), ("code", "None")))
+
+
+def test_a_lesson_that_there_is_not_is_named_before_anything_runs(tmp_path: Path) -> None:
+    lab: Any = SimpleNamespace(engine=SimpleNamespace(environment=dict))
+    with pytest.raises(ManifestError, match="no lesson '4'"):
+        headless(lab, tmp_path, report=print, only=["04", "4"])
+    assert list(tmp_path.iterdir()) == []
