@@ -36,7 +36,7 @@ class Owned:
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    def apply(self, document: Mapping[str, Any], *, dry_run: bool = False) -> tuple[Object, bool]:
+    def apply(self, document: Mapping[str, Any]) -> tuple[Object, bool]:
         """Stores it by server-side apply, strictly validated; the object, and whether that changed anything.
 
         A namespace or a definition that somebody else made is used as it is. Raises `Taken` for any other object of
@@ -55,8 +55,6 @@ class Owned:
                 then=f"kubectl get {kind.lower()} {name}{f' -n {namespace}' if namespace else ''} -o yaml",
             )
         query = {"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"}
-        if dry_run:
-            query["dryRun"] = "All"
         stored: Object = self._access.request(
             "PATCH",
             self._access.path(version, kind, namespace, name),

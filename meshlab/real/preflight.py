@@ -62,7 +62,9 @@ class Preflight:
         return tuple(each for each in self.checks if each.level is Level.MISSING)
 
     def __str__(self) -> str:
-        verdict = "ready for the lessons" if self.ok else f"{len(self.missing)} things are missing"
+        count = len(self.missing)
+        lacking = "one thing is missing" if count == 1 else f"{count} things are missing"
+        verdict = "ready for the lessons" if self.ok else lacking
         return "\n".join([f"preflight of {self.place}", *map(str, self.checks), f"{verdict}; nothing was changed"])
 
     __repr__ = __str__

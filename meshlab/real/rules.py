@@ -23,12 +23,8 @@ __all__ = ["LEGACY", "Translation", "definitions", "key", "legacy_rules", "sync"
 
 Object = dict[str, Any]
 GROUP, VERSION = "config.istio.io", "v1alpha2"
-#: Kind → (plural, short name) of the kinds that are translated.
-LEGACY = {
-    "RouteRule": ("routerules", "rr"),
-    "EgressRule": ("egressrules", "er"),
-    "DestinationPolicy": ("destinationpolicies", "dp"),
-}
+#: Kind → plural of the kinds that are translated.
+LEGACY = {"RouteRule": "routerules", "EgressRule": "egressrules", "DestinationPolicy": "destinationpolicies"}
 #: Kinds that translations are of.
 _MADE = tuple(("networking.istio.io/v1", kind) for kind in ("VirtualService", "DestinationRule", "ServiceEntry"))
 
@@ -84,7 +80,7 @@ def definitions() -> list[Object]:
                 },
             }
         )
-        for kind, (plural, _) in LEGACY.items()
+        for kind, plural in LEGACY.items()
     ]
 
 

@@ -74,7 +74,7 @@ class ClusterWriter:
         return istiod, istiod.sync() if istiod is not None else {}
 
     def _defined(self, kind: str) -> bool:
-        name = f"{rules.LEGACY[kind][0]}.{MESH_GROUP}"
+        name = f"{rules.LEGACY[kind]}.{MESH_GROUP}"
         return self._access.find("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, name) is not None
 
     def _store(self, document: Object) -> Change | None:
