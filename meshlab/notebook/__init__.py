@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from meshlab.notebook.controls import Control
     from meshlab.notebook.dashboard import Dashboard
     from meshlab.notebook.egress import EgressSwitch
+    from meshlab.notebook.elsewhere import Capability, can
     from meshlab.notebook.exercise import Exercise, Problem, Verdict
     from meshlab.notebook.exercises import practice
     from meshlab.notebook.inside import Inside
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Band": "chance",
     "Canary": "canary",
+    "Capability": "elsewhere",
     "CircuitBreaker": "knobs",
     "Claim": "claims",
     "Control": "controls",
@@ -61,6 +63,7 @@ _HOME = {
     "WeightSlider": "weights",
     "band": "chance",
     "by_version": "traffic",
+    "can": "elsewhere",
     "claim": "claims",
     "practice": "exercises",
     "quantiles": "samplers",
@@ -72,6 +75,7 @@ _HOME = {
 __all__ = [
     "Band",
     "Canary",
+    "Capability",
     "CircuitBreaker",
     "Claim",
     "Control",
@@ -96,6 +100,7 @@ __all__ = [
     "WeightSlider",
     "band",
     "by_version",
+    "can",
     "claim",
     "practice",
     "quantiles",
