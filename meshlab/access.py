@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, urlencode
 
 from .errors import LabError, ManifestError, Rejected
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from kubernetes.client import ApiClient
 
 __all__ = ["Access", "Reply"]
@@ -34,6 +36,16 @@ class Reply:
     @property
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
+
+
+class _Options(TypedDict, total=False):
+    """What `Access.request` takes besides method and path."""
+
+    query: Mapping[str, object] | None
+    body: object
+    headers: Mapping[str, str] | None
+    timeout: float
+    check: bool
 
 
 #: Methods that may be sent again when nobody knows whether the first one arrived.
@@ -145,38 +157,16 @@ class Access:
         return Reply(answer.status, answer.headers, answer.data)
 
     def service(
-        self,
-        namespace: str,
-        name: str,
-        port: int | str,
-        path: str,
-        *,
-        method: str = "GET",
-        query: Mapping[str, object] | None = None,
-        body: object = None,
-        timeout: float = 30.0,
-        check: bool = True,
+        self, namespace: str, name: str, port: int | str, path: str, *, method: str = "GET", **options: Unpack[_Options]
     ) -> Reply:
-        """A request to a Service, through the API server's proxy."""
-        base = f"/api/v1/namespaces/{namespace}/services/{name}:{port}/proxy"
-        return self.request(method, base + path, query=query, body=body, timeout=timeout, check=check)
+        """A request to a Service, through the API server's proxy; `options` as in `request`."""
+        return self.request(method, f"/api/v1/namespaces/{namespace}/services/{name}:{port}/proxy{path}", **options)
 
     def pod(
-        self,
-        namespace: str,
-        name: str,
-        port: int | str,
-        path: str,
-        *,
-        method: str = "GET",
-        query: Mapping[str, object] | None = None,
-        body: object = None,
-        timeout: float = 30.0,
-        check: bool = True,
+        self, namespace: str, name: str, port: int | str, path: str, *, method: str = "GET", **options: Unpack[_Options]
     ) -> Reply:
-        """A request to a pod, through the API server's proxy."""
-        base = f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy"
-        return self.request(method, base + path, query=query, body=body, timeout=timeout, check=check)
+        """A request to a pod, through the API server's proxy; `options` as in `request`."""
+        return self.request(method, f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{path}", **options)
 
     def path(self, api_version: str, kind: str, namespace: str | None, name: str | None = None) -> str:
         """URL path of a kind's collection or of one object. Raises `ManifestError` for a kind nobody serves."""
@@ -217,6 +207,19 @@ class Access:
             path = path.replace("/namespaces/default/", "/", 1)
         found = self.request("GET", path, query=query).json()
         return [{"apiVersion": api_version, "kind": kind, **item} for item in found.get("items") or []]
+
+    def served(
+        self, api_version: str, kind: str, namespace: str | None = None, **query: str
+    ) -> list[dict[str, Any]] | None:
+        """As `items`, but None where nobody serves the kind: it comes with a control plane that is not installed."""
+        try:
+            return self.items(api_version, kind, namespace, **query)
+        except ManifestError:
+            return None
+        except Rejected as error:
+            if error.code != 404:
+                raise
+            return None
 
     def watch(self, path: str, since: str, *, timeout: float) -> Iterator[dict[str, Any]]:
         """Events of a collection after a resourceVersion, for at most `timeout` seconds.

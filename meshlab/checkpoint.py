@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .access import Access
-from .errors import ManifestError, Rejected
 from .inforce import MESH_GROUP, InForce
 
 __all__ = ["Checkpoint", "difference", "interfering", "mesh_rules", "restore", "take"]
@@ -91,14 +90,11 @@ def _stored(
     found: list[Object] = []
     unserved = set()
     for version, kind in kinds:
-        try:
-            found += access.items(version, kind, namespace, **query)
-        except ManifestError:
+        objects = access.served(version, kind, namespace, **query)
+        if objects is None:
             unserved.add(kind)
-        except Rejected as error:
-            if error.code != 404:
-                raise
-            unserved.add(kind)
+        else:
+            found += objects
     return found, frozenset(unserved)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 from .access import Access
-from .errors import LabError, WaitTimeout
+from .errors import WaitTimeout
+from .follow import follow
 from .states import Deployment
 
 __all__ = ["renew"]
@@ -19,33 +21,21 @@ def renew(access: Access, wanted: Deployment, *, timeout: float = 60.0) -> float
     """
     began = time.monotonic()
     found = access.request("GET", f"/apis/apps/v1/namespaces/{wanted.namespace}/deployments/{wanted.name}").json()
-    labels = dict(found["spec"]["selector"]["matchLabels"])
     path = f"/api/v1/namespaces/{wanted.namespace}/pods"
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    listed = access.request("GET", path, query={"labelSelector": selector}).json()
-    old = {str(pod["metadata"]["uid"]) for pod in listed["items"]}
-    for pod in listed["items"]:
+    selector = ",".join(f"{key}={value}" for key, value in found["spec"]["selector"]["matchLabels"].items())
+    old = access.request("GET", path, query={"labelSelector": selector}).json()["items"]
+    for pod in old:
         access.request("DELETE", f"{path}/{pod['metadata']['name']}", check=False)  # it may be going already
-    ready: set[str] = set()
-    revision = str(listed["metadata"]["resourceVersion"])
-    replicas = int(found["spec"].get("replicas", 1))
-    while len(ready) < replicas:
-        left = timeout - (time.monotonic() - began)
-        if left <= 0:
-            raise WaitTimeout(
-                f"{len(ready)} new pods of {wanted} are ready after {timeout:g} s",
-                then=f"kubectl get pods -n {wanted.namespace} -l {selector}",
-            )
-        for event in access.watch(path, revision, timeout=left):
-            pod = event["object"]
-            if event["type"] == "ERROR":
-                raise LabError("the watch on pods broke off", why=str(pod.get("message")))
-            revision, uid = pod["metadata"]["resourceVersion"], str(pod["metadata"]["uid"])
-            if uid not in old and labels.items() <= pod["metadata"].get("labels", {}).items():
-                (ready.add if event["type"] != "DELETED" and _ready(pod) else ready.discard)(uid)
-                if len(ready) >= replicas:
-                    break
-    return time.monotonic() - began
+    replaced = {pod["metadata"]["uid"] for pod in old}
+    replicas, ready = int(found["spec"].get("replicas", 1)), 0
+    for states in follow(access, f"{path}?{urlencode({'labelSelector': selector})}", timeout):
+        ready = sum(1 for pod in states.values() if pod["metadata"]["uid"] not in replaced and _ready(pod))
+        if ready >= replicas:
+            return time.monotonic() - began
+    raise WaitTimeout(
+        f"{ready} new pods of {wanted} are ready after {timeout:g} s, of {replicas}",
+        then=f"kubectl get pods -n {wanted.namespace} -l {selector}",
+    )
 
 
 def _ready(pod: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..access import Access
-from ..errors import ManifestError, Rejected
+from ..errors import Rejected
 from ..helm import OWNED
 
 __all__ = ["Found", "Istio", "Mesh", "look", "maybe"]
@@ -74,16 +74,12 @@ class Found:
 def maybe(access: Access, version: str, kind: str, denied: list[str], selector: str = "") -> list[Object]:
     """Objects of a kind; none where it is not served, and its name in `denied` where we may not see them."""
     try:
-        return access.items(version, kind, **({"labelSelector": selector} if selector else {}))
-    except ManifestError:
-        return []
+        return access.served(version, kind, **({"labelSelector": selector} if selector else {})) or []
     except Rejected as error:
-        if error.code == 403:
-            denied.append(kind)
-            return []
-        if error.code == 404:
-            return []
-        raise
+        if error.code != 403:
+            raise
+        denied.append(kind)
+        return []
 
 
 def look(access: Access) -> Found:

@@ -94,13 +94,7 @@ class Owned:
         """All of ours of these kinds, in every namespace; kinds that nobody serves have none."""
         found: list[Object] = []
         for version, kind in kinds:
-            try:
-                found += self._access.items(version, kind, labelSelector=selector)
-            except ManifestError:
-                continue
-            except Rejected as error:
-                if error.code != 404:
-                    raise
+            found += self._access.served(version, kind, labelSelector=selector) or []
         return found
 
 

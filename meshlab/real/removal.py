@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..access import Access
-from ..errors import ManifestError, Rejected
+from ..errors import Rejected
 from ..follow import follow
 from . import istio
 from .owned import SELECTOR, Owned
@@ -55,7 +55,7 @@ def remove_all(access: Access, *, timeout: float) -> list[str]:
     for namespace in owned.items([("v1", "Namespace")]):
         name = namespace["metadata"]["name"]
         if guests := _guests(access, name):
-            done.append(f"kept Namespace {name}: {', '.join(guests[:5])} are not meshlab's")
+            done.append(f"kept Namespace {name}: not known as meshlab's are {', '.join(guests[:5])}")
         elif owned.delete(namespace):
             done.append(f"Namespace {name}")
     _gone(access, max(1.0, end - time.monotonic()))
@@ -104,12 +104,15 @@ def _root_certificates(access: Access) -> list[str]:
 
 
 def _guests(access: Access, namespace: str) -> list[str]:
-    """What is in a namespace of ours and would go with it, although it is somebody else's."""
+    """What is in a namespace of ours and would go with it, although it is, or may be, somebody else's."""
     found = []
     for version, kind in _GUESTS:
         try:
             objects = access.items(version, kind, namespace)
-        except (ManifestError, Rejected):
+        except Rejected as error:
+            if error.code != 403:
+                raise
+            found.append(f"{kind}s that may not be listed")  # what cannot be seen may be somebody's
             continue
         for each in objects:
             metadata = each["metadata"]

@@ -38,8 +38,7 @@ def _rights() -> tuple[Right, ...]:
         Right("create", hooks, "mutatingwebhookconfigurations"),
         Right("create", hooks, "validatingwebhookconfigurations"),
     ]
-    for resource in ("deployments",):
-        out += [Right(verb, "apps", resource, "istio-system") for verb in ("create", "patch", "delete")]
+    out += [Right(verb, "apps", "deployments", "istio-system") for verb in ("create", "patch", "delete")]
     out += [Right("create", "", resource, "istio-system") for resource in ("services", "configmaps", "secrets")]
     out += [Right("create", "autoscaling", "horizontalpodautoscalers", "istio-system")]
     lessons = "lessons"

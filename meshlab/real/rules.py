@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..access import Access
-from ..errors import ManifestError, Rejected
 from ..mesh.config.convert.rules import convert_rules
 from ..mesh.config.documents import read
 from ..mesh.config.labels import Labels
@@ -88,13 +87,7 @@ def legacy_rules(access: Access) -> list[Object]:
     """The stored rules of v1alpha2; none where their kinds are not defined."""
     found: list[Object] = []
     for kind in LEGACY:
-        try:
-            found += access.items(f"{GROUP}/{VERSION}", kind)
-        except ManifestError:
-            continue
-        except Rejected as error:
-            if error.code != 404:
-                raise
+        found += access.served(f"{GROUP}/{VERSION}", kind) or []
     return found
 
 

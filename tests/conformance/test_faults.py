@@ -18,6 +18,8 @@ from meshlab.errors import LabError, ManifestError, Rejected, WaitTimeout
 from meshlab.follow import follow
 from meshlab.real.cluster import RealCluster
 from meshlab.real.contexts import Context
+from meshlab.real.owned import LABELS
+from meshlab.real.removal import remove_all
 from meshlab.real.rules import definitions, sync
 from meshlab.settings import Settings
 from meshlab.states import Deployment, wait_ready
@@ -228,6 +230,18 @@ def test_preflight_names_the_rights_that_are_missing(kubernetes: Cluster, tmp_pa
         assert not any("list pods" in each for each in missing)
         assert not server.requests("^(PUT|PATCH|DELETE)")
         assert not [line for line in server.requests("^POST") if "selfsubjectaccessreviews" not in line]
+
+
+def test_a_namespace_that_cannot_be_looked_into_is_kept(
+    server: FaultyServer, access: Access, kubernetes: Cluster
+) -> None:
+    metadata = {"name": "dark", "labels": dict(LABELS)}
+    kubernetes.kube.create(("v1", "namespaces"), {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    server.faults.append(Fault("GET /api/v1/namespaces/dark/secrets", answer(403, reason="Forbidden"), times=-1))
+    said = "kept Namespace dark: not known as meshlab's are Secrets that may not be listed"
+    assert said in remove_all(access, timeout=1.0)
+    server.faults.clear()
+    assert "Namespace dark" in remove_all(access, timeout=10.0)
 
 
 def test_a_rule_whose_kind_is_not_defined_is_refused_before_anything_is_stored(

@@ -30,8 +30,10 @@ __all__ = ["Proxy", "relocated"]
 #: Headers that belong to one connection, not to the message; and the token, which is for the API server only.
 HOP_BY_HOP = frozenset((
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers",
-    "transfer-encoding", "upgrade", "host", "authorization", "content-length", "x-remote-user", "x-remote-group",
+    "transfer-encoding", "upgrade", "host", "authorization", "content-length",
 ))
+#: By these a server behind an APIService knows who asks (…-User, …-Group, …-Uid, …-Extra-*): only we may say it.
+WHO = "x-remote-"
 PIECE = 64 * 1024
 #: Names and values.
 Headers = Sequence[tuple[str, str]]
@@ -202,7 +204,7 @@ def relocated(location: str, asked: str, backend: str | None, server: str) -> st
 
 def _headers(request: web.BaseRequest) -> list[tuple[str, str]]:
     """The headers that go on."""
-    kept = [(k, v) for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP]
+    kept = [(k, v) for k, v in request.headers.items() if not (k.lower() in HOP_BY_HOP or k.lower().startswith(WHO))]
     return [*kept, ("X-Forwarded-Uri", request.path), ("X-Forwarded-For", request.remote or "")]
 
 

@@ -24,6 +24,7 @@ class Echo(BaseHTTPRequestHandler):
         seen = {
             "path": self.path, "method": self.command, "body": self.rfile.read(size).decode(),
             "token": self.headers.get("Authorization"), "custom": self.headers.get("X-Custom"),
+            "who": [value for name, value in self.headers.items() if name.lower().startswith("x-remote-")],
         }
         body = json.dumps(seen).encode()
         self.send_response(418 if "teapot" in self.path else 200)
@@ -69,6 +70,12 @@ def test_a_request_reaches_an_endpoint(kube: Kube, base: str, name: str) -> None
     assert raw.status == 200 and raw.headers["x-answer"] == "yes"
     seen = json.loads(raw.data)
     assert (seen["path"], seen["custom"], seen["token"]) == ("/some/path?x=1&y=%2F", "c", None)
+
+
+@pytest.mark.parametrize("claim", ["User", "Group", "Uid", "Extra-Scopes"])
+def test_nobody_says_himself_who_he_is(kube: Kube, base: str, claim: str) -> None:
+    raw = kube.raw("GET", f"{base}/echo/proxy/", headers={f"X-Remote-{claim}": "system:masters"})
+    assert json.loads(raw.data)["who"] == []
 
 
 def test_bodies_methods_and_statuses_pass(kube: Kube, base: str) -> None:
