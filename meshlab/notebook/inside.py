@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from meshlab.capability import Capability
 from meshlab.traffic import Answer, Answers, Load, Traffic
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Inside"]
 
 _MANIFEST = """\
-apiVersion: apps/v1
+apiVersion: {version}
 kind: Deployment
 metadata:
   name: {name}
@@ -60,7 +61,9 @@ class Inside:
 
     def __init__(self, lab: Lab, *, name: str = "probe", ranges: str = "") -> None:
         self._lab, self._name, self._ranges = lab, name, ranges
-        self.manifest = _MANIFEST.format(name=name)
+        # kube-inject of 0.4 leaves apps/v1 alone, and clusters of today have nothing else
+        version = "extensions/v1beta1" if lab.engine.can(Capability.LEGACY_CONTROL_PLANE) else "apps/v1"
+        self.manifest = _MANIFEST.format(name=name, version=version)
         self._traffic = Traffic(lab.access, "default", name)
 
     def start(self) -> Inside:

@@ -36,7 +36,7 @@ class Cluster:
         self.said: list[str] = []
         self.report = self.said.append
         self.access = self.writer = self
-        self.engine = SimpleNamespace(selector="", unnamed_port="")
+        self.engine = SimpleNamespace(selector="", unnamed_port="", can=lambda capability: True)
         self.ready, self.upstream = False, ""
         self.traffic, self.streams = self, 0
 
