@@ -45,3 +45,10 @@ def test_test_modules_have_names_of_their_own() -> None:
     """pytest imports them by name alone."""
     names = sorted(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     assert [a for a, b in pairwise(names) if a == b] == []
+
+
+def test_a_file_is_read_in_one_sitting() -> None:
+    """400 lines at most; what grows longer holds more than one thing."""
+    files = [path for folder in ("meshlab", "tests") for path in (ROOT / folder).rglob("*.py")]
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}

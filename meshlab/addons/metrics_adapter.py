@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +31,8 @@ WINDOW = 30
 #: Kind and apiVersion of what is described, by plural.
 KINDS = {"pods": ("Pod", "v1"), "services": ("Service", "v1")}
 Item = dict[str, Any]
-
-
+#: What a name may be that stands in a query: a path of the API can hold anything.
+NAME = re.compile(r"[a-z0-9.-]+")
 #: Names of the pods of a namespace that a selector chooses.
 Chosen = Callable[[str, str], Sequence[str]]
 
@@ -50,6 +51,8 @@ class Adapter:
                     group == GROUP and version in VERSIONS and plural in KINDS):
                 if metric != METRIC:
                     return _status(404, "NotFound", f"the server could not find the metric {metric} for {plural}")
+                if not NAME.fullmatch(namespace) or (name != "*" and not NAME.fullmatch(name)):
+                    return _status(404, "NotFound", f"nothing is called {namespace}/{name}")
                 try:
                     amounts = self._amounts(namespace, plural, name, request.query.get("labelSelector", ""))
                 except PrometheusError as error:

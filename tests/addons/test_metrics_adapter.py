@@ -71,10 +71,13 @@ def test_a_service_has_one_amount_by_either_generations_count(adapter: Adapter, 
     (f"{BASE}/namespaces/shop/pods/*/errors_per_second", 404),
     (f"{BASE}/namespaces/shop/nodes/a/requests_per_second", 404),
     ("/apis/other.io/v1/namespaces/shop/services/web/requests_per_second", 404),
+    (f'{BASE}/namespaces/shop"}} or on() vector(9) #/services/web/requests_per_second', 404),
+    (f"{BASE}/namespaces/shop/services/.*|web/requests_per_second", 404),
 ])
-def test_what_it_does_not_measure_is_not_there(adapter: Adapter, path: str, code: int) -> None:
+def test_what_it_does_not_measure_is_not_there(adapter: Adapter, asked: Asked, path: str, code: int) -> None:
     status, found = get(adapter, path)
     assert (status, found["code"]) == (code, code)
+    assert asked.queries == []
 
 
 def test_a_prometheus_that_refuses_makes_it_unavailable(adapter: Adapter, asked: Asked) -> None:

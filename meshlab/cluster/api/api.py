@@ -38,14 +38,7 @@ from meshlab.cluster.api.metadata import (
 )
 from meshlab.cluster.api.patching import misfit, patched
 from meshlab.cluster.api.registry import Registry, Resource
-from meshlab.cluster.api.status import (
-    AlreadyExists,
-    BadRequest,
-    Conflict,
-    InternalError,
-    Invalid,
-    NotFound,
-)
+from meshlab.cluster.api.status import AlreadyExists, BadRequest, Conflict, InternalError, Invalid, NotFound
 from meshlab.cluster.api.store import Entry, Store, StoreFull
 from meshlab.cluster.api.strategy import prepare_create, prepare_update
 from meshlab.cluster.api.watch import Hub, Watch

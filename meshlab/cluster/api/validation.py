@@ -149,7 +149,8 @@ def _in(obj: Object, api_version: str) -> Object:
 
 
 def _pod(obj: Object, old: Object | None) -> list[Cause]:
-    from meshlab.cluster.api.validate_pod import pod_spec, pod_update
+    from meshlab.cluster.api.validate_pod import pod_spec
+    from meshlab.cluster.api.validate_pod_update import pod_update
 
     spec = obj.get("spec") or {}
     if old is None:

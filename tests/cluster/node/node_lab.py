@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from meshlab.cluster.api.store import Store
 from meshlab.cluster.controllers import run_controllers
 from meshlab.cluster.node import Node
 from meshlab.cluster.node.images import CATALOGUE, Answers, Catalogue, Image, ReadyHint
+from meshlab.cluster.node.process import leftovers
 from meshlab.settings import Network, Settings
 
 T = TypeVar("T")
@@ -139,3 +141,12 @@ def python(code: str, name: str = "c", **container: Any) -> Obj:
 
 
 FOREVER = "import time; print('up', flush=True); time.sleep(600)"
+
+
+def marked(home: Path) -> list[str]:
+    """Processes of the lab in `home` that live."""
+    found = []
+    for mark, pidfd in leftovers(f"{home}|"):
+        os.close(pidfd)
+        found.append(mark)
+    return found

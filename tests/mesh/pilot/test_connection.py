@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from envoy.service.discovery.v3 import discovery_pb2
-from test_translation import registry, rule
+from translating import registry, rule
 
 from meshlab.mesh.pilot.build import Builder
 from meshlab.mesh.pilot.connection import DRAIN, LINGER, Connection, Push, Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_translation import put, registry, routes, snapshot
+from translating import put, registry, routes, snapshot
 
 NETWORKING = "networking.istio.io/v1"
 ROOT: dict[str, Any] = {"hosts": ["svcb"], "http": [

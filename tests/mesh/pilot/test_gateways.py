@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Cluster
-from test_translation import put, registry
+from translating import put, registry
 
 from meshlab.mesh.config.today.stored import Stored
 from meshlab.mesh.pilot.gateways import intersection

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_translation import IP, put, registry
+from translating import IP, put, registry
 
 from meshlab.mesh.pilot.build import Builder
 from meshlab.mesh.pilot.proxy import Proxy, Role

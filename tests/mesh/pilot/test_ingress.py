@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_translation import HTTP, put, registry, rule
+from translating import HTTP, put, registry, rule
 
 from meshlab.mesh.pilot.build import Builder
 from meshlab.mesh.pilot.ingress import backend_problem, combine

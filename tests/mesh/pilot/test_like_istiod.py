@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_translation import put, registry
+from translating import put, registry
 
 from meshlab.mesh.pilot.build import Builder
 from meshlab.mesh.pilot.proxy import Proxy, Role

@@ -7,7 +7,7 @@ from typing import Any
 from conftest import Cluster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_translation import registry, rule, snapshot
+from translating import registry, rule, snapshot
 
 TEXT = st.text(max_size=12)
 WORD = st.sampled_from(["a", "svcb", "x-a", "/", "/p", "*", "", "v0.1", "GET", "10.0.0.1", "%", "%REQ(", "é", "\n"])

@@ -5,78 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from translating import HTTP, IP, SVCB, V1, V2, named, put, registry, routes, rule, snapshot
 
-from meshlab.mesh.config.v1alpha2 import config_from_object
 from meshlab.mesh.pilot.assemble import egress_in_force
-from meshlab.mesh.pilot.build import Builder
-from meshlab.mesh.pilot.check import route_problem
 from meshlab.mesh.pilot.http import forwarded_attributes
-from meshlab.mesh.pilot.match import regex_problem
 from meshlab.mesh.pilot.names import LONGEST, Target, domains, truncate
-from meshlab.mesh.pilot.proxy import Capture, InvalidNode, Proxy, Role
-from meshlab.mesh.pilot.registry import Registry
-from meshlab.mesh.pilot.snapshot import Kind, Snapshot
-from meshlab.mesh.pilot.world import Mesh
-
-IP = {"svca-1": "127.40.0.10", "svcb-1": "127.40.0.28", "svcb-2": "127.40.0.29"}
-HTTP = "out.svcb.default.svc.cluster.local|http"
-
-
-def registry(port_name: str = "http", *, start: int = 0) -> Registry:
-    """svca (one pod) and svcb (v0.1, v0.2), both on port 80 → 8080, the port named `port_name`."""
-    found = Registry(Mesh(low_port_start=start))
-    for number, app in enumerate(("svca", "svcb")):
-        pods = [pod for pod in IP if pod.startswith(app)]
-        put(found, "services", app, spec={
-            "clusterIP": f"127.105.0.{number + 1}", "selector": {"app": app},
-            "ports": [{"name": port_name, "port": 80, "targetPort": 8080}],
-        })
-        for pod in pods:
-            labels = {"app": app, "version": "v0." + pod[-1]}
-            put(found, "pods", pod, meta={"labels": labels}, status={"podIP": IP[pod], "phase": "Running"})
-        put(found, "endpoints", app, subsets=[{
-            "addresses": [{"ip": IP[pod], "targetRef": {"kind": "Pod", "namespace": "default", "name": pod}}
-                          for pod in pods],
-            "ports": [{"name": port_name, "port": 8080}],
-        }])
-    return found
-
-
-def put(
-    target: Registry, plural: str, name: str, event: str = "ADDED", meta: dict[str, Any] | None = None,
-    **fields: Any,
-) -> None:
-    metadata = {"namespace": "default", "name": name, "resourceVersion": "1", **(meta or {})}
-    target.apply(plural, event, {"metadata": metadata, **fields})
-
-
-def rule(target: Registry, spec: dict[str, Any], name: str = "r", kind: str = "RouteRule") -> None:
-    plural = {"RouteRule": "routerules", "EgressRule": "egressrules"}.get(kind, "destinationpolicies")
-    put(target, plural, name, kind=kind, spec=spec)
-
-
-def snapshot(target: Registry, pod: str = "svca-1", capture: Capture = Capture.SHIM) -> Snapshot:
-    proxy = Proxy(
-        Role.SIDECAR, IP[pod], f"{pod}.default", "default.svc.cluster.local", "127.41.0.10", capture
-    )
-    found = Builder().snapshot(target.world(), proxy)
-    assert found.consistent() == ()
-    return found
-
-
-def routes(found: Snapshot, table: str = "80", host: str = "svcb") -> list[dict[str, Any]]:
-    (wanted,) = (r for r in found.json()["rds"] if r["name"] == table)
-    (virtual,) = (v for v in wanted["virtual_hosts"] if host in v["domains"])
-    listed: list[dict[str, Any]] = virtual["routes"]
-    return listed
-
-
-def named(found: Snapshot, kind: str) -> dict[str, dict[str, Any]]:
-    return {each.get("name") or each["cluster_name"]: each for each in found.json()[kind]}
-
-
-SVCB = {"destination": {"name": "svcb"}}
-V1, V2 = {"labels": {"version": "v0.1"}}, {"labels": {"version": "v0.2"}}
+from meshlab.mesh.pilot.proxy import Capture, InvalidNode, Proxy
+from meshlab.mesh.pilot.snapshot import Kind
 
 
 def test_a_named_http_port_is_routed_by_host_and_an_unnamed_one_is_tunnelled_by_address() -> None:
@@ -427,43 +362,6 @@ def test_the_forwarded_attributes_are_those_of_the_tutorials_request() -> None:
         "Ch8KCXNvdXJjZS5pcBISMhAAAAAAAAAAAAAA//8KLgAMCjoKCnNvdXJjZS51aWQSLBIqa3ViZXJuZXRlczovL3N2Y2ItMjAwODk3"
         "Mzc2OS1ncTBsaC5kZWZhdWx0"
     )
-
-
-@pytest.mark.parametrize("pattern", [
-    "(?=a)", "(?<!a)b", r"(a)\1", "(", "a{2000}", "(?P<x>a)(?P=x)", "a++", "(?>a)", "(?x)a",
-    "((a{100}){100})", r"[\b]", "[[:foo:]]", "(?#c)a",
-])
-def test_expressions_that_envoy_would_refuse_are_found_first(pattern: str) -> None:
-    assert regex_problem(pattern)
-
-
-@pytest.mark.parametrize("pattern", [
-    "^(.*?;)?(user=jason)(;.*)?$", ".*", r"\d+\.\w*", "(?i)abc", "(?:a|b){2,5}", r"\\1", "[+]+", "a+?",
-    "[0-9.*+-]+", "[[:alpha:]]", "(a{10}){10}", "a{100}b{100}c{900}", "(a*)*",
-])
-def test_ordinary_expressions_pass(pattern: str) -> None:
-    assert regex_problem(pattern) == ""
-
-
-@pytest.mark.parametrize("spec", [
-    {"appendHeaders": {"host": "x"}},
-    {"appendHeaders": {":path": "x"}},
-    {"appendHeaders": {"x-a": "1\n2"}},
-    {"rewrite": {"uri": "/\r\n"}},
-    {"match": {"request": {"headers": {"a\nb": {"exact": "1"}}}}},
-])
-def test_rules_that_envoy_would_refuse_are_left_out_with_a_reason(spec: dict[str, Any]) -> None:
-    obj = {"kind": "RouteRule", "metadata": {"name": "r"}, "spec": {**SVCB, **spec}}
-    assert route_problem(config_from_object(obj))
-
-
-def test_an_invalid_rule_that_was_stored_is_a_problem_and_changes_nothing() -> None:
-    target, plain = registry(), registry()
-    rule(target, {**SVCB, "route": [{**V2, "weight": 50}]})
-    assert snapshot(target).version == snapshot(plain).version
-    (problem,) = target.world().problems
-    assert problem.key == "route-rule/default/r"
-    assert "50" in problem.reason
 
 
 @pytest.mark.parametrize("node", ["", "sidecar~1.2.3.4", "router~1.2.3.4~a.b~b.svc.cluster.local"])
