@@ -18,11 +18,13 @@ from typing import Any, Protocol
 
 from .errors import LabError, Missing
 
-__all__ = ["OWNED", "Chart", "Helm", "HelmError", "Release", "open_helm"]
+__all__ = ["OWNED", "Chart", "Helm", "HelmError", "Release", "open_helm", "owned_releases", "release_of"]
 
 Values = Mapping[str, Any]
 #: Label of the Secrets in which Helm keeps the releases that were made here.
 OWNED = {"meshlab.io/owned": "true"}
+#: Seconds that a helm binary may take beyond the timeout that it was given.
+_BEYOND = 30.0
 
 
 class HelmError(LabError):
@@ -53,6 +55,22 @@ class Release:
     chart: str
     version: str
     manifest: str = ""
+
+
+def release_of(stored: Mapping[str, Any]) -> tuple[str, str]:
+    """Name and namespace of the release that an object came with, by its annotations; two "" where it came with none.
+
+    >>> release_of({"metadata": {"annotations": {"meta.helm.sh/release-name": "istiod"}}})
+    ('istiod', '')
+    """
+    annotations = stored["metadata"].get("annotations") or {}
+    name, namespace = (annotations.get(f"meta.helm.sh/release-{each}") for each in ("name", "namespace"))
+    return str(name or ""), str(namespace or "")
+
+
+def owned_releases(name: str) -> str:
+    """Label selector of the Secrets of a release of this name, if it was made here."""
+    return ",".join(["owner=helm", f"name={name}", *(f"{key}={value}" for key, value in OWNED.items())])
 
 
 class Helm(Protocol):
@@ -116,8 +134,13 @@ class _Wheel:
         return self._release(found)
 
     def values(self, name: str) -> dict[str, Any]:
+        import helm_python
+
         with self._config() as config:
-            return dict(config.get_values(name) or {})
+            try:
+                return dict(config.get_values(name) or {})
+            except helm_python.HelmError as error:
+                raise _failed(f"helm get values {name}", error) from error
 
     def install(self, chart: Chart, name: str, values: Values, *, timeout: float) -> Release:
         return self._put("install", chart, name, values, timeout, own=True)
@@ -191,8 +214,11 @@ class _Binary:
         command = [self._program, *words, "--kubeconfig", str(self._kubeconfig), "--namespace", self.namespace]
         if values is not None:
             command += ["--values", "-"]
-        stdin = None if values is None else json.dumps(values)
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=timeout + 30)
+        stdin, longest = None if values is None else json.dumps(values), timeout + _BEYOND
+        try:
+            return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=longest)
+        except subprocess.TimeoutExpired as error:
+            raise _failed(f"helm {' '.join(words[:2])}", error) from error
 
     def version(self) -> str:
         return self._checked("version", "--short").strip()
@@ -200,7 +226,7 @@ class _Binary:
     def _checked(self, *words: str, values: Values | None = None, timeout: float = 60.0) -> str:
         done = self._run(*words, values=values, timeout=timeout)
         if done.returncode:
-            raise HelmError(f"helm {' '.join(words[:2])} failed", why=done.stderr.strip())
+            raise _failed(f"helm {' '.join(words[:2])}", done.stderr)
         return done.stdout
 
     def release(self, name: str) -> Release | None:
@@ -208,7 +234,7 @@ class _Binary:
         if done.returncode:
             if "not found" in done.stderr:
                 return None
-            raise HelmError(f"helm status {name} failed", why=done.stderr.strip())
+            raise _failed(f"helm status {name}", done.stderr)
         found = json.loads(done.stdout)
         metadata = (found.get("chart") or {}).get("metadata") or {}
         return Release(
@@ -237,13 +263,13 @@ class _Binary:
         self._checked(*words, values=values, timeout=timeout)
         found = self.release(name)
         if found is None:
-            raise HelmError(f"helm {verb} {name} said nothing, and there is no such release")
+            raise _failed(f"helm {verb} {name}", "it said nothing, and there is no such release")
         return found
 
     def uninstall(self, name: str, *, timeout: float) -> bool:
         done = self._run("uninstall", name, "--timeout", f"{max(1, round(timeout))}s", timeout=timeout)
         if done.returncode and "not found" not in done.stderr:
-            raise HelmError(f"helm uninstall {name} failed", why=done.stderr.strip())
+            raise _failed(f"helm uninstall {name}", done.stderr)
         return done.returncode == 0
 
     def render(self, chart: Chart, name: str, values: Values) -> str:
@@ -256,5 +282,5 @@ class _Binary:
         return [chart.name, "--repo", chart.repo, "--version", chart.version]
 
 
-def _failed(what: str, error: Exception) -> HelmError:
+def _failed(what: str, error: Exception | str) -> HelmError:
     return HelmError(f"{what} failed", why=" ".join(str(error).split())[:600], then="meshlab preflight")

@@ -28,7 +28,8 @@ def claim(settings: Settings) -> tuple[Settings, socket.socket]:
         slots = [int(asked)]
     else:
         where = file if file.exists() else "MESHLAB_SLOT"
-        raise LabError(f"{where} says {asked!r}, which is no slot", why=f"slots are 0 to {SLOTS - 1}")
+        then = "meshlab reset" if file.exists() else "unset MESHLAB_SLOT"
+        raise LabError(f"{where} says {asked!r}, which is no slot", why=f"slots are 0 to {SLOTS - 1}", then=then)
     for slot in slots:
         chosen = replace(settings, network=replace(settings.network, slot=slot))
         try:
@@ -44,8 +45,9 @@ def claim(settings: Settings) -> tuple[Settings, socket.socket]:
         return chosen, listener
     where = ", ".join(f"{Network(s).api}:{settings.api_port}" for s in slots)
     raise Taken(
-        f"cannot listen on {where}", why="another lab, or another program, has this address",
-        then=f"ss -ltnp 'sport = :{settings.api_port}'",
+        f"cannot listen on {where}",
+        why="another lab, or another program, has this address, or pods of a lab whose daemon was killed live on there",
+        then=f"ss -ltnp 'sport = :{settings.api_port}'; or meshlab down with the MESHLAB_HOME of that lab",
     )
 
 
@@ -62,6 +64,7 @@ def _kept(network: Network) -> bool:
 
 
 def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises OSError where somebody else does."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         # Only against TIME_WAIT: on Linux two listeners still exclude each other.

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..access import Access
 from ..errors import Rejected
-from ..helm import OWNED
+from ..helm import owned_releases, release_of
 
 __all__ = ["Found", "Istio", "Mesh", "look", "maybe"]
 
@@ -146,12 +146,11 @@ def _istio(access: Access, deployment: Object, hooks: list[Object], ambient: boo
 
 def _released_by_us(access: Access, namespace: str, deployment: Object) -> bool:
     """Helm keeps a release in a Secret, and ours are marked. Whoever may not see them is told that it is not ours."""
-    release = (deployment["metadata"].get("annotations") or {}).get("meta.helm.sh/release-name")
+    release, _ = release_of(deployment)
     if not release:
         return False
-    selector = ",".join(["owner=helm", f"name={release}", *(f"{key}={value}" for key, value in OWNED.items())])
     path = f"/api/v1/namespaces/{namespace}/secrets"
-    reply = access.request("GET", path, query={"labelSelector": selector, "limit": 1}, check=False)
+    reply = access.request("GET", path, query={"labelSelector": owned_releases(release), "limit": 1}, check=False)
     return reply.status == 200 and bool(reply.json().get("items"))
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from ..access import Access
 from ..errors import LabError
-from ..helm import OWNED, Chart, Helm, open_helm
+from ..helm import Chart, Helm, open_helm, owned_releases, release_of
 from ..states import Deployment, wait_ready
-from .found import Found, Istio, look
+from .found import Istio, look
 from .owned import Owned
 
 __all__ = ["ISTIO_VERSION", "OLDEST_KUBERNETES", "REPOSITORY", "Component", "components", "install", "uninstall"]
@@ -110,14 +110,14 @@ def install(
     Raises `LabError` with the cause of what does not come up; whatever came up stays, and the next call goes on.
     """
     end = time.monotonic() + timeout
-    found = look(access)
-    if found.istio is not None and not found.istio.ours and not _begun(access):
-        return _used(access, found, change, version, charts, timeout, report)
+    there = look(access).istio
+    if there is not None and not there.ours and not _begun(access):
+        return _used(access, there, charts, change=change, timeout=timeout, report=report)
     owned = Owned(access)
     for part in parts:
-        if part.release == "istio-base" and (there := _defined_by_others(access)):
-            report(f"  definitions that are there already are used as they are: {len(there)}")
-            part = replace(part, values=_merged(part.values, {"base": {"excludedCRDs": there}}))
+        if part.release == "istio-base" and (others := _defined_by_others(access)):
+            report(f"  definitions that are there already are used as they are: {len(others)}")
+            part = replace(part, values=_merged(part.values, {"base": {"excludedCRDs": others}}))
         owned.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": part.namespace}})
         helm = open_helm(access.kubeconfig, part.namespace)
         _released(access, helm, part, _chart(part.chart, version, charts), end, report)
@@ -166,19 +166,13 @@ def _released(access: Access, helm: Helm, part: Component, chart: Chart, end: fl
     report(f"  {part.release} {chart.version} installed")
 
 
-def _used(
-    access: Access, found: Found, change: bool, version: str, charts: Path | None, timeout: float, report: Report
-) -> Istio:
+def _used(access: Access, istio: Istio, charts: Path | None, *, change: bool, timeout: float, report: Report) -> Istio:
     """Somebody else's Istio. With `change` its mesh configuration gets what the lessons need, by its own release."""
-    istio = found.istio
-    if istio is None:
-        raise LabError("there is no Istio to use")
     report(f"Istio {istio} is there and not meshlab's: it is used as it is")
     if not change:
         return istio
-    deployment = access.find("apps/v1", "Deployment", istio.namespace, istio.deployment) or {}
-    annotations = (deployment.get("metadata") or {}).get("annotations") or {}
-    release = annotations.get("meta.helm.sh/release-name")
+    deployment = access.find("apps/v1", "Deployment", istio.namespace, istio.deployment) or {"metadata": {}}
+    release, _ = release_of(deployment)
     if not release:
         raise LabError(
             "that Istio was not installed by Helm, so meshlab cannot change it",
@@ -198,9 +192,7 @@ def _defined_by_others(access: Access) -> list[str]:
     """Istio's definitions that did not come with our release: what Helm leaves behind, or another Istio's."""
     found = []
     for each in access.items("apiextensions.k8s.io/v1", "CustomResourceDefinition"):
-        annotations = each["metadata"].get("annotations") or {}
-        release = annotations.get("meta.helm.sh/release-name"), annotations.get("meta.helm.sh/release-namespace")
-        if each["spec"]["group"].endswith(".istio.io") and release != ("istio-base", SYSTEM):
+        if each["spec"]["group"].endswith(".istio.io") and release_of(each) != ("istio-base", SYSTEM):
             found.append(str(each["metadata"]["name"]))
     return [name for name in sorted(found) if not name.endswith(".config.istio.io")]
 
@@ -211,8 +203,7 @@ def _begun(access: Access) -> bool:
 
 def _marked(access: Access, namespace: str, release: str) -> bool:
     """Is there a release of this name that we made?"""
-    selector = ",".join(["owner=helm", f"name={release}", *(f"{key}={value}" for key, value in OWNED.items())])
-    return bool(access.items("v1", "Secret", namespace, labelSelector=selector, limit="1"))
+    return bool(access.items("v1", "Secret", namespace, labelSelector=owned_releases(release), limit="1"))
 
 
 def _chart(name: str, version: str, folder: Path | None) -> Chart:
@@ -221,7 +212,11 @@ def _chart(name: str, version: str, folder: Path | None) -> Chart:
     for path in (folder / name, folder / f"{name}-{version}.tgz", folder / f"{name}.tgz"):
         if path.exists():
             return Chart(name, version, path=path)
-    raise LabError(f"no chart {name} in {folder}", why=f"neither {name}/ nor {name}-{version}.tgz is there")
+    raise LabError(
+        f"no chart {name} in {folder}",
+        why=f"neither {name}/ nor {name}-{version}.tgz is there",
+        then=f"helm pull {name} --repo {REPOSITORY} --version {version} --destination {folder}",
+    )
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Values:

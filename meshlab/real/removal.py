@@ -9,6 +9,7 @@ from typing import Any
 from ..access import Access
 from ..errors import Rejected
 from ..follow import follow
+from ..helm import release_of
 from . import istio
 from .owned import SELECTOR, Owned
 from .rules import GROUP
@@ -77,9 +78,7 @@ def _definitions(access: Access) -> list[str]:
     done = []
     for each in access.items(*_DEFINITION):
         metadata = each["metadata"]
-        annotations = metadata.get("annotations") or {}
-        where = annotations.get("meta.helm.sh/release-name"), annotations.get("meta.helm.sh/release-namespace")
-        if where != ("istio-base", istio.SYSTEM):
+        if release_of(each) != ("istio-base", istio.SYSTEM):
             continue
         names, group = each["spec"]["names"], each["spec"]["group"]
         version = next(v["name"] for v in each["spec"]["versions"] if v["served"])
