@@ -109,7 +109,7 @@ class Access:
             path += ("&" if "?" in path else "?") + urlencode({k: str(v) for k, v in query.items()})
         reply = self._persist(method, path, data, sent, timeout)
         if check and reply.status >= 400:
-            raise Rejected(_status(reply))
+            raise Rejected.answer(reply.status, reply.body)
         return reply
 
     def _persist(self, method: str, path: str, data: bytes | None, headers: dict[str, str], timeout: float) -> Reply:
@@ -197,7 +197,7 @@ class Access:
         if reply.status == 404:
             return None
         if reply.status >= 400:
-            raise Rejected(_status(reply))
+            raise Rejected.answer(reply.status, reply.body)
         return dict(reply.json())
 
     def items(self, api_version: str, kind: str, namespace: str | None = None, **query: str) -> list[dict[str, Any]]:
@@ -246,7 +246,7 @@ class Access:
             return
         try:
             if answer.status != 200:
-                raise Rejected(_status(Reply(answer.status, answer.headers, answer.read())))
+                raise Rejected.answer(answer.status, answer.read())
             rest = b""
             while chunk := answer.read1():
                 *lines, rest = (rest + chunk).split(b"\n")
@@ -268,13 +268,3 @@ def _retry_after(reply: Reply) -> float | None:
         return min(max(float(said), _PAUSE), _LONGEST_WAIT)
     except ValueError:
         return 1.0  # a date; one second is what a kube-apiserver says
-
-
-def _status(reply: Reply) -> dict[str, Any]:
-    try:
-        status = reply.json()
-    except ValueError:
-        status = None
-    if isinstance(status, dict) and status.get("kind") == "Status":
-        return status
-    return {"kind": "Status", "code": reply.status, "message": reply.text.strip() or f"HTTP {reply.status}"}

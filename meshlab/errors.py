@@ -15,8 +15,9 @@ An error says what was seen, why, and the next command to type.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 __all__ = [
     "LabError",
@@ -82,6 +83,18 @@ class Rejected(MeshlabError):
         self.code = int(status.get("code") or 0)
         self.reason = str(status.get("reason") or "")
         super().__init__(str(status.get("message") or self.reason), then=then)
+
+    @classmethod
+    def answer(cls, code: int, body: bytes) -> Self:
+        """From the body of an answer. What is no Status, as of a proxy on the way, is its message."""
+        try:
+            status = json.loads(body)
+        except ValueError:
+            status = None
+        if isinstance(status, dict) and status.get("kind") == "Status":
+            return cls({"code": code, **status})
+        message = body.decode("utf-8", "replace").strip() or f"HTTP {code}"
+        return cls({"kind": "Status", "code": code, "message": message})
 
 
 class WaitTimeout(MeshlabError):

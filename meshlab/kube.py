@@ -209,7 +209,7 @@ class Kube:
         )
         try:
             if response.status != 200:
-                raise Rejected(_status(response.status, response.read()))
+                raise Rejected.answer(response.status, response.read())
             if opened is not None:
                 opened(response)
             rest = b""
@@ -234,7 +234,7 @@ class Kube:
         headers = {"Content-Type": type_} if data is not None else {}
         response = self._request(method, path + _query(query), data, headers, 30.0)
         if response.status >= 400:
-            raise Rejected(_status(response.status, response.data))
+            raise Rejected.answer(response.status, response.data)
         answer: Object = json.loads(response.data)
         return answer
 
@@ -384,13 +384,3 @@ def _base(api_version: str) -> str:
 def _query(query: Mapping[str, Any]) -> str:
     given = {k: v for k, v in query.items() if v is not None}
     return "?" + urlencode(given) if given else ""
-
-
-def _status(code: int, body: bytes) -> Object:
-    try:
-        status = json.loads(body)
-        if isinstance(status, dict) and status.get("kind") == "Status":
-            return status
-    except ValueError:
-        pass
-    return {"code": code, "reason": "", "message": body.decode("utf-8", "replace").strip() or f"HTTP {code}"}

@@ -389,8 +389,3 @@ class Lab:
 
     def __repr__(self) -> str:
         return f"Lab({self.engine})"
-
-
-def report_to_stderr(line: str) -> None:
-    """For the command line: progress beside the output, not in it."""
-    print(line, file=sys.stderr, flush=True)

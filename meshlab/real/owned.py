@@ -87,7 +87,7 @@ class Owned:
         if reply.status in (404, 409):
             return False
         if reply.status >= 400:
-            raise Rejected(reply.json())
+            raise Rejected.answer(reply.status, reply.body)
         return True
 
     def items(self, kinds: Iterable[tuple[str, str]], selector: str = SELECTOR) -> list[Object]:

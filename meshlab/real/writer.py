@@ -56,7 +56,7 @@ class ClusterWriter:
                 path = self._path(each)
                 reply = self._access.request("DELETE", path, check=False)
                 if reply.status >= 400 and reply.status != 404:
-                    raise Rejected(reply.json())
+                    raise Rejected.answer(reply.status, reply.body)
             elif self._owned.delete(each):
                 gone.append(_change(each, deleted=True))
         return self._settle(wanted, gone, istiod, before, since, timeout)

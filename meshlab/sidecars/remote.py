@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from meshlab.errors import LabError, Rejected
@@ -42,7 +41,7 @@ def execute(
             http_no_proxy=["*"],
         )
     except WebSocketBadStatusException as error:
-        raise Rejected(_status(error.status_code, error.resp_body or b"")) from error
+        raise Rejected.answer(error.status_code, error.resp_body or b"") from error
     except (OSError, WebSocketException) as error:
         raise LabError(f"cannot run {' '.join(command)} in pod {pod}", why=str(error), then="meshlab status") from error
     written: dict[int, bytes] = {STDOUT: b"", STDERR: b"", STATUS: b""}
@@ -53,7 +52,9 @@ def execute(
             if data[0] == STATUS:
                 break
     except (OSError, WebSocketException) as error:
-        raise LabError(f"{' '.join(command)} in pod {pod} was cut: {error}") from error
+        raise LabError(
+            f"{' '.join(command)} in pod {pod} was cut", why=str(error), then=f"kubectl -n {namespace} get pod {pod}"
+        ) from error
     finally:
         connection.close(timeout=0)
     ended = json.loads(written[STATUS] or b"{}")
@@ -65,13 +66,3 @@ def execute(
             then=f"kubectl -n {namespace} get pod {pod}",
         )
     return written[STDOUT]
-
-
-def _status(code: int, body: bytes) -> dict[str, Any]:
-    try:
-        said = json.loads(body)
-    except ValueError:
-        said = None
-    if isinstance(said, dict) and said.get("kind") == "Status":
-        return said
-    return {"code": code, "message": body.decode("utf-8", "replace").strip() or f"HTTP {code}"}

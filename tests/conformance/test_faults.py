@@ -94,6 +94,16 @@ def test_what_may_not_is_left_and_said(server: FaultyServer, access: Access) -> 
     assert len(server.requests("POST")) == 1
 
 
+@pytest.mark.parametrize(("code", "body", "said"), [
+    (502, b"<html>Bad Gateway</html>", "<html>Bad Gateway</html>"),
+    (504, b"", "HTTP 504"),
+    (403, b'{"kind": "Status", "reason": "Forbidden", "message": "no"}', "no"),
+])  # fmt: skip
+def test_a_refusal_is_read_whoever_on_the_way_it_comes_from(code: int, body: bytes, said: str) -> None:
+    refused = Rejected.answer(code, body)
+    assert (refused.code, refused.seen) == (code, said)
+
+
 def test_a_server_that_restarts_is_waited_for(server: FaultyServer, access: Access) -> None:
     access.request("GET", CONFIG_MAPS)
     server.stop()
