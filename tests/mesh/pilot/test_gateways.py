@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Cluster
+from pilot_cluster import Cluster
 from translating import put, registry
 
 from meshlab.mesh.config.today.stored import Stored

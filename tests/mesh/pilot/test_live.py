@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Cluster
+from pilot_cluster import Cluster
 
 SVCB = {"destination": {"name": "svcb"}}
 V1, V2 = {"labels": {"version": "v0.1"}}, {"labels": {"version": "v0.2"}}

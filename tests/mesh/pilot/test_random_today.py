@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from conftest import Cluster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pilot_cluster import Cluster
 
 from meshlab.mesh.pilot.rulebook import TODAY
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Answer, Cluster
+from pilot_cluster import Answer, Cluster
 
 SUBSETS = [{"name": f"v{n}", "labels": {"version": f"v0.{n}"}} for n in (1, 2)]
 ONE, TWO = ({"destination": {"host": "svcb", "subset": f"v{n}"}} for n in (1, 2))
