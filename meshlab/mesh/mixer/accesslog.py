@@ -18,7 +18,8 @@ from meshlab.mesh.mixer.values import Timestamp, to_json_text
 
 __all__ = ["LogWriter", "level_of"]
 
-_LEVELS = {"info": "info", "warn": "warn", "warning": "warn", "error": "error"}
+#: Names of the levels, and the numbers of 0.4's enumeration.
+_LEVELS = {"info": "info", "warn": "warn", "warning": "warn", "error": "error", "0": "info", "1": "warn", "2": "error"}
 
 
 def level_of(severity: object, mapping: Mapping[str, Any]) -> str:

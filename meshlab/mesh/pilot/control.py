@@ -269,7 +269,8 @@ class Control:
                 elif push.done is None:
                     rejected[node] = "no acknowledgement in time"
                 else:
-                    proxies[node] = round((push.done - change.seen) * 1000, 3)
+                    # 0: it had acknowledged all before this was asked.
+                    proxies[node] = round(max(0.0, push.done - change.seen) * 1000, 3)
         for name in self._behind(change):
             rejected[name] = "its sidecar is not connected to Pilot"
         for problem in self._problems(str(revision)):

@@ -132,7 +132,7 @@ class _Making:
         for each in (plain, secured):
             for routes in each.hosts.values():
                 routes.sort(key=by_path)
-        credential = secret_of(self.world.ingress_rules)
+        credential = secret_of(self.world)
         if credential in self.world.secrets and secured.hosts and self.proven:
             name = str(HTTPS_PORT)
             self.tables[name] = secured

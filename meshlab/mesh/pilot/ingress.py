@@ -6,7 +6,6 @@ left out, as in 0.4.0. Faults of rules do not apply here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from meshlab.mesh.config.model import Config, IngressRule, MatchKind
@@ -20,6 +19,9 @@ from meshlab.mesh.pilot.routes import destination_routes
 from meshlab.mesh.pilot.world import World
 
 __all__ = ["backend_problem", "by_path", "combine", "ingress_routes", "secret_of", "tls_problem"]
+
+#: The secret that istio.yaml of 0.4 mounts into the ingress's pod, and which its documentation has one create.
+MOUNTED = "istio-system/istio-ingress-certs"
 
 
 def ingress_routes(
@@ -50,20 +52,24 @@ def ingress_routes(
     return host, found, targets
 
 
-def secret_of(rules: Iterable[Config[IngressRule]]) -> str:
-    """The one secret for all hosts, `namespace/name`: the sidecars of 0.4 knew no SNI, the smaller name won."""
-    names = sorted(rule.spec.tls_secret for rule in rules if rule.spec.tls_secret)
+def secret_of(world: World) -> str:
+    """The one secret for all hosts, `namespace/name`: the sidecars of 0.4 knew no SNI, the smaller name won.
+
+    Where the Ingress's own namespace has none of that name, it is the secret that the ingress's pod of 0.4 mounted.
+    """
+    names = sorted(rule.spec.tls_secret for rule in world.ingress_rules if rule.spec.tls_secret)
     if not names:
         return ""
     name, _, namespace = names[0].rpartition(".")
-    return f"{namespace}/{name}"
+    own = f"{namespace}/{name}"
+    return MOUNTED if own not in world.secrets and MOUNTED in world.secrets else own
 
 
 def tls_problem(world: World, rule: Config[IngressRule]) -> str:
     """Why an Ingress with TLS is not served, "" if it is (or has none)."""
     if not rule.spec.tls_secret:
         return ""
-    secret = secret_of(world.ingress_rules)
+    secret = secret_of(world)
     return "" if secret in world.secrets else f"there is no secret {secret} with tls.crt and tls.key"
 
 

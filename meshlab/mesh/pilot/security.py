@@ -103,12 +103,17 @@ class Security:
         return mode in (PeerMode.PERMISSIVE, PeerMode.STRICT) and self.certified(account_of(instance))
 
     def marked(self, instances: Iterable[Instance], sidecars: Container[str]) -> frozenset[tuple[str, int]]:
-        """(address, port) of those that take mutual TLS; `sidecars` are the addresses of pods that have one."""
+        """(address, port) of those that take mutual TLS; `sidecars` are the addresses of pods that have one.
+
+        Where several ports of a service lead to one of a pod, its listener is that of the first, which so decides.
+        """
         if not self.certificates:
             return frozenset()
-        return frozenset(
-            (each.address, each.port) for each in instances if each.address in sidecars and self.takes(each)
-        )
+        found: dict[tuple[str, int], bool] = {}
+        for each in instances:
+            if each.address in sidecars and (each.address, each.port) not in found:
+                found[each.address, each.port] = self.takes(each)
+        return frozenset(place for place, takes in found.items() if takes)
 
     # The calling side
 

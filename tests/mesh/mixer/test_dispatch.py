@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from mixer_parts import default_objects, http_entry, pod, tcp_entry
 
+from meshlab.mesh.mixer.accesslog import level_of
 from meshlab.mesh.mixer.attributes import Reporter
 from meshlab.mesh.mixer.config import resolve
 from meshlab.mesh.mixer.dispatch import Dispatcher
@@ -123,6 +124,11 @@ def test_the_access_log_is_the_json_of_0_4() -> None:
         '"url":"/notify?msg=ok"}')
     assert json.loads(tcp)["latency"] == "0s" and json.loads(tcp)["method"] == ""
     assert json.loads(tcp)["ts"] == "2018-01-02T15:41:50.000Z"
+
+
+@pytest.mark.parametrize(("said", "level"), [("WARNING", "warn"), (1, "warn"), (2, "error"), ("nonsense", "info")])
+def test_a_severity_is_mapped_by_a_levels_name_or_number(said: object, level: str) -> None:
+    assert level_of("loud", {"loud": said}) == level
 
 
 def test_a_rule_of_its_own_namespace_sees_only_that_namespaces_traffic() -> None:

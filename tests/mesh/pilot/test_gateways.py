@@ -192,6 +192,19 @@ def test_an_ingress_with_tls_is_served_on_443_and_without_its_secret_not_at_all(
     assert secure(edge, certificate, "b.test", 443) == 200
 
 
+def test_an_ingress_with_tls_shows_the_certificate_that_the_pod_of_0_4_mounted(
+    edge: Cluster, certificate: dict[str, Any]
+) -> None:
+    ingress(edge, {**rules("b.test", ""), "tls": [{"secretName": "ignored"}]})
+    meta = {"name": "istio-ingress-certs", "namespace": "istio-system"}
+    stored = {"metadata": meta, "data": certificate["data"]}
+    edge.in_force("secrets", edge.put("secrets", stored))
+    try:
+        assert secure(edge, certificate, "b.test", 443) == 200
+    finally:
+        edge.put("secrets", stored, event="DELETED")
+
+
 def test_a_gateway_passes_connections_on(edge: Cluster) -> None:
     address, port = edge.outside("plain")
     edge.store("ServiceEntry", {

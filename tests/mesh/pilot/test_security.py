@@ -79,6 +79,25 @@ def test_an_annotated_port_takes_mutual_tls_and_excluded_hosts_are_called_in_pla
     assert mesh.plain() == 200
 
 
+def test_of_two_ports_that_lead_to_one_the_first_says_what_it_takes(mesh: Secured) -> None:
+    services = mesh.cluster.services["svcb"]
+    web = {"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}
+    more = {"name": "tcp-x", "port": 8080, "targetPort": 8080, "protocol": "TCP"}
+    plain = {"metadata": {"name": "svcb"}, "spec": {
+        "clusterIP": services["ip"], "selector": {"app": "svcb"}, "ports": [web],
+    }}
+    meta = {"name": "svcb", "annotations": {"auth.istio.io/80": "NONE"}}
+    mesh.peers("PERMISSIVE", "nobody")
+    mesh.cluster.in_force("services", mesh.cluster.put("services", {
+        "metadata": meta, "spec": {**plain["spec"], "ports": [web, more]},
+    }))
+    try:
+        assert mesh.secured(lambda: mesh.call()) == 0
+        assert mesh.plain() == 200
+    finally:
+        mesh.cluster.in_force("services", mesh.cluster.put("services", plain))
+
+
 def test_auth_policy_of_0_4_is_for_the_whole_mesh_but_for_what_it_excludes(mesh: Secured) -> None:
     settings = {"mixerAddress": "", "accessLogFile": "", "enableTracing": "false"}
     try:
