@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pilot_cluster import Answer, Cluster
 
 from meshlab.mesh.certificates import Pair, issue, root
 from meshlab.mesh.pilot.control import InForce
-from tests.mesh.pilot.conftest import Answer, Cluster
 
 API = "security.istio.io/v1"
 PLURALS = {

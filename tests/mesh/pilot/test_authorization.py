@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pilot_cluster import Application
 
-from tests.mesh.pilot.conftest import Application
 from tests.mesh.pilot.secured import Secured, shop
 
 __all__ = ["shop"]  # a fixture

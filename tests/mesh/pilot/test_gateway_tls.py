@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import trustme
+from pilot_cluster import Cluster
 
 from meshlab.settings import bound_port
-from tests.mesh.pilot.conftest import Cluster
 from tests.mesh.pilot.secured import Secured
 
 GATEWAY = "networking.istio.io"

@@ -6,8 +6,8 @@ import json
 import threading
 
 import pytest
+from pilot_cluster import Answer
 
-from tests.mesh.pilot.conftest import Answer
 from tests.mesh.pilot.secured import Secured, mesh, shop
 
 __all__ = ["mesh", "shop"]  # fixtures

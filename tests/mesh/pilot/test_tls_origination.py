@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 import trustme
-
-from tests.mesh.pilot.conftest import BLOCK, Application, Cluster
+from pilot_cluster import BLOCK, Application, Cluster
 
 HOST, ADDRESS = "tls.test", "127.1.2.4"
 
