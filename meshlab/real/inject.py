@@ -14,14 +14,24 @@ def inject(document: Mapping[str, Any], revision: str = "default", ranges: str =
     """The document with the label on its pods; what makes no pods comes back as it is.
 
     Pods of a revision that is not the default name it. A label that is there already stays: `inject: "false"` is a
-    decision. `ranges`: only these destinations are led into the sidecar.
+    decision, and so is the annotation of 2018 with these words. `ranges`: only these destinations are led into the
+    sidecar.
     """
     if document.get("kind") == "Pod":
+        if _declined(document):
+            return dict(document)
         return _asking(document, revision, ranges)
     if document.get("kind") not in _WORKLOADS:
         return dict(document)
     spec = document["spec"]
+    if _declined(document) or _declined(spec["template"]):
+        return dict(document)
     return {**document, "spec": {**spec, "template": _asking(spec["template"], revision, ranges)}}
+
+
+def _declined(made: Mapping[str, Any]) -> bool:
+    """Is it said in the words of 2018, an annotation, that there shall be no sidecar?"""
+    return (made.get("metadata", {}).get("annotations") or {}).get("sidecar.istio.io/inject") == "false"
 
 
 def _asking(pod: Mapping[str, Any], revision: str, ranges: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any
 from ..access import Access
 from ..settings import Network
 from .owned import labelled
+from .rules import definitions
 
 __all__ = [
     "IMAGE",
@@ -214,8 +215,8 @@ def _container(container: Mapping[str, Any], program: str, version: str, externa
 def write_files(plain: Path, target: Path, external: str, addons: str) -> None:
     """Writes the folder of manifests for a cluster, with the names of the plain one.
 
-    `external` is msgd's address, `addons` the namespace of the addons. Files that a cluster has no use for
-    (Istio 0.4.0's own) are left out.
+    `external` is msgd's address, `addons` the namespace of the addons. Of Istio 0.4.0's own files a cluster gets
+    istio.VERSION, to be read, and as istio.yaml the kinds of 2018 that are translated there.
     """
     import yaml
 
@@ -230,6 +231,9 @@ def write_files(plain: Path, target: Path, external: str, addons: str) -> None:
 def _files(plain: Path, external: str, addons: str) -> Iterator[tuple[Path, str | list[Object]]]:
     import yaml
 
+    box = Path("istio-0.4.0")
+    yield box / "istio.VERSION", (plain / box / "istio.VERSION").read_text()  # to be read, as in lesson 01
+    yield box / "install" / "kubernetes" / "istio.yaml", definitions()
     for path in sorted((plain / "demo").glob("*.yaml")):
         documents = [d for d in yaml.safe_load_all(path.read_text()) if d]
         more = msgd_service() if path.stem == "msgd" else []
@@ -241,4 +245,4 @@ def _files(plain: Path, external: str, addons: str) -> Iterator[tuple[Path, str 
         documents = [d for d in yaml.safe_load_all(path.read_text()) if d]
         made = addon(documents, path.stem, addons)
         # Where lessons look for them, beside their own place.
-        yield Path("istio-0.4.0") / "install" / "kubernetes" / "addons" / path.name, made
+        yield box / "install" / "kubernetes" / "addons" / path.name, made

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from meshlab.capability import Capability
 from meshlab.errors import MeshlabError
 from meshlab.notebook.exercise import Problem, Verdict
 
@@ -25,20 +27,26 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             out = lab.istioctl("kube-inject -f -", stdin=yaml.safe_dump(deployment))
         except (MeshlabError, yaml.YAMLError) as error:
             return Verdict.not_yet("that gives an error: {error}", error=error)
-        if "istio-proxy" in out:
+        labels = next(o for o in yaml.safe_load_all(out) if o)["spec"]["template"]["metadata"]["labels"]
+        if "istio-proxy" in out or {"sidecar.istio.io/inject", "istio.io/rev"} & set(labels):
             return Verdict.not_yet("kube-inject still adds a sidecar")
         return Verdict.right("kube-inject leaves this Deployment alone")
 
     def user(answer: object) -> Verdict:
         if answer is None:
             return Verdict.not_attempted("write a number")
-        out = lab.istioctl(f"kube-inject -f {lab.files}/demo/svca-v0.1.yaml")
-        pod = next(o for o in yaml.safe_load_all(out) if o and o["kind"] == "Deployment")["spec"]["template"]["spec"]
-        arguments = pod["initContainers"][0]["args"]
+        arguments = next(each["args"] for each in injected()["initContainers"] if "-u" in each.get("args", []))
         excepted = int(arguments[arguments.index("-u") + 1])
         if answer in (excepted, str(excepted)):
             return Verdict.right("what this user sends is not led into the sidecar: the sidecar itself runs as it")
         return Verdict.not_yet("istio-init is told another number than {answer}", answer=answer)
+
+    def injected() -> Any:
+        """The spec of a pod of svca with its sidecar: what kube-inject writes, or on a cluster what istiod made."""
+        if not lab.engine.can(Capability.LEGACY_CONTROL_PLANE):
+            return json.loads(lab.kubectl("get pods -l app=svca -o json"))["items"][0]["spec"]
+        out = lab.istioctl(f"kube-inject -f {lab.files}/demo/svca-v0.1.yaml")
+        return next(o for o in yaml.safe_load_all(out) if o and o["kind"] == "Deployment")["spec"]["template"]["spec"]
 
     return (
         Problem(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from meshlab.capability import Capability
 from meshlab.notebook.exercise import Problem, Verdict
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             return Verdict.not_yet("a number, and neither 80 nor 9997")
         with Inside(lab, name="judge") as inside:
             got = inside.curl(f"http://{lab.network.external}:{answer}/")
-        if got.status == 404 and got.headers.get("server") == "envoy":
+        refusals = (404,) if lab.engine.can(Capability.LEGACY_CONTROL_PLANE) else (404, 502)  # 502: today's Istio
+        if got.status in refusals and got.headers.get("server") == "envoy":
             return Verdict.right(
                 "404 from Envoy on port {answer}: some service of the mesh has it, and as HTTP", answer=answer
             )
