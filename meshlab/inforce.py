@@ -158,9 +158,11 @@ class Writer:
             "istio-system", pilot, 15014, "/debug/inforce", query=query, timeout=left + 5
         ).json()
         if answer.get("rejected"):
-            reasons = "; ".join(f"{proxy}: {reason}" for proxy, reason in answer["rejected"].items())
+            reasons = "; ".join(f"{who}: {reason}" for who, reason in answer["rejected"].items())
+            # Pilot names rules that it left out by kind/namespace/name, sidecars by pod.namespace.
+            by = "Pilot left it out" if any("/" in who for who in answer["rejected"]) else "a sidecar rejected it"
             raise NotInForce(
-                f"{', '.join(objects)}: a sidecar rejected it; what it had before stays in force",
+                f"{', '.join(objects)}: {by}; what was in force before stays",
                 why=reasons,
                 then="correct the rule and apply it again",
             )
