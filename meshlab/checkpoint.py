@@ -21,12 +21,16 @@ CHECK_KINDS = (
     *("rule", "denier", "listchecker", "memquota", "checknothing", "listentry", "quota"),
     *("metric", "prometheus", "logentry", "stdio"),
 )
+GATEWAY_API = "gateway.networking.k8s.io"
 #: Today's kinds, and Ingress: what lessons on them store.
 TODAY_KINDS = (
     *(("networking.istio.io/v1", kind) for kind in ("VirtualService", "DestinationRule", "ServiceEntry", "Gateway")),
+    *(("networking.istio.io/v1", kind) for kind in ("Sidecar", "WorkloadEntry")),
     ("security.istio.io/v1", "PeerAuthentication"),
     ("security.istio.io/v1", "AuthorizationPolicy"),
     ("security.istio.io/v1", "RequestAuthentication"),
+    ("telemetry.istio.io/v1", "Telemetry"),
+    *((f"{GATEWAY_API}/v1", kind) for kind in ("Gateway", "HTTPRoute", "ReferenceGrant")),
     ("networking.k8s.io/v1", "Ingress"),
 )
 #: What changes the number of pods.
@@ -92,7 +96,7 @@ def _stored(
     for version, kind in kinds:
         objects = access.served(version, kind, namespace, **query)
         if objects is None:
-            unserved.add(kind)
+            unserved.add(_called(version, kind))
         else:
             found += objects
     return found, frozenset(unserved)
@@ -113,7 +117,7 @@ def take(access: Access, selector: str = "") -> Checkpoint:
     found += access.items("apps/v1", "Deployment", "default", **query)
     kept = {_key(o): _plain(o) for o in found}
     for version, kind, label in ADDED_KINDS:
-        wanted = {"labelSelector": ",".join(filter(None, (selector, label)))} if selector or label else {}
+        wanted = {"labelSelector": label or selector} if selector or label else {}
         for o in access.items(version, kind, **wanted):
             kept[_key(o)] = {"apiVersion": version, "kind": kind, "metadata": {"name": o["metadata"]["name"]}}
     return Checkpoint(kept, unserved)
@@ -169,8 +173,13 @@ def _put(access: Access, wanted: Object) -> None:
     access.request("PUT", path, body={**body, **wanted, "metadata": metadata})
 
 
+def _called(version: str, kind: str) -> str:
+    """The kind's name; with its group for the Gateway that is not Istio's."""
+    return f"{kind}.{GATEWAY_API}" if kind == "Gateway" and version.startswith(GATEWAY_API) else kind
+
+
 def _key(o: Object) -> Key:
-    return o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]
+    return _called(o["apiVersion"], o["kind"]), o["metadata"].get("namespace", ""), o["metadata"]["name"]
 
 
 def _name(o: Object) -> str:

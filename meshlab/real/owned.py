@@ -1,7 +1,8 @@
 """What meshlab makes on a cluster, and how it is told from what others made.
 
 Every object carries `app.kubernetes.io/managed-by: meshlab`. One that exists without it belongs to somebody else: it
-is never changed and never deleted, whatever it is called.
+is never changed and never deleted, whatever it is called. Two exceptions, which lessons make by kubectl:
+an autoscaler of a Deployment of ours, and a namespace with the label of a lesson.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ LABELS: Mapping[str, str] = {MANAGED_BY: "meshlab", "app.kubernetes.io/part-of":
 SELECTOR = f"{MANAGED_BY}=meshlab"
 #: On documents that were made of rules of v1alpha2: they follow those rules, nobody writes them.
 TRANSLATED = "meshlab.io/translated"
+#: On namespaces that a lesson made by kubectl: they go at its end.
+LESSON = "meshlab.io/lesson"
 MANAGER = "meshlab"
 
 
@@ -46,7 +49,7 @@ class Owned:
         namespace, name = metadata.get("namespace"), metadata["name"]
         version, kind = document["apiVersion"], document["kind"]
         found = self._access.find(version, kind, namespace, name)
-        if found is not None and not ours(found):
+        if found is not None and not self._ours(found):
             if kind in ("Namespace", "CustomResourceDefinition"):
                 return found, False
             raise Taken(
@@ -73,7 +76,7 @@ class Owned:
             found = self._access.find(version, kind, metadata.get("namespace"), metadata["name"])
         except ManifestError:
             return False  # the kind itself is gone, and its objects with it
-        if found is None or not ours(found):
+        if found is None or not self._ours(found):
             return False
         path = self._access.path(version, kind, metadata.get("namespace"), metadata["name"])
         # The very object that was looked at: one that somebody made in its place meanwhile is not ours.
@@ -89,6 +92,16 @@ class Owned:
         if reply.status >= 400:
             raise Rejected.answer(reply.status, reply.body)
         return True
+
+    def _ours(self, found: Mapping[str, Any]) -> bool:
+        """By its label; what a lesson makes by kubectl by another label, or that of what it scales."""
+        if found["kind"] == "Namespace" and LESSON in (found["metadata"].get("labels") or {}):
+            return True
+        if ours(found) or found["kind"] != "HorizontalPodAutoscaler":
+            return ours(found)
+        scaled = found["spec"]["scaleTargetRef"]
+        target = self._access.find(scaled["apiVersion"], scaled["kind"], found["metadata"]["namespace"], scaled["name"])
+        return target is not None and ours(target)
 
     def items(self, kinds: Iterable[tuple[str, str]], selector: str = SELECTOR) -> list[Object]:
         """All of ours of these kinds, in every namespace; kinds that nobody serves have none."""
