@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 
 TYPES = {"cds": "cluster", "lds": "listener", "rds": "route", "eds": "endpoint"}
 KINDS = {
-    "networking.istio.io": ("virtualservices", "destinationrules", "serviceentries", "gateways"),
-    "security.istio.io": ("peerauthentications", "authorizationpolicies"),
+    "networking.istio.io": (
+        *("virtualservices", "destinationrules", "serviceentries", "gateways", "sidecars", "workloadentries"),
+    ),
+    "security.istio.io": ("peerauthentications", "authorizationpolicies", "requestauthentications"),
     "telemetry.istio.io": ("telemetries",),
 }
 KUBECONFIG = json.loads(Path(os.environ["KUBECONFIG"]).read_text())
