@@ -74,6 +74,9 @@ class Cluster:
     def scale(self, name: str, replicas: int) -> None:
         self.said.append(f"scaled {name} to {replicas}")
 
+    def served(self, api_version: str, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
+        return self.items(api_version, kind, namespace)
+
     def items(self, api_version: str, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
         """Stored objects, and the demo's Deployments, ready, if the test says so."""
         if kind != "Deployment":
