@@ -21,13 +21,14 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
     def stay_out(answer: object) -> Verdict:
         if not answer:
             return Verdict.not_attempted("write the annotation as 'key: value'")
-        deployment = lab.documents("svca-v0.1.yaml")[0]
+        deployment = next(o for o in lab.documents("svca-v0.1.yaml") if o["kind"] == "Deployment")
         try:
             deployment["metadata"]["annotations"] = yaml.safe_load(str(answer))
             out = lab.istioctl("kube-inject -f -", stdin=yaml.safe_dump(deployment))
         except (MeshlabError, yaml.YAMLError) as error:
             return Verdict.not_yet("that gives an error: {error}", error=error)
-        labels = next(o for o in yaml.safe_load_all(out) if o)["spec"]["template"]["metadata"]["labels"]
+        made = next(o for o in yaml.safe_load_all(out) if o and o["kind"] == "Deployment")
+        labels = made["spec"]["template"]["metadata"]["labels"]
         if "istio-proxy" in out or {"sidecar.istio.io/inject", "istio.io/rev"} & set(labels):
             return Verdict.not_yet("kube-inject still adds a sidecar")
         return Verdict.right("kube-inject leaves this Deployment alone")
