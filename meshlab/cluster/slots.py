@@ -11,7 +11,7 @@ import socket
 from dataclasses import replace
 
 from meshlab.errors import LabError, Taken
-from meshlab.settings import LOW_PORT_OFFSET, SLOTS, Network, Settings
+from meshlab.settings import LOW_PORT_OFFSET, SLOTS, Capture, Network, Settings
 
 __all__ = ["bind", "claim"]
 
@@ -54,11 +54,13 @@ def claim(settings: Settings) -> tuple[Settings, socket.socket]:
 def _kept(network: Network) -> bool:
     """Whether a lab has this slot although its daemon is dead: its pods live on, and so does its kube-proxy.
 
-    That answers for the service `kubernetes`, at the port of root or at that of others.
+    That answers for the service `kubernetes`, at the port of root or at that of others. Only loopback is asked:
+    services of a lab with iptables have addresses that are somebody else's out here, and its pods hold none of ours.
     """
+    services = replace(network, capture=Capture.SHIM).services
     for port in (443, 443 + LOW_PORT_OFFSET):
         with socket.socket() as asking:
-            if asking.connect_ex((f"{network.services}.0.1", port)) == 0:
+            if asking.connect_ex((f"{services}.0.1", port)) == 0:
                 return True
     return False
 
