@@ -364,7 +364,7 @@ def test_the_commands_of_todays_istioctl_ask_the_sidecars(mesh: Mesh, rules: Any
     rules(route("everybody", route=[{"labels": {"version": "v0.1"}}]))
     status = istioctl("ps -n default").splitlines()
     assert status[0].split()[:4] == ["NAME", "CLUSTER", "ISTIOD", "VERSION"]
-    assert {line.split()[0].partition("-")[0] for line in status[1:]} >= {"svca", "svcb", "probe"}  # others have pods, too
+    assert {line.split()[0].partition("-")[0] for line in status[1:]} >= {"svca", "svcb", "probe"}  # and others
     assert all("(CDS,LDS,EDS,RDS" in line for line in status[1:])  # and SDS, once there are certificates
     assert istioctl("ps -v 1 -n default").splitlines()[1].split()[2:6] == ["SYNCED"] * 4
     same = istioctl("proxy-status deployment/probe").splitlines()
