@@ -132,9 +132,11 @@ def test_stateful_and_daemon_sets_roll_out_and_back(kubectl: Kubectl) -> None:
         images = kubectl("get", "pods", "-l", f"app={name}", "-o", "jsonpath={.items[*].spec.containers[0].image}")
         assert set(images.split()) == {"busybox:1"}
     assert kubectl("get", "sts", "db", "-o", "jsonpath={.status.readyReplicas}") == "2"
-    found = kubectl("run", "ask", "--rm", "-i", "--restart=Never", "--quiet", "--image=python:3", "--command", "--",
-                    "python", "-c", "import socket; print(socket.gethostbyname('db-1.db'))")
-    assert found.strip() == kubectl("get", "pod", "db-1", "-o", "jsonpath={.status.podIP}")
+    kubectl("run", "ask", "--restart=Never", "--image=python:3", "--command", "--",
+            "python", "-c", "import socket; print(socket.gethostbyname('db-1.db'))")
+    kubectl("wait", "pod/ask", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=20s")
+    assert kubectl("logs", "ask").strip() == kubectl("get", "pod", "db-1", "-o", "jsonpath={.status.podIP}")
+    kubectl("delete", "pod/ask", "--wait=false")
     kubectl("delete", "sts/db", "ds/agent", "svc/db", "--wait=false")
 
 
