@@ -94,7 +94,7 @@ def test_without_telemetry_nothing_is_counted_and_nothing_shown(today: Lab) -> N
     pod = next(p["metadata"]["name"] for p in today.access.items("v1", "Pod", "default")
                if p["metadata"]["labels"].get("app") == "svca")
     page = until(lambda: today.access.pod("default", pod, 15090, "/stats/prometheus").text)
-    assert "envoy_istio_requests_total" in page
+    assert "\nistio_requests_total{" in page
     today.delete(TELEMETRY)
     try:
         until(lambda: today.access.request(

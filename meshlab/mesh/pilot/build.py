@@ -27,7 +27,7 @@ from meshlab.mesh.pilot.secrets import secrets
 from meshlab.mesh.pilot.security import Security
 from meshlab.mesh.pilot.shared import Shared
 from meshlab.mesh.pilot.snapshot import Kind, Resource, Snapshot, resource
-from meshlab.mesh.pilot.stats import page
+from meshlab.mesh.pilot.statspage import page
 from meshlab.mesh.pilot.units import View
 from meshlab.mesh.pilot.world import ROOT_NAMESPACE, Mesh, World
 

@@ -31,6 +31,7 @@ _MESSAGES: Mapping[str, str] = {
     "ProxyProtocol": "envoy.extensions.filters.listener.proxy_protocol.v3.proxy_protocol_pb2",
     "OriginalDst": "envoy.extensions.filters.listener.original_dst.v3.original_dst_pb2",
     "Router": "envoy.extensions.filters.http.router.v3.router_pb2",
+    "Lua": "envoy.extensions.filters.http.lua.v3.lua_pb2",
     "Cors": "envoy.extensions.filters.http.cors.v3.cors_pb2",
     "CorsPolicy": "envoy.extensions.filters.http.cors.v3.cors_pb2",
     "HTTPFault": "envoy.extensions.filters.http.fault.v3.fault_pb2",

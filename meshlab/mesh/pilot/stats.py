@@ -4,7 +4,7 @@ Nothing of it is in any resource until a Telemetry object asks for metrics: coun
 sidecar 10 µs a request, and 4 µs more where it reads who the peer is. Whose pod the sidecar is comes from its
 environment (see `mesh.peer`), so that listeners stay the same for all; whom it called comes from the metadata of
 endpoints; who called it from the peer's header, which is taken off. The destination's service is the name of the
-cluster here: Prometheus takes it apart (`manifests/istio-today/addons/prometheus.yaml`).
+cluster here: the page takes it apart (`statspage`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,14 @@ from typing import Any
 from meshlab.mesh.config.services import Instance
 from meshlab.mesh.config.telemetry import MetricOverride
 from meshlab.mesh.config.today.expressions import is_text
-from meshlab.mesh.peer import HEADER, STATS_PORT, metadata
+from meshlab.mesh.peer import HEADER, metadata
 from meshlab.mesh.pilot.encode import Fields, pack
 from meshlab.settings import bound_port
 
 __all__ = [
-    "ENDPOINT", "STATS_CLUSTER", "Metrics", "described", "endpoint_metadata", "http_stats", "page", "peer_filter",
-    "peer_header", "tcp_stats",
+    "ENDPOINT", "Metrics", "described", "endpoint_metadata", "http_stats", "peer_filter", "peer_header", "tcp_stats",
 ]
 
-#: A cluster of the bootstrap: Envoy's admin interface.
-STATS_CLUSTER = "prometheus_stats"
 #: Namespaces of metadata: of endpoints, and of what the peer says.
 ENDPOINT, PEER = "istio", "istio.peer"
 _KEYS = ("workload", "namespace", "app", "version")
@@ -166,23 +163,3 @@ def described(assignment: Fields, instances: Iterable[Instance], low_port_start:
                 known = each.get("metadata", {}).get("filter_metadata", {})
                 each["metadata"] = {"filter_metadata": {**known, **told["filter_metadata"]}}
     return assignment
-
-
-def page(ip: str) -> Fields:
-    """The listener on which Prometheus finds the metrics."""
-    manager: Fields = {
-        "stat_prefix": "stats",
-        "route_config": {"virtual_hosts": [{"name": "stats", "domains": ["*"], "routes": [
-            {"match": {"prefix": "/stats/prometheus"}, "route": {"cluster": STATS_CLUSTER}},
-        ]}]},
-        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": pack("Router", {})}],
-    }
-    return {
-        "name": f"stats_{ip}_{STATS_PORT}",
-        "address": {"socket_address": {"address": ip, "port_value": STATS_PORT}},
-        "enable_reuse_port": {"value": False},
-        "filter_chains": [{"filters": [{
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": pack("HttpConnectionManager", manager),
-        }]}],
-    }

@@ -21,21 +21,20 @@ from meshlab.mesh.config.services import Instance, Port, Protocol, Service
 from meshlab.mesh.config.telemetry import MetricOverride
 from meshlab.mesh.peer import environment, metadata, packed, workload_name
 from meshlab.mesh.pilot.encode import as_json, encode
-from meshlab.mesh.pilot.stats import (
-    STATS_CLUSTER,
-    endpoint_metadata,
-    http_stats,
-    page,
-    peer_filter,
-    peer_header,
-    tcp_stats,
-)
+from meshlab.mesh.pilot.stats import endpoint_metadata, http_stats, peer_filter, peer_header, tcp_stats
+from meshlab.mesh.pilot.statspage import STATS_CLUSTER, page
 from meshlab.mesh.web import Server, fetch, plain
 
 HOST = f"127.{79 + os.getpid() % 8}.{os.getpid() // 8 % 256}."
 CALLER, CALLEE, APP = HOST + "1", HOST + "2", HOST + "3"
 SVCA = {"app": "svca", "version": "v0.1", "pod-template-hash": "abc"}
 SVCB = {"app": "svcb", "version": "v0.2", "pod-template-hash": "def"}
+#: Labels that the page makes of what Envoy knows.
+NAMED = (
+    "=", "destination_service", "destination_service_name", "destination_service_namespace", "source_principal",
+    "destination_principal", "source_canonical_service", "source_canonical_revision", "destination_canonical_service",
+    "destination_canonical_revision", "connection_security_policy",
+)
 CLUSTER = "out.svcb.default.svc.cluster.local|http|version=v0.2"
 
 
@@ -207,7 +206,7 @@ def series(host: str, metric: str, **wanted: str) -> dict[str, str] | None:
     """The labels of the first series of a metric that has these, with its value as `=`."""
     status, body = fetch(f"http://{host}:15090/stats/prometheus?usedonly&filter=^istio")
     assert status == 200
-    for labels, value in re.findall(rf"^envoy_{metric}\{{(.*)\}} (\S+)$", body.decode(), re.M):
+    for labels, value in re.findall(rf"^{metric}\{{(.*)\}} (\S+)$", body.decode(), re.M):
         found = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         if all(found.get(key) == each for key, each in wanted.items()):
             return {**found, "=": value}
@@ -222,9 +221,14 @@ def test_both_ends_count_a_request_with_both_names(sidecars: list[dict[str, str]
             "destination_app": "svcb", "destination_version": "v0.2", "response_code": "503",
             "request_protocol": "http", "response_flags": "-"}
     called = until(lambda: series(CALLEE, "istio_requests_total", **both, reporter="destination"))
-    assert called["="] == "3" and called["destination_service"] == "svcb.default"
     calling = until(lambda: series(CALLER, "istio_requests_total", **both, reporter="source"))
-    assert calling["="] == "3" and calling["destination_service"] == CLUSTER
+    for found, how in ((called, "none"), (calling, "unknown")):
+        assert {key: found[key] for key in NAMED} == {
+            "=": "3", "destination_service": "svcb.default.svc.cluster.local", "destination_service_name": "svcb",
+            "destination_service_namespace": "default", "source_principal": "unknown",
+            "destination_principal": "unknown", "source_canonical_service": "svca",
+            "source_canonical_revision": "v0.1", "destination_canonical_service": "svcb",
+            "destination_canonical_revision": "v0.2", "connection_security_policy": how}
     for metric in ("request_duration_milliseconds", "request_bytes", "response_bytes"):
         assert until(lambda m=metric: series(CALLEE, f"istio_{m}_count", **both))["="] == "3"
     # Envoy knows a histogram's values by their buckets.
@@ -239,8 +243,8 @@ def test_the_application_never_sees_the_peers_header(sidecars: list[dict[str, st
 
 def test_a_caller_without_a_sidecar_is_nobody(sidecars: list[dict[str, str]]) -> None:
     assert fetch(f"http://{CALLEE}:8080/direct")[0] == 200
-    found = until(lambda: series(CALLEE, "istio_requests_total", source_workload="", response_code="200"))
-    assert found["destination_workload"] == "svcb-v0.2"
+    found = until(lambda: series(CALLEE, "istio_requests_total", source_workload="unknown", response_code="200"))
+    assert found["destination_workload"] == "svcb-v0.2" and found["source_canonical_service"] == "unknown"
 
 
 def test_a_forged_header_harms_nothing(sidecars: list[dict[str, str]]) -> None:
