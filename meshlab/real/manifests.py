@@ -50,6 +50,8 @@ _PROGRAMS = (
     (r"bigwhite/istio-demo-msgd:(v[\d.]+)$", "msgd"),
     (r"meshlab/client:(v[\d.]+)$", "client"),
 )
+#: Program → what of meshlab/services it imports.
+_SHARED = {"svca": ("go_server", "go_client"), "svcb": ("go_server", "go_client"), "msgd": ("go_server",)}
 _PLAIN = Network(0).external
 #: What ServiceGraph is made of, and the program that starts it.
 _GRAPH = (
@@ -124,8 +126,16 @@ def _config_map(name: str, namespace: str | None, data: Mapping[str, str]) -> Ob
 
 
 def _script(name: str, namespace: str | None) -> Object:
-    text = (_package() / "services" / f"{name}.py").read_text()
-    return labelled(_config_map(f"{name}-program", namespace or "default", {f"{name}.py": text}))
+    modules = (name, *_SHARED.get(name, ()))
+    files = {f"{each}.py": (_package() / "services" / f"{each}.py").read_text() for each in modules}
+    return labelled(_config_map(f"{name}-program", namespace or "default", files))
+
+
+def _script_volume(name: str) -> Object:
+    """The program, and what it shares with others where `import` finds it."""
+    items = [{"key": f"{each}.py", "path": f"meshlab/services/{each}.py"} for each in _SHARED.get(name, ())]
+    items.insert(0, {"key": f"{name}.py", "path": f"{name}.py"})
+    return {"name": f"{name}-program", "configMap": {"name": f"{name}-program", "items": items}}
 
 
 def _placed(document: Object) -> Object:
@@ -172,7 +182,7 @@ def _deployment(document: Mapping[str, Any], external: str) -> tuple[Object, lis
     if programs:
         pod["volumes"] = [
             *(pod.get("volumes") or []),
-            *({"name": f"{each}-program", "configMap": {"name": f"{each}-program"}} for each in programs),
+            *map(_script_volume, programs),
         ]
         # Go's programs went at once on SIGTERM; nobody waits for these either.
         pod.setdefault("terminationGracePeriodSeconds", 2)
@@ -198,10 +208,10 @@ def _container(container: Mapping[str, Any], program: str, version: str, externa
     made: Object = {
         "name": container["name"],
         "image": IMAGE,
-        "command": ["python", "-u", f"/srv/meshlab/{program}.py"],
+        "command": ["python", "-u", f"/srv/{program}.py"],
         "env": env,
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
-        "volumeMounts": [{"name": f"{program}-program", "mountPath": "/srv/meshlab"}],
+        "volumeMounts": [{"name": f"{program}-program", "mountPath": "/srv"}],
     }
     if program == "svcb":
         given = [str(each).replace(_PLAIN, external) for each in container.get("args") or ()]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,26 @@ def test_every_image_is_a_stock_one_and_every_program_comes_along(tmp_path: Path
             deployment["spec"]["template"]["metadata"]["labels"].items()
         )
         assert all(each["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "meshlab" for each in documents)
+
+
+def test_a_program_runs_from_what_is_mounted_and_nothing_else(tmp_path: Path) -> None:
+    for name in DEMO:
+        documents = made(tmp_path / "manifests", name)
+        (deployment,) = kinds(documents, "Deployment")
+        pod = deployment["spec"]["template"]["spec"]
+        (mount,) = pod["containers"][0]["volumeMounts"]
+        (volume,) = pod["volumes"]
+        (config_map,) = kinds(documents, "ConfigMap")
+        root = tmp_path / name
+        for item in volume["configMap"]["items"]:
+            (root / item["path"]).parent.mkdir(parents=True, exist_ok=True)
+            (root / item["path"]).write_text(config_map["data"][item["key"]])
+        command = [word.replace(mount["mountPath"], str(root)) for word in pod["containers"][0]["command"][1:]]
+        # -S: without the packages of this environment, of which meshlab is one.
+        done = subprocess.run(
+            [sys.executable, "-S", "-E", *command, "-colour"], capture_output=True, timeout=30, text=True
+        )
+        assert (done.returncode, done.stderr.splitlines()[0]) == (2, "flag provided but not defined: -colour")
 
 
 def test_the_port_that_misleads_is_tcp_and_the_cure_is_http(tmp_path: Path) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import re
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from demo_programs import SERVICES, Script, Start, wait_until
+
+from meshlab.services import go_client
 
 OK = b"HTTP/1.1 200 OK\r\nX-Served-By: pod-x;v0.2\r\nContent-Length: 0\r\n\r\n"
 BAD = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\nContent-Type: text/plain\r\n\r\noops"
@@ -166,14 +166,9 @@ def test_an_idle_connection_is_closed_after_its_time_without_a_further_request(
     script: Callable[..., Script], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mixer hears of a TCP connection when it closes: the original's client closes it after 90 idle seconds."""
-    spec = importlib.util.spec_from_file_location("svca_in_test", SERVICES / "svca.py")
-    assert spec is not None
-    assert spec.loader is not None
-    svca = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(svca)
-    assert svca.IDLE_SECONDS == 90
-    monkeypatch.setattr(svca, "IDLE_SECONDS", 0.05)
-    server, client = script(OK), svca.Client()
+    assert go_client.IDLE_SECONDS == 90
+    monkeypatch.setattr(go_client, "IDLE_SECONDS", 0.05)
+    server, client = script(OK), go_client.Client()
     client.get(f"http://{server.address}/")
     assert len(client.idle) == 1
     wait_until(lambda: not client.idle)
@@ -245,21 +240,3 @@ def test_an_unknown_flag_ends_the_program_with_its_name() -> None:
                           text=True, timeout=10, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("flag provided but not defined: -colour")
-
-
-def block(file: str, title: str) -> str:
-    """A common text of a program: from its title to the line that ends it."""
-    text = (SERVICES / file).read_text()
-    return text[text.index(f"# ---- HTTP as Go's {title}"):].partition("# ---- end of the common text")[0]
-
-
-@pytest.mark.parametrize(("title", "files"), [("server", ["svca.py", "svcb.py", "msgd.py"]),
-                                              ("default client", ["svca.py", "svcb.py"])])
-def test_what_the_single_files_have_in_common_is_the_same_text(title: str, files: list[str]) -> None:
-    assert len({block(file, title) for file in files}) == 1
-
-
-def test_every_program_is_of_the_standard_library_alone() -> None:
-    for file in Path(SERVICES).glob("*.py"):
-        assert "meshlab." not in "\n".join(
-            line for line in file.read_text().splitlines() if line.lstrip().startswith(("import ", "from ")))
