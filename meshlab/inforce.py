@@ -58,7 +58,8 @@ class InForce:
         what = ", ".join(self.objects)
         said = f"{what}: stored"
         if self.ms is not None:
-            said = f"{what}: in force in {len(self.proxies)} sidecars after {self.ms:.1f} ms"
+            count = len(self.proxies)
+            said = f"{what}: in force in {count} sidecar{'' if count == 1 else 's'} after {self.ms:.1f} ms"
         return f"{said}\nthe mesh was told:\n{self.translation}" if self.translation else said
 
     __repr__ = __str__

@@ -388,4 +388,5 @@ class Lab:
         return services(self.access, self.engine.addons_namespace)
 
     def __repr__(self) -> str:
-        return f"Lab({self.engine})"
+        """Where it is, for who looks at it in a notebook."""
+        return f"Lab({self.engine.name} at {self.access.client.configuration.host})"

@@ -66,7 +66,7 @@ def wait_ready(access: Access, wanted: Iterable[Deployment], *, timeout: float, 
         for deployment in sorted(pending, key=str):
             if not _lack(states.get((deployment.namespace, deployment.name))):
                 pending.discard(deployment)
-                report(f"  {deployment} ready after {time.monotonic() - start:.1f} s")
+                report(f"{deployment} ready after {time.monotonic() - start:.1f} s")
         if not pending:
             break
     if pending:

@@ -83,9 +83,10 @@ def headless(lab: Lab, out: Path, *, report: Report, only: Sequence[str] = ()) -
     """
     from .notebook.execute import execute_all, lessons
     from .notebook.export import export_text
+    from .notebook.languages import workbook
 
     env = lab.engine.environment(os.environ)
-    notebooks = ROOT / "notebooks"
+    notebooks = workbook()
     books = [*lessons(notebooks), notebooks / "board.ipynb"]
     if only:
         if strange := sorted(set(only) - {book.stem[:2] for book in books}):

@@ -9,6 +9,8 @@ each picture has a role, a title and a description for those who do not see it.
 from __future__ import annotations
 
 import math
+import textwrap
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,7 +141,7 @@ def bar_chart(
     height = top + rows * max(len(names), 1) + 6
     if not names:
         return _frame(width, 60, title, "no data yet", _empty(width, 60, title))
-    left = 14 + _CHARACTER * max(map(len, names))
+    left = 14 + max(map(_length, names))
     numbers = [human(values[name], unit) for name in names]
     right = 14 + _CHARACTER * max(map(len, numbers))
     top_value = maximum or max([*(v for v in values.values() if math.isfinite(v)),
@@ -179,7 +181,7 @@ def waterfall(trace: Sequence[Bar | Mapping[str, Any]], *, title: str = "", widt
     begin = min(span.start for span in spans)
     end = max(span.start + span.duration for span in spans)
     groups = list(dict.fromkeys(span.group for span in spans))
-    left = min(16 + _CHARACTER * max(len(_row_label(span)) + 2 * span.depth for span in spans), width * 0.45)
+    left = min(16 + max(_length(_row_label(span)) + 2 * _CHARACTER * span.depth for span in spans), width * 0.45)
     ticks = nice_ticks(0, max(end - begin, 1e-3), 5)
     numbers = [human(span.duration, "ms") + (f" · {span.note}" if span.note else "") for span in spans]
     right = 14 + _CHARACTER * max(map(len, numbers))
@@ -205,9 +207,12 @@ def waterfall(trace: Sequence[Bar | Mapping[str, Any]], *, title: str = "", widt
 
 
 def stat(value: float, *, title: str = "", unit: str = "short", width: int = 200, height: int = 90) -> str:
-    """One large number under its title."""
+    """One large number under its title, which takes two lines where one is too short."""
     number = human(value, unit)
-    body = (f'{_title(title)}<text x="{width / 2}" y="{height / 2 + 20}" text-anchor="middle" '
+    lines = textwrap.wrap(title, int((width - 16) / (_CHARACTER * 1.15)))  # it is bold
+    heading = "".join(f'<text x="8" y="{14 + 14 * row}" {_FONT} font-weight="600">{escape(line)}</text>'
+                      for row, line in enumerate(lines))
+    body = (f'{heading}<text x="{width / 2}" y="{height / 2 + 20}" text-anchor="middle" '
             f'font-family="system-ui,sans-serif" font-size="26" fill="currentColor">{escape(number)}</text>')
     return _frame(width, height, title, number, body)
 
@@ -221,6 +226,11 @@ def _frame(width: float, height: float, title: str, words: str, body: str) -> st
 
 def _title(title: str) -> str:
     return f'<text x="8" y="14" {_FONT} font-weight="600">{escape(title)}</text>' if title else ""
+
+
+def _length(text: str) -> float:
+    """About how long a text is, pixels: a Chinese character is as wide as it is high."""
+    return sum(11.0 if unicodedata.east_asian_width(character) in "WF" else _CHARACTER for character in text)
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
@@ -239,7 +249,7 @@ def _legend(entries: Sequence[tuple[str, str, str]], width: float, top: int) -> 
     parts, x, y = [], 8.0, top
     for name, colour, last in entries:
         text = f"{name}  {last}"
-        length = 22 + _CHARACTER * len(text)
+        length = 22 + _length(text)
         if x > 8 and x + length > width:
             x, y = 8.0, y + 15
         parts.append(f'<rect x="{x:.1f}" y="{y + 3}" width="10" height="10" rx="2" fill="{colour}"/>'

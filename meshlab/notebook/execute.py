@@ -13,6 +13,7 @@ from typing import Any
 import nbformat
 
 from meshlab.notebook.export import export
+from meshlab.notebook.phrases import current, tr
 from meshlab.notebook.spare import Kernel, Spare
 
 __all__ = ["LESSON_DEADLINE", "Lesson", "execute", "execute_all", "index_page", "lessons", "title_of"]
@@ -169,25 +170,28 @@ def index_page(done: Iterable[Lesson], *, remaining: int = 0) -> str:
     total = 0.0
     for lesson in done:
         total += lesson.seconds
+        why = f"<b>{tr('failed')}</b><br><code>{html.escape(lesson.error[:400])}</code>"
         verdict = (
-            '<td style="color:#1a7f37">passed</td>'
+            f'<td style="color:#1a7f37">{tr("passed")}</td>'
             if lesson.passed
-            else f'<td style="color:#b3261e"><b>failed</b><br><code>{html.escape(lesson.error[:400])}</code></td>'
+            else f'<td style="color:#b3261e">{why}</td>'
         )
+        took = tr("{seconds:.1f} s", seconds=lesson.seconds)
         rows.append(
             f'<tr><td><a href="{html.escape(lesson.page.name, quote=True)}">'
-            f"{html.escape(lesson.title)}</a></td>{verdict}<td>{lesson.seconds:.1f} s</td></tr>"
+            f"{html.escape(lesson.title)}</a></td>{verdict}<td>{took}</td></tr>"
         )
-    more = f"<p>{remaining} more to run.</p>" if remaining else ""
+    more = f"<p>{tr('{count} more to run.', count=remaining)}</p>" if remaining else ""
+    columns = "".join(f"<th>{word}</th>" for word in (tr("lesson"), tr("result"), tr("took")))
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        "<title>meshlab: the workbook</title>"
+        f'<!doctype html>\n<html lang="{current()}"><head><meta charset="utf-8">'
+        f"<title>{tr('meshlab: the workbook')}</title>"
         "<style>body{font:16px/1.5 sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#222}"
         "table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #d0d7de;padding:.4rem .6rem;"
         "text-align:left;vertical-align:top}</style></head><body>\n"
-        "<h1>Governing microservices with a mesh</h1>\n"
-        "<p>Each page is a lesson as it ran on this machine, with its real outputs.</p>\n"
-        "<table><thead><tr><th>lesson</th><th>result</th><th>took</th></tr></thead><tbody>\n"
+        f"<h1>{tr('Governing microservices with a mesh')}</h1>\n"
+        f"<p>{tr('Each page is a lesson as it ran on this machine, with its real outputs.')}</p>\n"
+        f"<table><thead><tr>{columns}</tr></thead><tbody>\n"
         + "\n".join(rows)
-        + f"\n</tbody></table>\n<p>{total:.0f} s in all.</p>{more}</body></html>\n"
+        + f"\n</tbody></table>\n<p>{tr('{seconds:.0f} s in all.', seconds=total)}</p>{more}</body></html>\n"
     )

@@ -11,6 +11,7 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
+from meshlab.notebook.phrases import current
 from meshlab.notebook.snapshot import SnapshotPreprocessor
 
 __all__ = ["export", "export_text", "foreign"]
@@ -61,7 +62,7 @@ def _write(book: nbformat.NotebookNode, page: Path, title: str) -> Path:
     text, _ = exporter.from_notebook_node(book, resources={"metadata": {"name": title}})
     text = _STYLESHEET.sub("", _SCRIPT.sub("", text))
     text = _LESSON.sub(r"\1.html", text)
-    text = text.replace("<html>", '<html lang="en">', 1).replace("</head>", f"{_STYLE}</head>", 1)
+    text = text.replace("<html>", f'<html lang="{current()}">', 1).replace("</head>", f"{_STYLE}</head>", 1)
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8")
     return page

@@ -8,11 +8,10 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from meshlab.notebook.controls import Control
-from meshlab.notebook.languages import LANGUAGES, switch
+from meshlab.notebook.languages import NOTEBOOKS, switch
+from meshlab.notebook.phrases import LANGUAGES
 
 __all__ = ["LanguageSwitch"]
-
-NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
 
 class LanguageSwitch(Control):

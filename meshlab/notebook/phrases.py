@@ -1,8 +1,8 @@
-"""What controls and exercises say, in the language of the lesson that they stand in.
+"""What controls, exercises and code cells say, in the language of the lesson that they stand in.
 
-Texts are English in the source; `tr` is where they are said. Their translations are gettext catalogues
-(`notebooks/locale/<language>.po`), the format that translators' tools know. The lessons' own text cells are
-translated apart from this, whole (see `languages`).
+Texts are English in the source. What the package says goes through `tr`; what a code cell says is replaced when the
+lessons are made (`spoken`). The translations are gettext catalogues (`notebooks/locale/<language>.po`), the format that
+translators' tools know. The lessons' own text cells are translated apart from this, whole (see `languages`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from meshlab.notebook.languages import LANGUAGES
+__all__ = ["LANGUAGES", "current", "phrases", "tr"]
 
-__all__ = ["current", "phrases", "tr"]
-
+#: Language → what it calls itself. English is the source.
+LANGUAGES: Mapping[str, str] = {"en": "English", "zh": "简体中文"}
 LOCALE = Path(__file__).resolve().parents[2] / "notebooks" / "locale"
 
 
@@ -31,9 +31,9 @@ def current() -> str:
 
 
 @lru_cache
-def phrases(language: str) -> Mapping[str, str]:
-    """English → this language; empty for English, and where there is no catalogue."""
-    file = LOCALE / f"{language}.po"
+def phrases(language: str, folder: Path = LOCALE) -> Mapping[str, str]:
+    """English → this language; empty for English, and where there is no catalogue in `folder`."""
+    file = folder / f"{language}.po"
     if not file.is_file():
         return {}
     from babel.messages.pofile import read_po  # 50 ms, which English does not pay

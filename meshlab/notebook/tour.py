@@ -94,9 +94,9 @@ def main(words: Sequence[str]) -> int:
     """`meshlab tour [NN …]`: these lessons, or all. Without a terminal nothing is waited for."""
     from meshlab.lab import connect
     from meshlab.notebook.execute import lessons
+    from meshlab.notebook.languages import workbook
 
-    folder = Path(__file__).resolve().parents[2] / "notebooks"
-    books = [book for book in lessons(folder) if not words or book.stem[:2] in words]
+    books = [book for book in lessons(workbook()) if not words or book.stem[:2] in words]
     if not books:
         print(f"no lesson {' '.join(words)}\n  next:    meshlab tour 00", file=sys.stderr)
         return 2

@@ -42,6 +42,8 @@ def test_the_workbook_opens_with_lesson_00_beside_the_board_and_asks_nothing(
     page: Page, server: Server, artifacts: Path
 ) -> None:
     page.goto(f"{server.url}/lab")
+    page.wait_for_function("window.jupyterapp !== undefined")
+    page.evaluate("jupyterapp.restored.then(() => {})")  # what the workspace says is open by then
     tabs = page.locator(".lm-DockPanel-tabBar .lm-TabBar-tab")
     expect(tabs).to_have_text(["00-start-here.ipynb", "board.ipynb"])
     expect(page.get_by_role("heading", name="00 · Start here")).to_be_visible()

@@ -1,16 +1,18 @@
-"""What controls and exercises say: every marked text is in every catalogue, with the same places for values."""
+"""What controls, exercises and cells say: every marked text is in every catalogue, with the same places for values."""
 
 from __future__ import annotations
 
 import ast
-import re
+import json
 from pathlib import Path
+from string import Formatter
 
 import pytest
 from babel.messages.pofile import read_po
 
-from meshlab.notebook.languages import LANGUAGES
-from meshlab.notebook.phrases import LOCALE, current, phrases, tr
+from meshlab.notebook.languages import sources
+from meshlab.notebook.phrases import LANGUAGES, LOCALE, current, phrases, tr
+from meshlab.notebook.spoken import Kind, sayings
 
 PACKAGE = Path(__file__).resolve().parents[2] / "meshlab" / "notebook"
 OTHERS = [language for language in LANGUAGES if language != "en"]
@@ -37,21 +39,35 @@ def marked() -> set[str]:
     return found
 
 
-def places(text: str) -> set[str]:
-    return set(re.findall(r"\{(\w+)[^{}]*\}", text))
+def spoken(*kinds: Kind) -> set[str]:
+    """Every text of these kinds that code cells say."""
+    cells = [
+        "".join(cell["source"])
+        for notebook in sources(LOCALE.parent)
+        if notebook.suffix == ".ipynb"
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    return {saying.text for cell in cells for saying in sayings(cell) if saying.kind in kinds}
+
+
+def places(text: str) -> list[tuple[str, str | None]]:
+    """The values in a text, with their formats."""
+    return sorted((value, form) for _, value, form, _ in Formatter().parse(text) if value is not None)
 
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_catalogue_holds_every_marked_text_and_no_other(language: str) -> None:
-    known = set(phrases(language))
-    assert sorted(marked() - known) == [], "not translated"
-    assert sorted(known - marked()) == [], "no longer said"
+    known, said = set(phrases(language)), marked() | spoken(*Kind)
+    assert sorted(said - known) == [], "not translated"
+    assert sorted(known - said) == [], "no longer said"
 
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_translation_has_the_same_places_for_values_and_is_not_fuzzy(language: str) -> None:
-    for english, other in phrases(language).items():
-        assert places(english) == places(other), english
+    known = phrases(language)
+    for english in marked() | spoken(Kind.TEMPLATE):
+        assert places(english) == places(known[english]), english
     with (LOCALE / f"{language}.po").open("rb") as stream:
         assert [entry.id for entry in read_po(stream) if entry.id and entry.fuzzy] == []
 
