@@ -1,41 +1,30 @@
 """The way to a cluster: the official client, plus raw requests for what it has no methods for.
 
-Both engines are reached through a kubeconfig. Services inside the cluster are reached through the API
-server's service proxy, which every engine has, so nothing here needs a route to a pod.
+Both engines are reached through a kubeconfig. Services inside the cluster are reached through the API server's
+proxy, or by a port-forward where that is closed (`meshlab.inward`), so nothing here needs a route to a pod.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, urlencode
 
 from .errors import LabError, ManifestError, Rejected
+from .inward import Inward, Lost, Unsent
+from .reply import Reply
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from kubernetes.client import ApiClient
+    from websocket import WebSocket
 
 __all__ = ["Access", "Reply"]
-
-
-class Reply:
-    """An answer of the API server or of a service behind it: status, headers, body (bytes)."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.status, self.headers, self.body = status, headers, body
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def text(self) -> str:
-        return self.body.decode("utf-8", "replace")
 
 
 class _Options(TypedDict, total=False):
@@ -74,6 +63,7 @@ class Access:
         self.kubeconfig, self.context = kubeconfig, context
         self.patience, self.throttled, self.hint = patience, throttled, hint
         self._plurals: dict[tuple[str, str], tuple[str, bool]] = {}
+        self.inward = Inward(self)
 
     @cached_property
     def client(self) -> ApiClient:
@@ -101,27 +91,24 @@ class Access:
         check: bool = True,
     ) -> Reply:
         """One request; `body` is sent as JSON unless it is bytes. Raises `Rejected` for a status ≥ 400 if `check`."""
-        sent = {"Accept": "application/json", **(headers or {})}
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        if data is not None:
-            sent.setdefault("Content-Type", "application/json")
+        data, sent = _body(body, headers)
         if query:
             path += ("&" if "?" in path else "?") + urlencode({k: str(v) for k, v in query.items()})
-        reply = self._persist(method, path, data, sent, timeout)
+        reply = self.persist(method, lambda: self.send(method, path, data, sent, timeout))
         if check and reply.status >= 400:
             raise Rejected.answer(reply.status, reply.body)
         return reply
 
-    def _persist(self, method: str, path: str, data: bytes | None, headers: dict[str, str], timeout: float) -> Reply:
+    def persist(self, method: str, send: Callable[[], Reply]) -> Reply:
         """Sends until there is an answer: again after a lost connection, a 429, or a login that has run out."""
         from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
         start, pause, logged_in, waited = time.monotonic(), _PAUSE, False, 0.0
         while True:
             try:
-                reply = self._send(method, path, data, headers, timeout)
-            except HTTPError as error:
-                unsent = isinstance(error, (ConnectTimeoutError, NewConnectionError))
+                reply = send()
+            except (HTTPError, Lost) as error:
+                unsent = isinstance(error, (ConnectTimeoutError, NewConnectionError, Unsent))
                 if time.monotonic() - start < self.patience and (unsent or method in _REPEATABLE):
                     time.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
@@ -141,7 +128,7 @@ class Access:
             else:
                 return reply
 
-    def _send(self, method: str, path: str, data: bytes | None, headers: dict[str, str], timeout: float) -> Reply:
+    def send(self, method: str, path: str, data: bytes | None, headers: dict[str, str], timeout: float) -> Reply:
         from urllib3 import Timeout
 
         sent = dict(headers)
@@ -159,14 +146,35 @@ class Access:
     def service(
         self, namespace: str, name: str, port: int | str, path: str, *, method: str = "GET", **options: Unpack[_Options]
     ) -> Reply:
-        """A request to a Service, through the API server's proxy; `options` as in `request`."""
-        return self.request(method, f"/api/v1/namespaces/{namespace}/services/{name}:{port}/proxy{path}", **options)
+        """A request to a Service, through the API server's proxy or a port-forward; `options` as in `request`."""
+        return self._inside("services", namespace, name, port, path, method, options)
 
     def pod(
-        self, namespace: str, name: str, port: int | str, path: str, *, method: str = "GET", **options: Unpack[_Options]
+        self, namespace: str, name: str, port: int, path: str, *, method: str = "GET", **options: Unpack[_Options]
     ) -> Reply:
-        """A request to a pod, through the API server's proxy; `options` as in `request`."""
-        return self.request(method, f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy{path}", **options)
+        """A request to a pod, through the API server's proxy or a port-forward; `options` as in `request`."""
+        return self._inside("pods", namespace, name, port, path, method, options)
+
+    def _inside(
+        self, kind: str, namespace: str, name: str, port: int | str, path: str, method: str, options: _Options
+    ) -> Reply:
+        data, headers = _body(options.get("body"), options.get("headers"))
+        reply = self.inward.ask(
+            kind, namespace, name, port, path, method=method, query=options.get("query"), body=data, headers=headers,
+            timeout=options.get("timeout", 30.0),
+        )  # fmt: skip
+        if options.get("check", True) and reply.status >= 400:
+            raise Rejected.answer(reply.status, reply.body)
+        return reply
+
+    def upgrade(self, path: str, protocols: Sequence[str], timeout: float) -> WebSocket:
+        """A WebSocket to the API server, by the kubeconfig's login. Raises `LabError`, `Rejected`."""
+        from .upgrade import open_websocket, proxy_of, tls_of
+
+        way = self.client.configuration
+        headers: dict[str, str] = {}
+        self.client.update_params_for_auth(headers, [], ["BearerToken"], path, "GET", None)
+        return open_websocket(way.host, path, protocols, timeout, headers=headers, tls=tls_of(way), proxy=proxy_of(way))
 
     def path(self, api_version: str, kind: str, namespace: str | None, name: str | None = None) -> str:
         """URL path of a kind's collection or of one object. Raises `ManifestError` for a kind nobody serves."""
@@ -257,6 +265,15 @@ class Access:
             return
         finally:
             answer.close()
+
+
+def _body(body: object, headers: Mapping[str, str] | None) -> tuple[bytes | None, dict[str, str]]:
+    """What is sent, and the headers that say what it is."""
+    sent = {"Accept": "application/json", **(headers or {})}
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    if data is not None:
+        sent.setdefault("Content-Type", "application/json")
+    return data, sent
 
 
 def _retry_after(reply: Reply) -> float | None:

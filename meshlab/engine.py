@@ -20,15 +20,21 @@ from .access import Access
 from .capability import Capability
 from .errors import LabError
 from .inforce import InForce, Writer
-from .settings import Settings
+from .pages import Page
+from .settings import Settings, bound_port
 from .states import Deployment, not_ready, wait_ready
 
 if TYPE_CHECKING:
     from .real.preflight import Preflight
 
-__all__ = ["Capability", "Commands", "Embedded", "Engine", "RuleWriter"]
+__all__ = ["Capability", "Commands", "Embedded", "Engine", "Page", "RuleWriter"]
 
 Report = Callable[[str], None]
+
+
+#: Add-on → the path of the page that the lessons talk about. Debian's Prometheus has the classic pages only. Not /,
+#: which redirects: jupyter-server-proxy puts its prefix before an address that has it already.
+_PAGES = {"prometheus": "classic/targets", "grafana": "", "servicegraph": "dotviz", "zipkin": ""}
 
 
 class RuleWriter(Protocol):
@@ -87,6 +93,10 @@ class Engine(Protocol):
     def environment(self, base: Mapping[str, str]) -> dict[str, str]: ...
 
     def addon(self, name: str) -> Deployment: ...
+
+    def page(self, name: str) -> Page | None: ...
+
+    def close(self) -> None: ...
 
     def versions(self) -> dict[str, str]: ...
 
@@ -148,6 +158,17 @@ class Embedded:
 
     def addon(self, name: str) -> Deployment:
         return tutorial.ADDONS[name]
+
+    def page(self, name: str) -> Page | None:
+        """Services have addresses on this machine."""
+        found = self.access.find("v1", "Service", self.addons_namespace, name)
+        if found is None:
+            return None
+        port = bound_port(int(found["spec"]["ports"][0]["port"]))
+        return Page(found["spec"]["clusterIP"], port, _PAGES[name])
+
+    def close(self) -> None:
+        """Nothing is held open: the lab is a process of its own."""
 
     def versions(self) -> dict[str, str]:
         """What a lesson was seen with."""

@@ -387,6 +387,10 @@ class Lab:
         """The names in Zipkin's drop-down list."""
         return services(self.access, self.engine.addons_namespace)
 
+    def close(self) -> None:
+        """Ends what this process holds open into a cluster, its port-forwards. Whatever runs there goes on."""
+        self.engine.close()
+
     def __repr__(self) -> str:
         """Where it is, for who looks at it in a notebook."""
         return f"Lab({self.engine.name} at {self.access.client.configuration.host})"

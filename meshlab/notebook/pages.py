@@ -13,16 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshlab.settings import bound_port
-
 if TYPE_CHECKING:
     from meshlab.lab import Lab
 
 __all__ = ["Pages", "address_of", "pages"]
 
-#: Add-on → the path of the page that the lessons talk about. Debian's Prometheus has the classic pages only. Not /,
-#: which redirects: jupyter-server-proxy puts its prefix before an address that has it already.
-PATHS = {"prometheus": "classic/targets", "grafana": "", "servicegraph": "dotviz", "zipkin": ""}
+#: In the order of the lessons.
+ADDONS = ("prometheus", "grafana", "servicegraph", "zipkin")
 
 
 def address_of(host: str, port: int, path: str, environ: Mapping[str, str]) -> str:
@@ -53,11 +50,8 @@ class Pages:
 
 
 def pages(lab: Lab) -> Pages:
-    """The pages of the add-ons that are installed."""
-    links = {}
-    for name, path in PATHS.items():
-        found = lab.access.find("v1", "Service", "istio-system", name)
-        if found is not None:
-            port = bound_port(int(found["spec"]["ports"][0]["port"]))
-            links[name] = address_of(found["spec"]["clusterIP"], port, path, os.environ)
-    return Pages(links)
+    """The pages of the add-ons that are installed. On a cluster a port-forward to each, until `lab.close()`."""
+    found = {name: lab.engine.page(name) for name in ADDONS}
+    return Pages(
+        {name: address_of(page.host, page.port, page.path, os.environ) for name, page in found.items() if page}
+    )

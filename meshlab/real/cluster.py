@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from .. import tutorial
 from ..access import Access
 from ..capability import Capability
+from ..doors import Doors
 from ..errors import LabError, MeshlabError
+from ..pages import Page
 from ..settings import Settings
 from ..states import Deployment, not_ready, wait_gone, wait_ready
 from . import istio as istios
@@ -32,6 +34,8 @@ __all__ = ["PATIENCE", "Place", "RealCluster"]
 
 #: Seconds for which a lost connection to the API server is tried again.
 PATIENCE = 20.0
+#: Add-on → the page that the lessons talk about, of the images that a cluster runs.
+_PAGES = {"prometheus": "targets", "grafana": "dashboards", "servicegraph": "dotviz", "zipkin": "zipkin/"}
 Report = Callable[[str], None]
 
 
@@ -64,7 +68,7 @@ class RealCluster:
         self.settings, self.context, self._users = settings, context, kubeconfig
         self.access = Access(settings.kubeconfig, patience=PATIENCE, hint=f"meshlab preflight --context {context.name}")
         self.writer = ClusterWriter(self.access, self._istiod)
-        self._owned = Owned(self.access)
+        self._owned, self._doors = Owned(self.access), Doors()
 
     def __str__(self) -> str:
         return f"cluster {self.context}"
@@ -129,6 +133,19 @@ class RealCluster:
         tutorial.check_addon(name)
         return Deployment(self.addons_namespace, name)
 
+    def page(self, name: str) -> Page | None:
+        """A port of this machine with a port-forward behind it, until `close` or the end of this process."""
+        namespace = self.addons_namespace
+        found = self.access.find("v1", "Service", namespace, name)
+        if found is None:
+            return None
+        port = int(found["spec"]["ports"][0]["port"])
+        tunnel = partial(self.access.inward.tunnel, "services", namespace, name, port)
+        return Page(*self._doors.to(name, tunnel), _PAGES[name])
+
+    def close(self) -> None:
+        self._doors.close()
+
     def versions(self) -> dict[str, str]:
         from .. import __version__
 
@@ -173,6 +190,7 @@ class RealCluster:
 
     def uninstall(self, lab: Any, *, timeout: float) -> list[str]:
         """Removes exactly what meshlab made; returns a line for each thing, and for what stays why."""
+        self.close()
         done = remove_all(self.access, timeout=timeout)
         self.__dict__.pop("istio", None)
         for line in done:

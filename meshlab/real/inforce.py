@@ -8,8 +8,9 @@ the same since 1.2). So: istiod knows the change, a push has a higher number tha
 it went to has acknowledged it. Pushes come some 100 ms after a change (istiod waits for more); a proxy that is not
 concerned gets none.
 
-These pages answer to istiod's own pod, so they are asked for there, by `pilot-discovery request`; where a request
-through the API server's proxy is answered, that is quicker.
+These pages answer to istiod's own pod, so they are asked for there: by `pilot-discovery request`, or a port-forward,
+which ends at the pod's loopback. Where a request through the API server's proxy is answered, that is quicker. An
+istiod with ENABLE_DEBUG_ON_HTTP=false has no pages at all, for its own istioctl neither (pilot/pkg/xds/debug.go).
 """
 
 from __future__ import annotations
@@ -18,13 +19,11 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from ..access import Access
 from ..errors import LabError, NotInForce
-from ..kube import Kube
-from ..sidecars.remote import execute
+from ..sidecars.asked import DISCOVERY, asked
 
 __all__ = ["Change", "Istiod", "Sync"]
 
@@ -100,22 +99,20 @@ class Istiod:
         """What a page of one pod says, as JSON. Raises `LabError` where it cannot be had."""
         refused = ""
         if not self._by_exec:
-            reply = self._access.pod(self._namespace, pod, 15014, path, timeout=timeout, check=False)
-            if reply.status == 200:
-                return _json(reply.text, path)
-            refused = f"through the proxy {reply.status}: {reply.text.strip()[:200]}"
-        command = ("pilot-discovery", "request", "GET", path)
+            try:
+                reply = self._access.pod(self._namespace, pod, 15014, path, timeout=timeout, check=False)
+                if reply.status == 200:
+                    return _json(reply.text, path)
+                refused = f"through the proxy {reply.status}: {reply.text.strip()[:200]}"
+            except LabError as error:
+                refused = f"{error.seen}: {error.why}"
         try:
-            said = execute(self._kube, self._namespace, pod, "discovery", command, timeout=timeout)
+            said = asked(self._access.upgrade, self._namespace, pod, "discovery", DISCOVERY, path, timeout=timeout)
         except LabError as error:
             why = "; ".join(filter(None, [refused, error.seen, error.why]))
             raise LabError(f"istiod's pod {pod} does not answer {path}", why=why, then=error.then) from error
         self._by_exec = True  # that way works, and the other one did not
         return _json(said.decode(), path)
-
-    @cached_property
-    def _kube(self) -> Kube:
-        return Kube.from_kubeconfig(self._access.kubeconfig, self._access.context)
 
     def sync(self) -> dict[str, Sync]:
         """Every proxy that is connected, by its name `pod.namespace`."""

@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from meshlab.errors import LabError
-from meshlab.sidecars.remote import execute
+from meshlab.sidecars.asked import DISCOVERY, asked
+from meshlab.sidecars.remote import upgrade
 from meshlab.sidecars.sidecars import Pod, Sidecars
 from meshlab.sidecars.syncz import control_planes
 
@@ -45,9 +46,9 @@ def compare(sidecars: Sidecars, pod: Pod, namespace: str) -> list[Compared]:
     """Asks both. Raises LabError where no control plane knows the pod."""
     has = sidecars.admin(pod, "config_dump")
     for plane in control_planes(sidecars, namespace):
-        command = ("pilot-discovery", "request", "GET", f"/debug/config_dump?proxyID={pod.id}")
+        page = f"/debug/config_dump?proxyID={pod.id}"
         try:
-            meant = execute(sidecars.kube, plane.namespace, plane.name, "discovery", command)
+            meant = asked(upgrade(sidecars.kube), plane.namespace, plane.name, "discovery", DISCOVERY, page)
         except LabError:
             continue  # it is another one's proxy
         return list(compared(meant.decode(), has))

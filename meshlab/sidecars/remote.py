@@ -7,43 +7,48 @@ channel, is a Status that says how the command ended.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from meshlab.errors import LabError, Rejected
+from meshlab.errors import LabError
 from meshlab.kube import Kube
+from meshlab.upgrade import Upgrade, open_websocket
 
-__all__ = ["execute"]
+if TYPE_CHECKING:
+    from websocket import WebSocket
+
+__all__ = ["execute", "upgrade"]
 
 STDOUT, STDERR, STATUS = 1, 2, 3
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
 
+def upgrade(kube: Kube) -> Upgrade:
+    """How this client opens WebSockets."""
+    tls = {"context": kube.tls} if kube.tls else {}
+    return partial(_open, kube.server, kube.headers, tls)
+
+
+def _open(
+    server: str, headers: Mapping[str, str], tls: Mapping[str, Any], path: str, protocols: Sequence[str], timeout: float
+) -> WebSocket:
+    return open_websocket(server, path, protocols, timeout, headers=headers, tls=tls)
+
+
 def execute(
-    kube: Kube, namespace: str, pod: str, container: str, command: Sequence[str], *, timeout: float = 30.0
+    to: Upgrade, namespace: str, pod: str, container: str, command: Sequence[str], *, timeout: float = 30.0
 ) -> bytes:
     """What the command writes to its standard output.
 
     Raises `Rejected` if the server refuses, `LabError` if the command fails or nothing comes for `timeout` seconds.
     """
-    from websocket import WebSocketBadStatusException, WebSocketException, create_connection
+    from websocket import WebSocketException
 
     query = [("container", container), ("stdout", "true"), ("stderr", "true"), *(("command", each) for each in command)]
     path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/exec?{urlencode(query)}"
-    try:
-        connection = create_connection(
-            "ws" + kube.server.removeprefix("http") + path,
-            timeout=timeout,
-            header=kube.headers,
-            subprotocols=PROTOCOLS,
-            suppress_origin=True,
-            sslopt={"context": kube.tls} if kube.tls else {},
-            http_no_proxy=["*"],
-        )
-    except WebSocketBadStatusException as error:
-        raise Rejected.answer(error.status_code, error.resp_body or b"") from error
-    except (OSError, WebSocketException) as error:
-        raise LabError(f"cannot run {' '.join(command)} in pod {pod}", why=str(error), then="meshlab status") from error
+    connection = to(path, PROTOCOLS, timeout)
     written: dict[int, bytes] = {STDOUT: b"", STDERR: b"", STATUS: b""}
     try:
         while message := connection.recv():

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from meshlab.errors import LabError
 from meshlab.kube import Kube
+from meshlab.sidecars.asked import AGENT, asked
 from meshlab.sidecars.dump import ConfigDump
-from meshlab.sidecars.remote import execute
+from meshlab.sidecars.remote import upgrade
 
 __all__ = ["Pod", "Sidecars", "in_parallel"]
 
@@ -127,8 +128,9 @@ class Sidecars:
 
     def admin(self, pod: Pod, path: str, method: str = "GET") -> str:
         """What the admin interface of a pod's Envoy answers to `path`. Raises LabError."""
-        command = ("pilot-agent", "request", method, path)
-        return execute(self.kube, pod.namespace, pod.name, pod.proxy, command).decode("utf-8", "replace")
+        to = upgrade(self.kube)
+        said = asked(to, pod.namespace, pod.name, pod.proxy, AGENT, path, method=method)
+        return said.decode("utf-8", "replace")
 
     def dump(self, pod: Pod, query: str = "?include_eds=true") -> ConfigDump:
         """The configuration that a pod's Envoy has."""

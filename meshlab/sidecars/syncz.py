@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshlab.errors import LabError
-from meshlab.sidecars.remote import execute
+from meshlab.sidecars.asked import DISCOVERY, asked
+from meshlab.sidecars.remote import upgrade
 from meshlab.sidecars.sidecars import Pod, Sidecars
 
 __all__ = ["KINDS", "Sync", "control_planes", "parse", "read"]
@@ -109,22 +110,26 @@ def control_planes(sidecars: Sidecars, namespace: str) -> list[Pod]:
     planes = [
         each
         for each in sidecars.pods
-        if each.namespace == namespace and each.labels.get("istio") == "pilot" and "discovery" in each.programs
+        if each.namespace == namespace and "discovery" in each.programs and _is_plane(each)
     ]
     if not planes:
         raise LabError(
             f"no control plane runs in {namespace}",
-            why="no pod has the label istio=pilot",
+            why="no pod there has the label app=istiod, nor istio=pilot",
             then="meshlab up, then lab.install()",
         )
     return planes
+
+
+def _is_plane(pod: Pod) -> bool:
+    """Our Pilot, or an istiod; one of a revision says istio=istiod."""
+    return pod.labels.get("istio") == "pilot" or pod.labels.get("app") == "istiod"
 
 
 def read(sidecars: Sidecars, namespace: str = "istio-system") -> list[Sync]:
     """Of all control planes in a namespace. Raises LabError where there is none."""
     found: list[Sync] = []
     for pod in control_planes(sidecars, namespace):
-        command = ("pilot-discovery", "request", "GET", "/debug/syncz")
-        said = execute(sidecars.kube, pod.namespace, pod.name, "discovery", command)
+        said = asked(upgrade(sidecars.kube), pod.namespace, pod.name, "discovery", DISCOVERY, "/debug/syncz")
         found += parse(said.decode(), pod.name)
     return sorted(found, key=lambda each: each.proxy)

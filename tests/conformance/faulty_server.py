@@ -18,6 +18,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +28,7 @@ from urllib.parse import urlsplit
 
 import trustme
 
-__all__ = ["Fault", "FaultyServer", "answer", "answer_with", "cut", "dropped", "events", "slow"]
+__all__ = ["Fault", "FaultyServer", "answer", "answer_with", "cut", "dropped", "events", "silent", "slow"]
 
 #: Does something with a request; False lets it go through.
 Deed = Callable[["_Handler"], bool]
@@ -79,6 +80,14 @@ def events(*documents: dict[str, Any]) -> Deed:
         return True
 
     return deed
+
+
+def silent(handler: _Handler) -> bool:
+    """Nothing is said until whoever asks has gone."""
+    handler.close_connection = True
+    while handler.connection.recv(65536):
+        pass
+    return True
 
 
 def cut(size: int) -> Deed:
@@ -156,6 +165,12 @@ class FaultyServer:
         return [line for _, line in self.seen if re.search(pattern, line)]
 
 
+def _trusting() -> ssl.SSLContext:
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    return trust
+
+
 class _Handler(BaseHTTPRequestHandler):
     faulty: FaultyServer
     upstream: http.client.HTTPSConnection | None = None
@@ -203,6 +218,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def forward(self, *, stop_after: int | None = None, hold: float = 0.0) -> None:
+        if self.headers.get("Upgrade"):
+            self._hand_through(stop_after)
+            return
         headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
         upstream = self._upstream()
         upstream.request(self.command, self.path, self.body or None, headers)
@@ -230,12 +248,43 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
             self.wfile.flush()
 
+    def _hand_through(self, stop_after: int | None) -> None:
+        """A connection that stops being HTTP, to its end: exec, port-forward."""
+        self.close_connection = True
+        where = self.faulty.upstream
+        plain = socket.create_connection((where.hostname or "", where.port or 443), timeout=60)
+        with _trusting().wrap_socket(plain) as upstream:
+            lines = [f"{self.command} {self.path} HTTP/1.1", *(f"{n}: {v}" for n, v in self.headers.items())]
+            upstream.sendall("\r\n".join([*lines, "", ""]).encode())
+
+            def inward() -> None:
+                with suppress(OSError):
+                    while piece := self.connection.recv(65536):
+                        upstream.sendall(piece)
+                    upstream.shutdown(socket.SHUT_RDWR)
+
+            thread = threading.Thread(target=inward, daemon=True)
+            thread.start()
+            with suppress(OSError):
+                seen = b""
+                while b"\r\n\r\n" not in seen and (piece := upstream.recv(65536)):
+                    seen += piece
+                # What is counted comes after the head.
+                left = None if stop_after is None else seen.index(b"\r\n\r\n") + 4 + stop_after
+                while seen and left != 0:
+                    self.wfile.write(seen[:left])
+                    left = None if left is None else max(0, left - len(seen))
+                    seen = b"" if left == 0 else upstream.recv(65536)
+            with suppress(OSError):
+                self.hang_up()
+            thread.join(10)
+
     def _upstream(self) -> http.client.HTTPSConnection:
         if self.upstream is None:
-            trust = ssl.create_default_context()
-            trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
             where = self.faulty.upstream
-            self.upstream = http.client.HTTPSConnection(where.hostname or "", where.port, context=trust, timeout=60)
+            self.upstream = http.client.HTTPSConnection(
+                where.hostname or "", where.port, context=_trusting(), timeout=60
+            )
         return self.upstream
 
     def finish(self) -> None:

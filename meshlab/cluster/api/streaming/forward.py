@@ -146,8 +146,8 @@ async def _join(
         await _receive(reader, write)
     finally:
         there.cancel()
+        writer.close()  # first: whoever ends this may not wait for what comes next
         await asyncio.gather(there, return_exceptions=True)
-        writer.close()
     return ""
 
 
