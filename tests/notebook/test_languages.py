@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from meshlab.errors import ManifestError
 from meshlab.notebook import LanguageSwitch
@@ -98,3 +99,14 @@ def test_a_copy_in_which_somebody_worked_stays_until_its_source_changes(tmp_path
     source.write_text(source.read_text(encoding="utf-8").replace("meshlab doctor", "meshlab status"), encoding="utf-8")
     switch("zh", folder)
     assert "my own" not in first.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("catalogue", CATALOGUES, ids=lambda catalogue: catalogue.language)
+def test_emphasis_is_drawn_and_no_mark_of_it_is_left(catalogue: Catalogue) -> None:
+    """`**预测：**请求` is not bold: marks that close must not stand between a full stop and a character."""
+    wrong = []
+    for entries in catalogue.entries.values():
+        for cell, entry in entries.items():
+            drawn = re.sub(r"<(code|pre|div).*?</\1>", "", markdown2html_mistune(entry["text"]), flags=re.S)
+            wrong += [cell] * ("*" in drawn)
+    assert wrong == []
