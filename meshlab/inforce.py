@@ -155,6 +155,7 @@ class Writer:
         left = max(0.1, end - time.monotonic())
         changes = ",".join(f"{plural}@{revision}" for plural, revision in newest.items())
         query = {"changes": changes, "timeout": f"{left:.1f}"}
+        query["names"] = ",".join(f"{each.kind}/{each.name}" for each in written if each.plural)
         answer = self._access.pod(
             "istio-system", pilot, 15014, "/debug/inforce", query=query, timeout=left + 5
         ).json()
@@ -166,6 +167,12 @@ class Writer:
                 f"{', '.join(objects)}: {by}; what was in force before stays",
                 why=reasons,
                 then="correct the rule and apply it again",
+            )
+        if missing := answer.get("missing"):
+            raise NotInForce(
+                f"{', '.join(objects)}: stored, but it waits for something that is not there",
+                why="; ".join(f"{what}: {reason}" for what, reason in missing.items()),
+                then="kubectl create secret tls NAME --cert=FILE --key=FILE, and it comes into force by itself",
             )
         if not answer.get("inForce"):
             raise NotInForce(

@@ -22,12 +22,15 @@ _KUBERNETES = (
     ("v1", "namespaces"),
     ("v1", "services"),
     ("v1", "pods"),
+    ("v1", "secrets"),
     ("apps/v1", "deployments"),
     ("apps/v1", "statefulsets"),
     ("apps/v1", "daemonsets"),
+    ("networking.k8s.io/v1", "ingresses"),
 )
 _KINDS = {"namespaces": "Namespace", "services": "Service", "pods": "Pod", "deployments": "Deployment",
-          "statefulsets": "StatefulSet", "daemonsets": "DaemonSet"}  # fmt: skip
+          "statefulsets": "StatefulSet", "daemonsets": "DaemonSet", "secrets": "Secret",
+          "ingresses": "Ingress"}  # fmt: skip
 
 
 def live_subjects(kubeconfig: str) -> Iterator[Subject]:

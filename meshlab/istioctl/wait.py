@@ -32,6 +32,9 @@ def in_force(kube: Kube, changes: Mapping[str, int], timeout: float = TIMEOUT) -
         why = "; ".join(f"{who}: {reason}" for who, reason in rejected.items())
         seen = "stored, but rejected; what was in force before stays"
         raise NotInForce(seen, why=why, then="istioctl replace -f with a correct rule")
+    if missing := found.get("missing"):
+        why = "; ".join(f"{what}: {reason}" for what, reason in missing.items())
+        raise NotInForce("stored, but it waits for something that is not there", why=why)
     if not found.get("inForce"):
         reached = ", ".join(sorted(found.get("proxies") or {})) or "none"
         seen = f"stored, but not acknowledged by every sidecar within {timeout:g} s"

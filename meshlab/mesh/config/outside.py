@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -11,11 +12,13 @@ from meshlab.mesh.config.services import Protocol
 from meshlab.mesh.config.traffic import ClientTls
 
 __all__ = [
+    "OUR_LABEL",
     "PLACEHOLDER",
     "Endpoint",
     "ExternalPort",
     "ExternalService",
     "GatewayServer",
+    "LabelSelector",
     "MeshGateway",
     "OutboundPolicy",
     "Resolution",
@@ -26,6 +29,8 @@ __all__ = [
 #: Names under this domain never resolve (RFC 2606): a ServiceEntry, which must have a host name, says by it that
 #: it is about its addresses alone. Nobody can ask for such a host, so it becomes no domain of a virtual host.
 PLACEHOLDER = ".invalid"
+#: Today's gateways are labelled so; the pod of 0.4 that takes their place here has the shorter label.
+TODAYS_LABEL, OUR_LABEL = ("istio", "ingressgateway"), ("istio", "ingress")
 
 
 class Resolution(Enum):
@@ -116,7 +121,7 @@ class ServerTls:
     """TLS at a gateway. `mode` is SIMPLE, MUTUAL, PASSTHROUGH, AUTO_PASSTHROUGH, ISTIO_MUTUAL or OPTIONAL_MUTUAL."""
 
     mode: str = "SIMPLE"
-    #: Name of a secret (`namespace/name`), else files in the gateway's pod.
+    #: A secret: `namespace/name`, or the name of one in the namespace of the gateway's pods.
     credential: str = ""
     server_certificate: str = ""
     private_key: str = ""
@@ -125,6 +130,20 @@ class ServerTls:
     redirect_to_https: bool = False
     min_version: str = ""
     max_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSelector:
+    """Requirements on labels, all of which must hold: (key, `In`, `NotIn`, `Exists` or `DoesNotExist`, values)."""
+
+    requirements: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+
+    def chooses(self, labels: Mapping[str, str]) -> bool:
+        for key, operator, values in self.requirements:
+            there = key in labels and (operator in ("Exists", "DoesNotExist") or labels[key] in values)
+            if there != (operator in ("In", "Exists")):
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +157,14 @@ class GatewayServer:
     tls: ServerTls | None = None
     #: Why it may not be served, whatever there is; "" if it may.
     refused: str = ""
+    #: Labels of the namespaces whose routes it takes, None for those of `hosts`.
+    routes_of: LabelSelector | None = None
+
+    def hosts_for(self, namespace: str, namespaces: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+        """The hosts for which routes of a namespace are taken; `namespaces`: labels by name."""
+        if self.routes_of is not None and not self.routes_of.chooses(namespaces.get(namespace, {})):
+            return ()
+        return tuple(host for where, host in self.hosts if where in ("*", namespace))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +176,14 @@ class MeshGateway:
     selector: Labels = NO_LABELS
     servers: tuple[GatewayServer, ...] = ()
     origin: Origin | None = field(default=None, compare=False)
+
+    def chooses(self, labels: Mapping[str, str]) -> bool:
+        """Whether a pod with these labels is this gateway."""
+        if self.selector.subset_of(labels):
+            return True
+        if OUR_LABEL not in labels.items() or TODAYS_LABEL not in self.selector.items():
+            return False
+        return self.selector.subset_of({**labels, **dict([TODAYS_LABEL])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -18,6 +18,7 @@ from meshlab.mesh.pilot.build import Builder
 from meshlab.mesh.pilot.connection import LINGER, Connection, Push
 from meshlab.mesh.pilot.snapshot import Snapshot
 from meshlab.mesh.pilot.transition import Transition
+from meshlab.mesh.pilot.unserved import unmet
 from meshlab.mesh.pilot.world import Problem, World
 
 __all__ = ["LONGEST", "QUIET", "Change", "Control", "InForce", "Source"]
@@ -67,6 +68,8 @@ class InForce:
     ms: float
     proxies: dict[str, float] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)
+    #: What is stored and waits for something that is not there (see `unserved`).
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 class Control:
@@ -212,24 +215,55 @@ class Control:
     # Questions
 
     async def in_force(self, kind: str, revision: int, timeout: float) -> InForce:
-        """Waits until every connected proxy whose configuration changed with `revision` has acknowledged it."""
+        """`all_in_force` of one change."""
+        return await self.all_in_force([(kind, revision)], timeout)
+
+    async def all_in_force(
+        self, changes: Iterable[tuple[str, int]], timeout: float, names: Collection[str] = ()
+    ) -> InForce:
+        """Waits until every connected proxy whose configuration changed with these has acknowledged it.
+
+        What they need of each other is looked at when all of them are there. `names`: the objects that changed, as
+        `Kind/namespace/name`; a status may have given them another revision meanwhile.
+        """
+        wanted = list(changes)
         end = time.monotonic() + timeout
+        seen = await asyncio.gather(*(self._seen(kind, revision, end) for kind, revision in wanted))
+        there = [change for change in seen if change is not None]
+        await self._until(lambda: all(map(self._settled, there)) or None, end)
+        pushed = True
+        proxies: dict[str, float] = {}
+        rejected: dict[str, str] = {}
+        for (kind, revision), known in zip(wanted, seen, strict=True):
+            if known is None:
+                rejected["pilot"] = self.trouble().get(kind) or f"has not seen {kind} {revision}"
+            else:
+                pushed &= self.generation >= known.generation
+                self._acknowledged(known, proxies, rejected)
+        revisions = {str(revision) for _, revision in wanted}
+
+        def told(problems: Iterable[Problem]) -> dict[str, str]:
+            own = (p for p in problems if p.revision in revisions or "/".join(p.key.split("/")[:3]) in names)
+            return {each.key: each.reason for each in own}
+
+        if self.world is not None:
+            rejected |= told(self.world.problems)
+        missing = told(unmet(self.world)) if self.world is not None else {}
+        ms = timeout * 1000 if None in seen else max(proxies.values(), default=0.0)
+        return InForce(pushed and not rejected and not missing, ms, proxies, rejected, missing)
+
+    async def _seen(self, kind: str, revision: int, end: float) -> Change | None:
+        """The change, once Pilot has it; None if it does not come."""
         change = await self._until(lambda: self._change(kind, revision), min(end, time.monotonic() + 0.02))
         while change is None and time.monotonic() < end:
             # No event of that revision: nothing of this kind may have changed since (a delete of something
             # that was not there, say).
             if await self._source.current(kind, revision):
-                change = Change(revision, time.monotonic(), self.generation)
-                break
+                return Change(revision, time.monotonic(), self.generation)
             change = await self._until(
                 lambda: self._change(kind, revision), min(end, time.monotonic() + 0.1)
             )
-        if change is None:
-            reason = self.trouble().get(kind) or f"has not seen {kind} {revision}"
-            return InForce(False, timeout * 1000, rejected={"pilot": reason})
-        found = change
-        await self._until(lambda: self._settled(found) or None, end)
-        return self._answer(found, kind, revision)
+        return change
 
     def _change(self, kind: str, revision: int) -> Change | None:
         """The first change of that kind with this revision or a later one."""
@@ -258,9 +292,9 @@ class Control:
         }
         return [name for ip, name in self.world.sidecars.items() if ip not in reached]
 
-    def _answer(self, change: Change, kind: str, revision: int) -> InForce:
-        proxies: dict[str, float] = {}
-        rejected: dict[str, str] = dict(self.broken)
+    def _acknowledged(self, change: Change, proxies: dict[str, float], rejected: dict[str, str]) -> None:
+        """Adds who acknowledged a change, after how many milliseconds, and who did not."""
+        rejected |= self.broken
         for connection in self.connections.values():
             node = connection.proxy.id
             for push in self._pushes(connection, change):
@@ -270,18 +304,10 @@ class Control:
                     rejected[node] = "no acknowledgement in time"
                 else:
                     # 0: it had acknowledged all before this was asked.
-                    proxies[node] = round(max(0.0, push.done - change.seen) * 1000, 3)
+                    ms = round(max(0.0, push.done - change.seen) * 1000, 3)
+                    proxies[node] = max(ms, proxies.get(node, 0.0))
         for name in self._behind(change):
             rejected[name] = "its sidecar is not connected to Pilot"
-        for problem in self._problems(str(revision)):
-            rejected[problem.key] = problem.reason
-        pushed = self.generation >= change.generation
-        ms = max(proxies.values(), default=0.0)
-        return InForce(pushed and not rejected, ms, proxies, rejected)
-
-    def _problems(self, revision: str) -> list[Problem]:
-        """Why the rule with this revision is not in force, if Pilot itself left it out."""
-        return [p for p in (self.world.problems if self.world else ()) if p.revision == revision]
 
     async def _until(self, condition: Callable[[], T | None], end: float) -> T | None:
         """The condition's first result that is not None, or None at `end`."""

@@ -5,7 +5,9 @@
     GET /debug/config_dump?proxy=ID
     GET /debug/problems         stored rules that are not in force, and why
     GET /debug/inforce?kind=routerules&resourceVersion=N&timeout=5
-                                waits; {"inForce", "ms", "proxies": {id: ms}, "rejected": {id: reason}}
+                                (or ?changes=<plural>@<revision>,… [&names=<Kind>/<namespace>/<name>,…])
+                                waits; {"inForce", "ms", "proxies": {id: ms}, "rejected": {id: reason},
+                                "missing": {what waits for something that is not there: reason}}
 """
 
 from __future__ import annotations
@@ -19,9 +21,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from meshlab.mesh.pilot.control import Control
-from meshlab.mesh.pilot.gateways import server_problem
-from meshlab.mesh.pilot.ingress import backend_problem, tls_problem
 from meshlab.mesh.pilot.registry import KINDS
+from meshlab.mesh.pilot.unserved import unserved
 
 __all__ = ["DebugServer"]
 
@@ -97,15 +98,7 @@ class DebugServer:
         world = self._control.world
         if world is None:
             return {}
-        found = {problem.key: problem.reason for problem in world.problems}
-        for rule in world.ingress_rules:
-            if reason := backend_problem(world, rule) or tls_problem(world, rule):
-                found[rule.meta.key] = reason
-        for gateway in world.gateways:
-            for server in gateway.servers:
-                if (reason := server_problem(world, server)) and gateway.origin is not None:
-                    found[f"{gateway.origin.key}/{server.name or server.port}"] = reason
-        return found
+        return {each.key: each.reason for each in (*world.problems, *unserved(world))}
 
     def _status(self) -> dict[str, Any]:
         control = self._control
@@ -143,14 +136,8 @@ class DebugServer:
             ) from error
         # What Pilot does not look at, no proxy waits for.
         known = [each for each in wanted if each[0] in KINDS]
-        found = await asyncio.gather(*(self._control.in_force(kind, number, timeout) for kind, number in known))
-        proxies: dict[str, float] = {}
-        rejected: dict[str, str] = {}
-        for each in found:
-            rejected |= each.rejected
-            for proxy, ms in each.proxies.items():
-                proxies[proxy] = max(ms, proxies.get(proxy, 0.0))
+        found = await self._control.all_in_force(known, timeout, query.get("names", "").split(","))
         return {
-            "inForce": all(each.in_force for each in found), "ms": max((each.ms for each in found), default=0.0),
-            "proxies": proxies, "rejected": rejected,
+            "inForce": found.in_force, "ms": found.ms, "proxies": found.proxies, "rejected": found.rejected,
+            "missing": found.missing,
         }

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
+from meshlab.mesh.config.labels import NO_LABELS
 from meshlab.mesh.config.outside import GatewayServer, MeshGateway, ServerTls
 from meshlab.mesh.config.routing import HostRules, PatternKind, Route, TcpMatch, Weighted
 from meshlab.mesh.config.services import Port, Protocol
@@ -29,14 +30,12 @@ from meshlab.mesh.pilot.resolve import Resolver
 from meshlab.mesh.pilot.routes import destination_routes
 from meshlab.mesh.pilot.snapshot import Kind, Resource, Snapshot, resource, table
 from meshlab.mesh.pilot.tls import CLIENTS_PROVE, credential_secrets, downstream_tls
-from meshlab.mesh.pilot.world import Mesh, World
+from meshlab.mesh.pilot.world import ROOT_NAMESPACE, Mesh, World
 
-__all__ = ["gateway_snapshot", "intersection", "rules_of", "server_problem", "serves"]
+__all__ = ["credential_of", "gateway_snapshot", "intersection", "rules_of", "server_problem", "serves"]
 
 HTTP_PORT, HTTPS_PORT = 80, 443
 HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
-#: Today's gateways are labelled so; the pod of 0.4 that takes their place here has the shorter label.
-TODAYS_LABEL, OUR_LABEL = ("istio", "ingressgateway"), ("istio", "ingress")
 
 
 @dataclass
@@ -156,7 +155,7 @@ class _Making:
     def server(self, gateway: MeshGateway, server: GatewayServer) -> None:
         """One port and its hosts; left out with a reason (`server_problem`) where it cannot be served."""
         protocol, tls = server.protocol.upper(), server.tls
-        if server_problem(self.world, server) or (tls is not None and tls.credential and not self.proven):
+        if server_problem(self.world, gateway, server) or (tls is not None and tls.credential and not self.proven):
             return
         if protocol in HTTP and (tls is None or tls.redirect_to_https):
             made = self._plain(server.port)
@@ -182,7 +181,7 @@ class _Making:
             made = self.tables.setdefault(name, Table())
             for host, routes, targets in self._hosts(gateway, server):
                 made.add(host, routes, targets)
-            context = self._tls(tls, tls.credential)
+            context = self._tls(tls, credential_of(self.world, gateway, tls))
             listening.chains.append(listeners.gateway_http(name, self.mesh, context, fresh))
             listening.tables.append(name)
             listening.plain |= not sni
@@ -220,7 +219,7 @@ class _Making:
         called = Target("", Port("tcp", server.port, Protocol.TCP))
         tls = None
         if server.tls is not None:
-            tls = self._tls(server.tls, server.tls.credential)
+            tls = self._tls(server.tls, credential_of(self.world, gateway, server.tls))
         for _, rules in rules_of(self.world, gateway, server):
             for tcp in rules.tcp:
                 if not tcp.tls and not listening.plain and any(
@@ -252,13 +251,18 @@ def _new(listening: Listening, names: Iterable[str]) -> tuple[str, ...]:
 def serves(world: World, proxy: Proxy, gateway: MeshGateway) -> bool:
     """Whether this proxy is that gateway: its pod has the labels that the Gateway selects."""
     pod = world.workloads.get(proxy.ip)
-    labels = dict(pod.labels) if pod is not None else {}
-    if labels.get(OUR_LABEL[0]) == OUR_LABEL[1] and gateway.selector.get(TODAYS_LABEL[0]) == TODAYS_LABEL[1]:
-        labels[TODAYS_LABEL[0]] = TODAYS_LABEL[1]
-    return gateway.selector.subset_of(labels)
+    return gateway.chooses(pod.labels if pod is not None else NO_LABELS)
 
 
-def server_problem(world: World, server: GatewayServer) -> str:
+def credential_of(world: World, gateway: MeshGateway, tls: ServerTls) -> str:
+    """`namespace/name` of a server's secret: a mere name is one in the namespace of the gateway's pods."""
+    if "/" in tls.credential:
+        return tls.credential
+    own = (pod.namespace for pod in world.workloads.values() if gateway.chooses(pod.labels))
+    return f"{next(own, ROOT_NAMESPACE)}/{tls.credential}"
+
+
+def server_problem(world: World, gateway: MeshGateway, server: GatewayServer) -> str:
     """Why a server of a Gateway is not served, "" if it is."""
     tls, protocol = server.tls, server.protocol.upper()
     if server.refused:
@@ -271,10 +275,11 @@ def server_problem(world: World, server: GatewayServer) -> str:
         return "ISTIO_MUTUAL is not served at gateways"
     if not tls.credential:
         return "certificates come from a secret (credentialName)"
-    if tls.credential not in world.secrets:
-        return f"there is no secret {tls.credential} with a certificate and a key"
-    if tls.mode in CLIENTS_PROVE and not world.secrets[tls.credential].authority:
-        return f"mode {tls.mode} needs an authority for clients: ca.crt in the secret {tls.credential}"
+    credential = credential_of(world, gateway, tls)
+    if credential not in world.secrets:
+        return f"there is no secret {credential} with a certificate and a key"
+    if tls.mode in CLIENTS_PROVE and not world.secrets[credential].authority:
+        return f"mode {tls.mode} needs an authority for clients: ca.crt in the secret {credential}"
     return ""
 
 
@@ -284,9 +289,8 @@ def rules_of(world: World, gateway: MeshGateway, server: GatewayServer) -> Itera
         if gateway.name not in rules.gateways and f"{gateway.name}/{server.name}" not in rules.gateways:
             continue
         for host in rules.hosts:
-            for namespace, pattern in server.hosts:
-                common = intersection(host, pattern)
-                if common and namespace in ("*", rules.namespace):
+            for pattern in server.hosts_for(rules.namespace, world.namespaces):
+                if common := intersection(host, pattern):
                     yield common, rules
                     break
 

@@ -7,7 +7,7 @@ is what makes a World cheap to make and lets translation (see `memo`) skip all b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -18,6 +18,7 @@ from meshlab.mesh.config.meshconfig import MeshConfig, parse_mesh_config
 from meshlab.mesh.config.model import Config, IngressRule
 from meshlab.mesh.config.outside import Endpoint
 from meshlab.mesh.config.services import Authentication, Instance, Service, hidden, service_from_kubernetes
+from meshlab.mesh.pilot.backing import Backing, address, backing_of, first_label
 from meshlab.mesh.pilot.pods import Pod, moved, read_pod
 from meshlab.mesh.pilot.policy import CheckRule, check_rule
 from meshlab.mesh.pilot.protection import KINDS as SECURITY
@@ -45,6 +46,8 @@ BUILT_IN: Mapping[str, str] = {
     #: For gateways: those with a certificate and a key.
     "secrets": "v1",
     "ingresses": "networking.k8s.io/v1",
+    #: For their labels, by which a Gateway may choose whose routes it takes.
+    "namespaces": "v1",
 }
 #: Plural → apiVersion of everything that a registry takes.
 KINDS: Mapping[str, str] = {
@@ -55,15 +58,6 @@ KINDS: Mapping[str, str] = {
     "rules": "config.istio.io/v1alpha2",
     **{plural: kind.api_version for plural, kind in TODAY.items()},
 }
-
-
-@dataclass(frozen=True)
-class Backing:
-    """What a Service object says of its pods, which `Service` has no field for."""
-
-    selector: Labels
-    #: Port name → targetPort, a number or a name.
-    targets: Mapping[str, int | str]
 
 
 class Registry:
@@ -82,6 +76,7 @@ class Registry:
         self.protection = Protection(self._mesh.domain)
         self._secrets: dict[str, KeyPair] = {}
         self._ingresses: dict[Key, Object] = {}
+        self._spaces: dict[str, Labels] = {}
         self._checks: dict[Key, CheckRule] = {}
         self._invalid: dict[tuple[str, Key], Problem] = {}
         self._left_out: tuple[Problem, ...] = ()
@@ -115,6 +110,7 @@ class Registry:
         take = {
             "services": self._service, "endpoints": self._endpoints, "pods": self._pod, "secrets": self._secret,
             "configmaps": self._config_map, "ingresses": self._ingress, "rules": self._check,
+            "namespaces": self._namespace,
         }[plural]
         take(key, None if gone else obj)
         return bool(self._dirty or self._stale)
@@ -129,7 +125,7 @@ class Registry:
                 self._dirty.add("services")
                 self._stale.add(key)
             return
-        service, backing = service_from_kubernetes(obj, self._mesh.domain), _backing(obj)
+        service, backing = service_from_kubernetes(obj, self._mesh.domain), backing_of(obj)
         if self._services.get(key) != service:
             self._services[key] = service
             self._dirty.add("services")
@@ -140,17 +136,17 @@ class Registry:
 
     def _back(self, key: Key, backing: Backing | None) -> None:
         before = self._backing.pop(key, None)
-        if before is not None and (label := _first(key[0], before.selector)):
+        if before is not None and (label := first_label(key[0], before.selector)):
             self._selecting[label].discard(key)
         if backing is not None:
             self._backing[key] = backing
-            if label := _first(key[0], backing.selector):
+            if label := first_label(key[0], backing.selector):
                 self._selecting.setdefault(label, set()).add(key)
 
     def _endpoints(self, key: Key, obj: Object | None) -> None:
         subsets = [
             {
-                "addresses": [_address(a) for a in each.get("addresses") or ()],
+                "addresses": [address(a) for a in each.get("addresses") or ()],
                 "ports": [(p.get("name") or "", p["port"]) for p in each.get("ports") or ()],
             }
             for each in (obj.get("subsets") or () if obj else ())
@@ -199,6 +195,14 @@ class Registry:
             self._ingresses[key] = obj
         if before is None or obj is None or _said(before) != _said(obj):
             self._dirty.add("ingresses")
+
+    def _namespace(self, key: Key, obj: Object | None) -> None:
+        name = key[1]
+        before, now = self._spaces.pop(name, None), None
+        if obj is not None:
+            now = self._spaces[name] = Labels((obj.get("metadata") or {}).get("labels") or {})
+        if now != before:
+            self._dirty.add("namespaces")
 
     def ingresses(self) -> Mapping[Key, Object]:
         """Ingress objects as they are stored, of whatever class."""
@@ -251,6 +255,8 @@ class Registry:
             self._moved.clear()
         if "secrets" in self._dirty:
             changes["secrets"] = dict(self._secrets)
+        if "namespaces" in self._dirty:
+            changes["namespaces"] = dict(self._spaces)
         changes |= self.rules.changes(self._endpoints_of_pods, everything="pods" in self._dirty and self.rules.selects)
         if "problems" in changes or self._dirty & {"mesh", "security"}:
             self._left_out = changes.get("problems", self._left_out)
@@ -343,7 +349,7 @@ class Registry:
     def _selected(self, key: Key, service: Service) -> list[Instance]:
         """From labels: pods that are not ready yet need their inbound listeners to become so."""
         backing = self._backing[key]
-        label = _first(key[0], backing.selector)
+        label = first_label(key[0], backing.selector)
         if label is None:
             return []
         found: list[Instance] = []
@@ -373,24 +379,3 @@ class Registry:
 def _said(ingress: Object) -> tuple[object, object]:
     """What of an Ingress anything depends on: not its status."""
     return (ingress.get("metadata") or {}).get("annotations"), ingress.get("spec")
-
-
-def _first(namespace: str, selector: Labels) -> tuple[str, str, str] | None:
-    """What a selector is indexed by: its first label. None for a Service without selector."""
-    for name, value in selector.items():
-        return namespace, name, value
-    return None
-
-
-def _address(address: Object) -> tuple[str, Key | None]:
-    ref = address.get("targetRef") or {}
-    named = (ref.get("namespace") or "", ref.get("name") or "") if ref.get("kind") == "Pod" else None
-    return str(address["ip"]), named
-
-
-def _backing(obj: Object) -> Backing:
-    spec = obj.get("spec") or {}
-    return Backing(
-        Labels(spec.get("selector") or {}),
-        {p.get("name") or "": p.get("targetPort") or int(p["port"]) for p in spec.get("ports") or ()},
-    )

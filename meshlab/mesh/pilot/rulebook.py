@@ -15,7 +15,7 @@ from meshlab.mesh.config.combine import Combined, combine
 from meshlab.mesh.config.grants import Grant, Reference, refused_references
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.model import Config
-from meshlab.mesh.config.outside import Endpoint, ExternalService
+from meshlab.mesh.config.outside import OUR_LABEL, Endpoint, ExternalService
 from meshlab.mesh.config.routing import HostRules
 from meshlab.mesh.config.today.kinds import GATEWAY_API, NETWORKING, TELEMETRY, Kind, kinds
 from meshlab.mesh.config.today.kubernetes_routes import CONTROLLER, host_rules, mesh_gateway
@@ -29,7 +29,6 @@ from meshlab.mesh.config.validate import validate
 from meshlab.mesh.pilot.assemble import Judged, egress_in_force, policies_by_host, routes_by_host
 from meshlab.mesh.pilot.check import host_rules_problem
 from meshlab.mesh.pilot.delegation import Delegation
-from meshlab.mesh.pilot.gateways import OUR_LABEL
 from meshlab.mesh.pilot.world import Problem
 
 __all__ = ["LEGACY", "TODAY", "Rulebook", "plural_of"]

@@ -62,11 +62,11 @@ def gateway_status(world: World, stored: Stored, gateway: MeshGateway, routes: I
     bound = [each for each in routes if gateway.name in _gateways(each)]
     listeners, trouble = [], []
     for server in gateway.servers:
-        problem = server_problem(world, server)
+        problem = server_problem(world, gateway, server)
         protocol = server.protocol.upper() not in ("HTTP", "HTTPS", "TLS", "TCP")
         refused = f"protocol {server.protocol} is not served" if protocol else ""
         unresolved = NOT_PERMITTED if server.refused else "InvalidCertificateRef"
-        attached = sum(1 for each in bound if _fits(each, gateway, server.name))
+        attached = sum(1 for each in bound if _fits(world, each, gateway, server.name))
         if problem or refused:
             trouble.append(f"listener {server.name}: {refused or problem}")
         listeners.append({
@@ -104,7 +104,7 @@ def route_status(world: World, stored: Stored, gateways: Mapping[str, MeshGatewa
             gateway = gateways.get(name)
             if gateway is None:
                 continue
-            problem, why = _not_attached(stored, gateway, reference.get("sectionName") or "")
+            problem, why = _not_attached(world, stored, gateway, reference.get("sectionName") or "")
         parents.append({
             "parentRef": dict(reference), "controllerName": CONTROLLER,
             "conditions": [
@@ -122,22 +122,20 @@ def _gateways(stored: Stored) -> set[str]:
     }
 
 
-def _fits(stored: Stored, gateway: MeshGateway, section: str) -> bool:
+def _fits(world: World, stored: Stored, gateway: MeshGateway, section: str) -> bool:
     named = [
         each.get("sectionName") or "" for each in stored.spec.get("parentRefs") or ()
         if f"{each.get('namespace') or stored.namespace}/{each['name']}" == gateway.name
     ]
-    return any(each in ("", section) and not _not_attached(stored, gateway, section)[0] for each in named)
+    return any(each in ("", section) and not _not_attached(world, stored, gateway, section)[0] for each in named)
 
 
-def _not_attached(stored: Stored, gateway: MeshGateway, section: str) -> tuple[str, str]:
+def _not_attached(world: World, stored: Stored, gateway: MeshGateway, section: str) -> tuple[str, str]:
     """Why a route is not taken by a Gateway (or one listener of it), and the API's word for it."""
     servers = [each for each in gateway.servers if section in ("", each.name)]
     if not servers:
         return f"the Gateway has no listener {section}", "NoMatchingParent"
-    allowed = [
-        host for each in servers for namespace, host in each.hosts if namespace in ("*", stored.namespace)
-    ]
+    allowed = [host for each in servers for host in each.hosts_for(stored.namespace, world.namespaces)]
     if not allowed:
         return "no listener allows routes of this namespace", "NotAllowedByListeners"
     hosts = stored.spec.get("hostnames") or ("*",)

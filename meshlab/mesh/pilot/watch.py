@@ -48,7 +48,7 @@ class KubernetesSource:
         """Begins; call on the event loop, on which everything arrives and `changed` is called."""
         self._changed = changed
         for kind in BUILT_IN:
-            self._follow(kind, KINDS[kind])
+            self._follow(kind, KINDS[kind], namespaced=kind != "namespaces")
         loop = asyncio.get_running_loop()
         definitions = Informer(self.kube, ("apiextensions.k8s.io/v1", DEFINITIONS))
         self._informers[DEFINITIONS] = definitions

@@ -25,7 +25,7 @@ from meshlab.mesh.pilot.policy import CheckRule
 from meshlab.mesh.pilot.proxy import Capture
 from meshlab.mesh.pilot.security import Security
 
-__all__ = ["KeyPair", "Mesh", "Problem", "Workload", "World"]
+__all__ = ["ROOT_NAMESPACE", "KeyPair", "Mesh", "Problem", "Workload", "World"]
 
 _HOSTNAME = attrgetter("hostname")
 #: Sidecar and Telemetry objects of this namespace are for the whole mesh.
@@ -119,6 +119,8 @@ class World:
     sidecars: Mapping[str, str] = field(default_factory=dict)
     #: Pod address → the pod.
     workloads: Mapping[str, Workload] = field(default_factory=dict)
+    #: Namespace → its labels.
+    namespaces: Mapping[str, Labels] = field(default_factory=dict)
     #: Routing, traffic policies and external services, of both generations.
     rules: Combined = field(default_factory=Combined)
     scopes: tuple[SidecarScope, ...] = ()

@@ -25,6 +25,23 @@ apiVersion: apps/v1
 kind: Deployment
 metadata: {name: svcb-v2}
 spec: {template: {metadata: {labels: {app: svcb, version: v0.2}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {ports: [{name: mongo, port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: door, namespace: istio-system, labels: {istio: ingress}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: it, namespace: istio-system}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: it}
 """
 
 
@@ -49,6 +66,25 @@ def today(spec: str, name: str = "v", kind: str = "VirtualService", group: str =
 
 TO = "  hosts: [svcb]\n  http:\n"
 SUBSETS = "  host: svcb\n  subsets:\n  - {name: v1, labels: {version: v0.1}}\n  - {name: v2, labels: {version: v0.2}}\n"
+SERVER = """\
+  - port: {{number: 443, name: https, protocol: HTTPS}}
+    hosts: ['*']
+    tls: {{mode: SIMPLE, credentialName: {}}}
+"""
+GATEWAY = "  selector: {istio: ingressgateway}\n  servers:\n" + SERVER.format("it")
+INGRESS = """\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: it
+  namespace: default
+  annotations: {kubernetes.io/ingress.class: istio}
+spec:
+  tls:
+  - secretName: it
+  defaultBackend:
+    service: {name: svcb, port: {number: 80}}
+"""
 CASES = {
     "nothing is wrong": (rule("  destination: {name: svcb}\n  httpReqTimeout: {simpleTimeout: {timeout: 1s}}\n"), []),
     "a document that does not parse": ("a: b\nc: [\n", [("IST0106", "3")]),
@@ -76,6 +112,15 @@ CASES = {
     "a subset without pods": (
         today("  host: svcb\n  subsets:\n  - name: v9\n    labels: {version: v9}\n", "d", "DestinationRule"),
         [("IST0173", "7")]),
+    "a gateway whose certificate is there": (today(GATEWAY, "g", "Gateway"), []),
+    "a gateway whose certificate is not there": (
+        today(GATEWAY + SERVER.format("gone").replace("https", "other"), "g", "Gateway"), [("IST0101", "12")]),
+    "an Ingress with what it needs": (INGRESS, []),
+    "an Ingress whose certificate is not there": (INGRESS.replace("Name: it", "Name: gone"), [("IST0101", "9")]),
+    "an Ingress of somebody else": (INGRESS.replace(": istio", ": nginx").replace("svcb", "gone"), []),
+    "an Ingress for a service that is not there": (INGRESS.replace("svcb", "gone"), [("IST0101", "10")]),
+    "an Ingress for a port that is not there": (INGRESS.replace("80", "81"), [("IST0101", "10")]),
+    "an Ingress for a port that is not HTTP": (INGRESS.replace("svcb", "db"), [("ML0006", "10")]),
     "a subset that nobody defines": (
         today(TO + "  - route:\n    - destination: {host: svcb, subset: v1}\n"), [("IST0101", "8")]),
     "weights that hide a version": (

@@ -66,9 +66,11 @@ def secret(mesh: Secured, ca: trustme.CA, clients: trustme.CA | None = None) -> 
     return context
 
 
-def gateway(mesh: Secured, *servers: dict[str, Any]) -> None:
+def gateway(mesh: Secured, *servers: dict[str, Any], missing: str = "") -> None:
+    """Stores it; it is in force, or waits for what is `missing`."""
     found = mesh.cluster.store("Gateway", {"selector": {"istio": "ingress"}, "servers": list(servers)}, group=GATEWAY)
-    assert found.in_force, found
+    assert (found.in_force, bool(found.missing)) == (not missing, bool(missing)), found
+    assert missing in "".join(found.missing.values())
 
 
 def server(port: int, protocol: str, **tls: Any) -> dict[str, Any]:
@@ -139,7 +141,7 @@ def test_a_gateway_may_ask_its_clients_for_a_certificate(mesh: Secured, tmp_path
 
 def test_without_an_authority_for_clients_a_mutual_server_is_not_served_and_says_so(mesh: Secured) -> None:
     secret(mesh, trustme.CA())
-    gateway(mesh, server(8443, "HTTPS", mode="MUTUAL"))
+    gateway(mesh, server(8443, "HTTPS", mode="MUTUAL"), missing="ca.crt")
     with pytest.raises(ConnectionRefusedError):
         Client(mesh, 8443)
     _, problems = mesh.cluster.pilot("/debug/problems")

@@ -12,13 +12,8 @@ from typing import Any
 
 import pytest
 from pilot_cluster import Cluster
-from translating import put, registry
 
-from meshlab.mesh.config.today.stored import Stored
 from meshlab.mesh.pilot.gateways import intersection
-from meshlab.mesh.pilot.registry import Registry
-from meshlab.mesh.pilot.rulebook import TODAY
-from meshlab.mesh.pilot.status import gateway_status, ingress_status, merged, route_status
 from meshlab.settings import bound_port
 
 KUBERNETES = "gateway.networking.k8s.io"
@@ -85,10 +80,12 @@ def test_without_anything_port_80_answers_404(edge: Cluster) -> None:
     assert ask(edge, "http://b.test/")[0] == 404
 
 
-def ingress(edge: Cluster, spec: dict[str, Any], annotations: dict[str, str] | None = None) -> None:
+def ingress(edge: Cluster, spec: dict[str, Any], annotations: dict[str, str] | None = None, missing: str = "") -> None:
+    """Stores it; it is in force, or waits for what is `missing`."""
     metadata = {"name": "it", "annotations": annotations or {"kubernetes.io/ingress.class": "istio"}}
     revision = edge.put("ingresses", {"metadata": metadata, "spec": spec})
-    assert edge.in_force("ingresses", revision).in_force
+    found = edge.in_force("ingresses", revision)
+    assert (found.in_force, found.missing) == (not missing, {"Ingress/default/it": missing} if missing else {})
 
 
 def rules(host: str, path: str, kind: str = "ImplementationSpecific") -> dict[str, Any]:
@@ -185,7 +182,7 @@ def test_an_ingress_with_tls_is_served_on_443_and_without_its_secret_not_at_all(
     edge: Cluster, certificate: dict[str, Any]
 ) -> None:
     spec = {**rules("b.test", ""), "tls": [{"secretName": "it"}]}
-    ingress(edge, spec)
+    ingress(edge, spec, missing="there is no secret default/it with tls.crt and tls.key")
     _, problems = edge.pilot("/debug/problems")
     assert "no secret default/it" in problems["ingress-rule/default/it-1-1"]
     edge.in_force("secrets", edge.put("secrets", {"metadata": {"name": "it"}, "data": certificate["data"]}))
@@ -195,7 +192,8 @@ def test_an_ingress_with_tls_is_served_on_443_and_without_its_secret_not_at_all(
 def test_an_ingress_with_tls_shows_the_certificate_that_the_pod_of_0_4_mounted(
     edge: Cluster, certificate: dict[str, Any]
 ) -> None:
-    ingress(edge, {**rules("b.test", ""), "tls": [{"secretName": "ignored"}]})
+    missing = "there is no secret default/ignored with tls.crt and tls.key"
+    ingress(edge, {**rules("b.test", ""), "tls": [{"secretName": "ignored"}]}, missing=missing)
     meta = {"name": "istio-ingress-certs", "namespace": "istio-system"}
     stored = {"metadata": meta, "data": certificate["data"]}
     edge.in_force("secrets", edge.put("secrets", stored))
@@ -293,83 +291,6 @@ def test_a_backend_of_another_namespace_answers_only_when_it_is_granted(edge: Cl
     backends = [{**far, "weight": 1}, {**SVCB, "weight": 1}]
     edge.store("HTTPRoute", {"parentRefs": [{"name": "it"}], "rules": [{"backendRefs": backends}]})
     assert {ask(edge, f"{X}/")[0] for _ in range(40)} == {200, 503}
-
-
-# Statuses
-
-
-def stored(target: Registry, kind: str, name: str, spec: dict[str, Any], group: str = KUBERNETES) -> Stored:
-    plural, known = next((p, k) for p, k in TODAY.items() if (k.kind, k.group) == (kind, group))
-    put(target, plural, name, apiVersion=known.api_version, kind=kind, spec=spec)
-    return next(e.stored for e in target.rules.entries(plural) if e.stored.name == name)
-
-
-def conditions(status: dict[str, Any]) -> dict[str, str]:
-    return {each["type"]: f"{each['status']} {each['reason']}" for each in status["conditions"]}
-
-
-@pytest.fixture
-def target() -> Registry:
-    found = registry()
-    put(found, "services", "istio-ingress", meta={"namespace": "istio-system"}, spec={
-        "clusterIP": "127.105.10.87", "selector": {"istio": "ingress"}, "ports": [{"name": "http", "port": 80}],
-    })
-    return found
-
-
-@pytest.mark.parametrize(("route", "accepted", "resolved"), [
-    ({"backendRefs": [SVCB]}, "True Accepted", "True ResolvedRefs"),
-    ({"backendRefs": [{"name": "nobody", "port": 80}]}, "True Accepted", "False BackendNotFound"),
-    ({"backendRefs": [{"name": "svcb", "port": 81}]}, "True Accepted", "False BackendNotFound"),
-])
-def test_the_conditions_of_a_route(target: Registry, route: dict[str, Any], accepted: str, resolved: str) -> None:
-    stored(target, "Gateway", "it", {"gatewayClassName": "istio", "listeners": [WEB]})
-    it = stored(target, "HTTPRoute", "r", {"parentRefs": [{"name": "it"}], "rules": [route]})
-    world = target.world()
-    (parent,) = route_status(world, it, {each.name: each for each in world.gateways})["parents"]
-    assert conditions(parent) == {"Accepted": accepted, "ResolvedRefs": resolved}
-
-
-@pytest.mark.parametrize(("fields", "reason"), [
-    ({"hostnames": ["a.example"]}, "NoMatchingListenerHostname"),
-    ({"parentRefs": [{"name": "it", "sectionName": "nowhere"}]}, "NoMatchingParent"),
-])
-def test_a_route_that_no_listener_takes_says_why(target: Registry, fields: dict[str, Any], reason: str) -> None:
-    stored(target, "Gateway", "it", {"gatewayClassName": "istio", "listeners": [WEB]})
-    it = stored(target, "HTTPRoute", "r", {"parentRefs": [{"name": "it"}], "rules": [{}], **fields})
-    world = target.world()
-    (parent,) = route_status(world, it, {each.name: each for each in world.gateways})["parents"]
-    assert conditions(parent)["Accepted"] == f"False {reason}"
-
-
-def test_the_conditions_and_address_of_a_gateway(target: Registry) -> None:
-    tls = {"name": "tls", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "cert"}]}}
-    it = stored(target, "Gateway", "it", {"gatewayClassName": "istio", "listeners": [WEB, tls]})
-    route = stored(target, "HTTPRoute", "r", {"parentRefs": [{"name": "it", "sectionName": "web"}], "rules": [{}]})
-    world = target.world()
-    status = gateway_status(world, it, world.gateways[0], [route])
-    assert status["addresses"] == [{"type": "IPAddress", "value": "127.105.10.87"}]
-    assert conditions(status) == {"Accepted": "True Accepted", "Programmed": "True Programmed"}
-    assert [each["attachedRoutes"] for each in status["listeners"]] == [1, 0]
-    assert conditions(status["listeners"][1])["ResolvedRefs"] == "False InvalidCertificateRef"
-
-
-def test_a_gateway_of_another_class_is_not_ours(target: Registry) -> None:
-    it = stored(target, "Gateway", "it", {"gatewayClassName": "nginx", "listeners": [WEB]})
-    assert not target.rules.is_ours(it)
-    assert target.world().gateways == ()
-
-
-def test_an_ingress_is_told_its_address(target: Registry) -> None:
-    assert ingress_status(target.world()) == {"loadBalancer": {"ingress": [{"ip": "127.105.10.87"}]}}
-
-
-def test_a_condition_that_says_what_it_said_keeps_its_time() -> None:
-    wanted = {"conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}]}
-    first = merged({}, wanted, 1, "then")
-    assert merged(first, wanted, 1, "now") == first
-    other = {"conditions": [{**wanted["conditions"][0], "status": "False"}]}
-    assert merged(first, other, 1, "now")["conditions"][0]["lastTransitionTime"] == "now"
 
 
 @pytest.mark.parametrize(("one", "other", "both"), [

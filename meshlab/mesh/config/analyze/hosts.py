@@ -12,6 +12,7 @@ from meshlab.mesh.config.analyze.subject import Path, Subject
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.names import resolve_hostname
 from meshlab.mesh.config.order import destination_of
+from meshlab.mesh.config.outside import MeshGateway
 from meshlab.mesh.config.routing import MESH
 from meshlab.mesh.config.today.kinds import GATEWAY_API, NETWORKING
 
@@ -154,11 +155,13 @@ def selectors(scene: Scene) -> Iterator[Message]:
         else:
             labels = (spec.get("selector") or {}).get("matchLabels") or {}
         wanted = Labels({str(k): str(v) for k, v in labels.items()})
-        anywhere = each.stored.kind == "Gateway"
+        gateway = each.value if isinstance(each.value, MeshGateway) else None
         if wanted and not any(
-            wanted.subset_of(w.labels) and (anywhere or w.namespace == each.stored.namespace) for w in scene.workloads
+            gateway.chooses(w.labels) if gateway is not None
+            else wanted.subset_of(w.labels) and w.namespace == each.stored.namespace
+            for w in scene.workloads
         ):
-            if anywhere:
+            if gateway is not None:
                 yield _missing(each.subject, "selector", str(wanted), *path)
             else:
                 text = f"No matching workloads for this resource with the following labels: {wanted}"

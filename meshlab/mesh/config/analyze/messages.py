@@ -40,6 +40,7 @@ CODES = {
     "ML0003": (Level.WARNING, "rules of both generations for the same host"),
     "ML0004": (Level.WARNING, "a policy that nothing comes under"),
     "ML0005": (Level.WARNING, "a field that nothing acts on here"),
+    "ML0006": (Level.WARNING, "a path of an Ingress to a port that is not HTTP"),
 }
 
 

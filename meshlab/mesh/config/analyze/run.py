@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from meshlab.mesh.config.analyze import hosts, routes, sidecars
+from meshlab.mesh.config.analyze import edge, hosts, routes, sidecars
 from meshlab.mesh.config.analyze.messages import Level, Message, broken, message
 from meshlab.mesh.config.analyze.scene import Scene, build
 from meshlab.mesh.config.analyze.subject import Broken, Subject
@@ -67,6 +67,8 @@ CHECKS: tuple[Check, ...] = (
     hosts.missing_gateways,
     hosts.selectors,
     hosts.ports,
+    edge.credentials,
+    edge.backends,
     routes.unreachable,
     routes.hidden_versions,
     routes.conflicts,

@@ -79,6 +79,9 @@ class Scene:
     domain: str = "cluster.local"
     #: Labels of namespaces.
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    ingresses: tuple[Subject, ...] = ()
+    #: `namespace/name`; None where nobody can tell which there are.
+    secrets: frozenset[str] | None = None
 
     def rules(self, type_name: str) -> list[Legacy]:
         """Rules of v1alpha2 by hyphenated type."""
@@ -113,6 +116,8 @@ def build(subjects: Iterable[Subject], domain: str = "cluster.local") -> Scene:
     legacy: list[Legacy] = []
     today: list[Today] = []
     invalid: list[Invalid] = []
+    ingresses = tuple(each for each in chosen.values() if each.kind == "Ingress")
+    secrets = frozenset(f"{each.namespace}/{each.name}" for each in chosen.values() if each.kind == "Secret")
     for each in chosen.values():
         if each.kind == "Service" and not each.group:
             _service(each, services, domain)
@@ -128,7 +133,10 @@ def build(subjects: Iterable[Subject], domain: str = "cluster.local") -> Scene:
         for each in chosen.values() if each.kind == "Namespace" and not each.group
     }
     external = _external(legacy, today)
-    return Scene(services, owned, tuple(legacy), tuple(today), tuple(invalid), external, domain, spaces)
+    return Scene(
+        services, owned, tuple(legacy), tuple(today), tuple(invalid), external, domain, spaces, ingresses,
+        secrets or None,
+    )  # fmt: skip
 
 
 def _service(each: Subject, services: dict[str, Known], domain: str) -> None:

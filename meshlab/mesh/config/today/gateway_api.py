@@ -46,6 +46,10 @@ def gateway_class() -> Schema:
 
 
 def gateway() -> Schema:
+    requirement = obj(
+        ("key", "operator"), key=TEXT, operator=enum("In", "NotIn", "Exists", "DoesNotExist"), values=array(TEXT)
+    )
+    selector = obj(matchLabels=mapping(TEXT), matchExpressions=array(requirement))
     certificate = obj(("name",), group=TEXT, kind=TEXT, name=_NAME, namespace=_LABEL)
     listener = obj(
         ("name", "port", "protocol"),
@@ -68,7 +72,7 @@ def gateway() -> Schema:
             lambda tls: tls.get("mode") != "Terminate" or bool(tls.get("certificateRefs") or tls.get("options")),
         ),
         allowedRoutes=obj(
-            namespaces=obj(from_=enum("All", "Selector", "Same", "None"), selector=FREE),
+            namespaces=obj(from_=enum("All", "Selector", "Same", "None"), selector=selector),
             kinds=array(obj(("kind",), group=TEXT, kind=text(fewest=1)), most=8),
         ),
     )

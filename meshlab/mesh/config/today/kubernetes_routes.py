@@ -9,7 +9,7 @@ from typing import Any
 from meshlab.mesh.config import routing
 from meshlab.mesh.config.grants import Reference
 from meshlab.mesh.config.labels import Labels
-from meshlab.mesh.config.outside import GatewayServer, MeshGateway, ServerTls
+from meshlab.mesh.config.outside import GatewayServer, LabelSelector, MeshGateway, ServerTls
 from meshlab.mesh.config.routing import Pattern, PatternKind
 from meshlab.mesh.config.today.stored import Stored, duration, texts
 from meshlab.mesh.config.today.virtual_services import DEFAULT_RETRIES, RETRY_ON
@@ -47,8 +47,9 @@ def mesh_gateway(
         secret = f"{references[0].get('namespace') or stored.namespace}/{references[0]['name']}" if references else ""
         lacking = [each for each in refused if secret == f"{each.namespace}/{each.name}"]
         mode = "PASSTHROUGH" if tls.get("mode") == "Passthrough" else "SIMPLE"
-        allowed = ((each.get("allowedRoutes") or {}).get("namespaces") or {}).get("from") or "Same"
-        where = "*" if allowed == "All" else "~" if allowed == "None" else stored.namespace
+        spaces = (each.get("allowedRoutes") or {}).get("namespaces") or {}
+        allowed = spaces.get("from") or "Same"
+        where = "*" if allowed in ("All", "Selector") else "~" if allowed == "None" else stored.namespace
         servers.append(
             GatewayServer(
                 int(each["port"]),
@@ -57,10 +58,17 @@ def mesh_gateway(
                 ((where, each.get("hostname") or "*"),),
                 ServerTls(mode, secret) if tls else None,
                 lacking[0].refusal if lacking else "",
+                _selector(spaces.get("selector") or {}) if allowed == "Selector" else None,
             )
         )
     chosen = Labels({NAME_LABEL: stored.name}) if selector is None else selector
     return MeshGateway(f"{stored.namespace}/{stored.name}", chosen, tuple(servers), stored.origin)
+
+
+def _selector(fields: Fields) -> LabelSelector:
+    exact = [(key, "In", (value,)) for key, value in (fields.get("matchLabels") or {}).items()]
+    terms = fields.get("matchExpressions") or ()
+    return LabelSelector((*exact, *((each["key"], each["operator"], texts(each.get("values"))) for each in terms)))
 
 
 def host_rules(stored: Stored, refused: frozenset[Reference] = NOTHING) -> tuple[routing.HostRules, ...]:

@@ -26,6 +26,8 @@ from meshlab.mesh.config.traffic import TrafficRules
 __all__ = ["PROTOCOLS", "external_service", "mesh_gateway", "originate", "sidecar_scope", "workload"]
 
 Fields = Mapping[str, Any]
+#: Whoever can write a Gateway could otherwise show anybody's certificate.
+NOT_ITS_OWN = "credentialName is the name of a secret in the namespace of the gateway's pods, no other's"
 #: Today's protocols, in upper case, by the mesh's own. No protocol at all is TCP: the mesh does not sniff.
 PROTOCOLS = {
     "": Protocol.TCP,
@@ -122,19 +124,20 @@ def _server(stored: Stored, fields: Fields) -> GatewayServer:
     for each in texts(fields.get("hosts")):
         namespace, slash, host = each.rpartition("/")
         hosts.append((stored.namespace if namespace == "." else namespace if slash else "*", host))
+    tls = _server_tls(fields.get("tls"))
     return GatewayServer(
-        int(port.get("number") or 0), port.get("protocol") or "", port.get("name") or "", tuple(hosts),
-        _server_tls(stored, fields.get("tls")),
+        int(port.get("number") or 0), port.get("protocol") or "", port.get("name") or "", tuple(hosts), tls,
+        NOT_ITS_OWN if tls is not None and "/" in tls.credential else "",
     )  # fmt: skip
 
 
-def _server_tls(stored: Stored, fields: Fields | None) -> ServerTls | None:
+def _server_tls(fields: Fields | None) -> ServerTls | None:
     if fields is None:
         return None
     name = fields.get("credentialName") or ""
     return ServerTls(
         fields.get("mode") or ("SIMPLE" if name or fields.get("serverCertificate") else "PASSTHROUGH"),
-        name if not name or "/" in name else f"{stored.namespace}/{name}",
+        name,
         fields.get("serverCertificate") or "",
         fields.get("privateKey") or "",
         fields.get("caCertificates") or "",

@@ -93,7 +93,6 @@ UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
         "listeners[].tls.certificateRefs[].kind": "certificates are Secrets",
         "listeners[].tls.options": "Envoy's own choices hold",
         "listeners[].tls.frontendValidation": "clients of these Gateways show no certificate",
-        "listeners[].allowedRoutes.namespaces.selector": "routes of the Gateway's own namespace are taken instead",
         "listeners[].allowedRoutes.kinds[].group": "listeners take HTTPRoutes",
         "listeners[].allowedRoutes.kinds[].kind": "listeners take HTTPRoutes",
         "addresses[].type": "the address is that of istio-ingress",
