@@ -139,9 +139,9 @@ def redirect(wanted: routing.Redirect, match: routing.RequestMatch, called: int 
         found |= _prefix(wanted.prefix, match)
     if wanted.scheme:
         found["scheme_redirect"] = wanted.scheme
-    own = _SCHEMES.get(wanted.scheme, 0)
-    port = {-1: own, -2: 0 if called == _SCHEMES.get(wanted.scheme or "http") else called}.get(wanted.port, wanted.port)
-    if port:
+    # -1, the scheme's own port: Envoy's default. A scheme's own port is not written out, as istiod does not.
+    port = {-1: 0, -2: called}.get(wanted.port, wanted.port)
+    if port and port != _SCHEMES.get(wanted.scheme or "http"):
         found["port_redirect"] = port
     return found
 

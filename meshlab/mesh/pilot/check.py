@@ -29,6 +29,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TRIAL = Target("trial", Port("http", 80, Protocol.HTTP))
 #: The longest body that Envoy answers by itself, bytes.
 LONGEST_BODY = 4096
+#: The longest name of a query parameter by which it matches, bytes.
+LONGEST_PARAMETER = 1024
 
 
 def route_problem(rule: Config[RouteRule]) -> str:
@@ -94,6 +96,8 @@ def _match_problems(wanted: Route) -> Iterator[str]:
         for each in conditions:
             if not each.name or _LINE_ENDS.search(each.name):
                 yield f"match: {each.name!r} is not a {kind}'s name"
+            if kind != "header" and len(each.name.encode()) > LONGEST_PARAMETER:
+                yield f"match: the name of a {kind} has at most {LONGEST_PARAMETER} bytes"
             yield from _pattern(each.pattern, f"{kind} {each.name}")
 
 

@@ -144,6 +144,28 @@ BY_RULES: list[tuple[str, Spec, str]] = [
     ("AuthorizationPolicy", {"rules": [{"when": [{"key": "request.body", "values": ["a"]}]}]}, "unknown attribute"),
     ("AuthorizationPolicy", {"rules": [{"when": [{"key": "source.ip"}]}]}, "at least one of `values`"),
     ("RequestAuthentication", {"jwtRules": [{"issuer": "a", "jwks": "no"}]}, "failed to parse jwks"),
+    *(("VirtualService", http(match=[{"headers": {name: {"exact": "a"}}}]), "is not a valid header name")
+      for name in ("x a", "x:y", ":other", "é", "a,b", "x\n")),
+    *(("VirtualService", http(headers={"request": {"set": {name: "a"}}}), "is not a valid header name")
+      for name in ("x a", ":path", "x\n")),
+    ("VirtualService", http(headers={"response": {"set": {"host": "a"}}}), "it cannot be changed"),
+    ("VirtualService", http(headers={"request": {"remove": ["Host"]}}), "it cannot be changed"),
+    ("VirtualService", http(headers={"request": {"set": {"x": "a\nb"}}}), "header value configuration"),
+    ("VirtualService", http(headers={"request": {"add": {":authority": "a"}}}, rewrite={"authority": "b"}),
+     "authority header cannot be set multiple times"),
+    ("VirtualService", http(corsPolicy={"exposeHeaders": ["x a"]}), "is not a valid header name"),
+    ("VirtualService", http(match=[{"headers": {"x": {"prefix": ""}}}]), "prefix string match should not be empty"),
+    ("VirtualService", http(match=[{"uri": {"regex": "a" * 1025}}]), "max length allowed is 1024"),
+    ("VirtualService", http(fault={"abort": {"grpcStatus": "NO"}}), 'gRPC status "NO" is not supported'),
+    ("VirtualService", http(route=[], redirect={"scheme": "ftp"}), "invalid redirect scheme"),
+    ("DestinationRule", {"host": "a", "trafficPolicy": {"loadBalancer": {"consistentHash": {"httpHeaderName": "\0"}}}},
+     "is no name of a header"),
+    ("DestinationRule", {"host": "a", "trafficPolicy": {"tls": {"mode": "SIMPLE", "sni": "a" * 256}}}, "255 bytes"),
+    ("AuthorizationPolicy", {"rules": [{"when": [{"key": "request.headers[\n]", "values": ["a"]}]}]}, "no name of"),
+    ("RequestAuthentication", {"jwtRules": [{"issuer": "a", "fromHeaders": [{"name": "x\r"}]}]}, "no name of"),
+    ("RequestAuthentication", {"jwtRules": [{"issuer": "a", "outputPayloadToHeader": "\0"}]}, "no name of"),
+    ("WorkloadEntry", {"address": "unix://run/a"}, "UDS must be an absolute path"),
+    ("WorkloadEntry", {"address": "unix:///run/"}, "UDS may not be a dir"),
 ]  # fmt: skip
 VALID: list[tuple[str, Spec]] = [
     ("VirtualService", http()),
@@ -171,4 +193,7 @@ VALID: list[tuple[str, Spec]] = [
     ("Telemetry", {"tracing": [{"randomSamplingPercentage": 12.5}], "accessLogging": [{"disabled": True}]}),
     ("HTTPRoute", {"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": [{"name": "svcb", "port": 80}]}]}),
     ("GatewayClass", {"controllerName": "istio.io/gateway-controller"}),
+    ("VirtualService", http(match=[{"headers": {":path": {"exact": ""}}, "withoutHeaders": {"x": {"regex": "*"}},
+                                    "uri": {"prefix": ""}}], headers={"request": {"add": {"Host": "a"}}})),
+    ("VirtualService", http(corsPolicy={"allowHeaders": ["*"]}, fault={"abort": {"grpcStatus": "NOT_FOUND"}})),
 ]  # fmt: skip

@@ -143,6 +143,8 @@ def test_weights_are_relative_and_subsets_are_clusters_of_their_own() -> None:
     ({"uri": "/new"}, {"path_redirect": "/new"}),
     ({"authority": "b.test", "redirectCode": 308}, {"host_redirect": "b.test", "response_code": "PERMANENT_REDIRECT"}),
     ({"scheme": "https", "port": 8443}, {"scheme_redirect": "https", "port_redirect": 8443}),
+    ({"scheme": "https", "port": 443}, {"scheme_redirect": "https"}),
+    ({"scheme": "https", "derivePort": "FROM_PROTOCOL_DEFAULT"}, {"scheme_redirect": "https"}),
     ({"authority": "b.test", "derivePort": "FROM_REQUEST_PORT"}, {"host_redirect": "b.test"}),
     ({"scheme": "https", "derivePort": "FROM_REQUEST_PORT"}, {"scheme_redirect": "https", "port_redirect": 80}),
 ])

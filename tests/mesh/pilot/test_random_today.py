@@ -11,7 +11,7 @@ from pilot_cluster import Cluster
 from meshlab.mesh.pilot.rulebook import TODAY
 
 TEXT = st.sampled_from(["a", "", "é", "%", "%REQ(x)%", "a b", "/", "*", "a" * 200])
-NAME = st.sampled_from(["x-a", "X-B", "cookie", "host", ":path", "x a", "accept"])
+NAME = st.sampled_from(["x-a", "X-B", "cookie", "host", ":path", "x a", "accept", "x\n", "\0", ":other", "é"])
 MATCH = st.one_of(
     st.fixed_dictionaries({"exact": TEXT}), st.fixed_dictionaries({"prefix": TEXT}),
     st.fixed_dictionaries({"regex": st.sampled_from([".*", "(?=a)", "[", "a|b", "(?i)x", "a{2000}", r"\d+", "^$"])}),
@@ -53,7 +53,7 @@ BLOCK = st.builds(lambda action, more: {**more, **action}, ACTION, st.fixed_dict
     "match": st.lists(st.fixed_dictionaries({}, optional={
         "uri": PATH, "headers": st.dictionaries(NAME, MATCH, max_size=2), "ignoreUriCase": st.booleans(),
         "withoutHeaders": st.dictionaries(NAME, MATCH, max_size=1), "method": MATCH, "authority": MATCH,
-        "queryParams": st.dictionaries(TEXT, MATCH, max_size=1),
+        "queryParams": st.dictionaries(TEXT | st.just("a" * 1025), MATCH, max_size=1),
         "statPrefix": TEXT,
         "sourceLabels": st.dictionaries(st.just("app"), st.sampled_from(["svca", "x"]), max_size=1),
     }), min_size=1, max_size=2),
@@ -83,7 +83,7 @@ POLICY = st.fixed_dictionaries({}, optional={
     "loadBalancer": st.one_of(
         st.fixed_dictionaries({"simple": st.sampled_from(["RANDOM", "LEAST_REQUEST", "PASSTHROUGH", "ROUND_ROBIN"])}),
         st.fixed_dictionaries({"consistentHash": st.sampled_from([
-            {"httpHeaderName": "x"}, {"useSourceIp": True}, {"httpQueryParameterName": "q"},
+            {"httpHeaderName": "x"}, {"httpHeaderName": "x\n"}, {"useSourceIp": True}, {"httpQueryParameterName": "q"},
             {"httpCookie": {"name": "c", "ttl": "0s"}}, {"httpHeaderName": "x", "ringHash": {"minimumRingSize": 9}},
             {"useSourceIp": True, "maglev": {"tableSize": 1009}}, {"useSourceIp": True, "maglev": {"tableSize": 1000}},
         ])}),

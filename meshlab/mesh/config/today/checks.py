@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import ip_address, ip_network
 
 from meshlab.mesh.config.gotext import go_quote
 from meshlab.mesh.config.names import check_fqdn, is_label
 
 __all__ = [
+    "PSEUDO_HEADERS",
     "at",
     "check_export_to",
     "check_gateway_names",
@@ -17,12 +18,16 @@ __all__ = [
     "check_host",
     "check_labels",
     "check_name",
+    "check_one_line",
     "check_regex",
     "is_address",
     "is_cidr",
 ]
 
 _WILD_LABEL = re.compile(r"(?:\*|(?:\*|\*-)?[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\Z")
+_TOKEN = re.compile(r"[-_A-Za-z0-9!#$%&'*+.^`|~]+\Z")
+#: What a request is matched by besides its headers.
+PSEUDO_HEADERS = frozenset((":method", ":scheme", ":authority", ":path", ":status"))
 _LABEL_KEY = re.compile(r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?\Z")
 _LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?\Z")
 #: What Python knows and RE2 (Envoy's) does not: look-around, back-references, atomic groups, possessive quantifiers.
@@ -97,12 +102,18 @@ def check_labels(labels: Iterable[tuple[str, str]]) -> list[str]:
     return found
 
 
-def check_header_name(name: str) -> list[str]:
+def check_header_name(name: str, *, others: Collection[str] = ()) -> list[str]:
+    """A token of HTTP, or one of `others`."""
     if not name:
         return ["header name cannot be empty"]
-    if not re.fullmatch(r"[-_A-Za-z0-9:!#$%&'*+.^`|~]+", name):
+    if name not in others and not _TOKEN.match(name):
         return [f"header name {name} is not a valid header name"]
     return []
+
+
+def check_one_line(text: str, where: str) -> list[str]:
+    """Names that istiod does not look at, and that Envoy refuses, and with them the whole table, if they break off."""
+    return [f"{where}: {go_quote(text)} is no name of a header"] if re.search("[\0\r\n]", text) else []
 
 
 def check_regex(pattern: str, where: str) -> list[str]:

@@ -12,6 +12,7 @@ from meshlab.mesh.config.today.checks import (
     check_host,
     check_labels,
     check_name,
+    check_one_line,
     is_address,
     is_cidr,
 )
@@ -22,6 +23,8 @@ __all__ = ["destination_rule", "gateway", "service_entry", "sidecar", "workload_
 Fields = Mapping[str, Any]
 #: Of Envoy's Maglev tables.
 LARGEST_TABLE = 5_000_011
+#: The longest name that Envoy asks for by TLS, bytes.
+LONGEST_SNI = 255
 _BY_REQUEST = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
 
 
@@ -87,7 +90,7 @@ def _balancer(balancer: Fields | None) -> list[str]:
     keys = ("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")
     if not any(chosen.get(key) for key in keys):
         out.append(f"consistentHash needs one of {', '.join(keys)}")
-    return out
+    return out + check_one_line(chosen.get("httpHeaderName") or "", "consistentHash.httpHeaderName")
 
 
 def _prime(number: int) -> bool:
@@ -98,6 +101,8 @@ def _tls(tls: Fields | None) -> list[str]:
     if tls is None:
         return []
     mode, out = tls.get("mode") or "DISABLE", list[str]()
+    if len((tls.get("sni") or "").encode()) > LONGEST_SNI:
+        out.append(f"sni is longer than {LONGEST_SNI} bytes: Envoy refuses it")
     own = ("clientCertificate", "privateKey", "caCertificates")
     if tls.get("credentialName") and any(tls.get(name) for name in own) and mode in ("SIMPLE", "MUTUAL"):
         out.append(f"cannot specify client certificates or CA certificate If credentialName is set: {mode}")
@@ -181,6 +186,11 @@ def workload_entry(spec: Fields) -> list[str]:
     address = spec.get("address") or ""
     out = []
     if address.startswith("unix://"):
+        path = address.removeprefix("unix://")
+        if not path.startswith(("/", "@")):
+            out.append("UDS must be an absolute path or abstract socket")
+        elif path.endswith("/"):
+            out.append("UDS may not be a dir")
         if spec.get("ports"):
             out.append("unix domain socket address cannot have ports")
     elif address and not is_address(address) and check_host(address, wildcard=False):

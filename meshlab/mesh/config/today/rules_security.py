@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from meshlab.mesh.config.today.checks import at, check_labels, is_address, is_cidr
+from meshlab.mesh.config.today.checks import at, check_labels, check_one_line, is_address, is_cidr
 from meshlab.mesh.config.today.expressions import expression_problem, is_text
 
 __all__ = ["authorization_policy", "peer_authentication", "request_authentication", "telemetry"]
@@ -105,6 +105,7 @@ def _condition(condition: Fields) -> list[str]:
     out = [] if values or none else [f"at least one of `values` or `not_values` must be set for key {key}"]
     if not _CONDITIONS.match(key):
         return [*out, f"invalid condition: unknown attribute: {key}"]
+    out += check_one_line(key, "when.key")
     for value in (*values, *none):
         if key in ("source.ip", "remote.ip", "destination.ip") and not is_address(value) and not is_cidr(value):
             out.append(f"invalid condition: {key}: invalid ip {value!r}")
@@ -129,6 +130,9 @@ def _jwt(rule: Fields) -> list[str]:
             return [f"failed to parse jwks: {error}"]
         if not isinstance(keys, Mapping) or not isinstance(keys.get("keys"), list):
             out.append("failed to parse jwks: it must be a JSON object with the list `keys`")
+    for each in rule.get("fromHeaders") or ():
+        out += check_one_line(each.get("name") or "", "fromHeaders.name")
+    out += check_one_line(rule.get("outputPayloadToHeader") or "", "outputPayloadToHeader")
     for each in rule.get("outputClaimToHeaders") or ():
         if not each.get("header") or not each.get("claim"):
             out.append("outputClaimToHeaders header and claim value must be non-empty")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from meshlab.mesh.config.durations import Duration
 from meshlab.mesh.config.gotext import go_quote
 from meshlab.mesh.config.routing import MESH
 from meshlab.mesh.config.today.checks import (
+    PSEUDO_HEADERS,
     at,
     check_export_to,
     check_gateway_names,
@@ -25,6 +27,16 @@ __all__ = ["virtual_service"]
 
 Fields = Mapping[str, Any]
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"))
+_GRPC = frozenset((
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+    "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+))  # fmt: skip
+#: Headers that are a request's Host.
+AUTHORITY = ("host", ":authority")
+#: Of a regular expression, characters.
+LONGEST_REGEX = 1024
+_NOT_IN_VALUES = re.compile("[\0-\x08\x0a-\x1f\x7f]")
 _RETRY_ON = frozenset((
     "5xx", "gateway-error", "reset", "connect-failure", "retriable-4xx", "refused-stream", "retriable-status-codes",
     "retriable-headers", "envoy-ratelimited", "cancelled", "deadline-exceeded", "internal", "resource-exhausted",
@@ -97,7 +109,7 @@ def _http(block: Fields, *, delegate: bool) -> list[str]:
         out += at(f"mirrors[{number}]", _destination(mirror["destination"]))
     if block.get("mirror") and block.get("mirrors"):
         out.append("HTTP route cannot contain both mirror and mirrors")
-    out += _headers(block.get("headers"))
+    out += _headers(block.get("headers")) + _authorities(block)
     out += _rewrite(block.get("rewrite")) + _retries(block.get("retries")) + _fault(block.get("fault"))
     return out + _cors(block.get("corsPolicy"))
 
@@ -107,6 +119,8 @@ def _excluded(what: str, block: Fields, others: Iterable[str]) -> list[str]:
 
 
 def _redirect(redirect: Fields) -> list[str]:
+    if (redirect.get("scheme") or "http") not in ("http", "https"):
+        return ['invalid redirect scheme, must be "http" or "https"']
     if not any(redirect.get(name) for name in ("uri", "authority", "port", "derivePort", "scheme")):
         return ["redirect must specify URI, authority, scheme, or port"]
     code = int(redirect.get("redirectCode") or 301)
@@ -118,11 +132,12 @@ def _redirect(redirect: Fields) -> list[str]:
 def _match(match: Fields) -> list[str]:
     out = []
     for name in ("uri", "scheme", "method", "authority"):
-        out += _string(match.get(name), name, empty=False)
+        out += _string(match.get(name), name, empty=("prefix",) if name == "uri" else ("exact",))
     for kind in ("headers", "withoutHeaders"):
         for name, each in (match.get(kind) or {}).items():
-            out += at(f"{kind}[{name}]", check_header_name(name))
-            out += _string(each, f"{kind}[{name}]")
+            out += at(f"{kind}[{name}]", check_header_name(name, others=PSEUDO_HEADERS))
+            if kind != "withoutHeaders" or (each or {}).get("regex") != "*":
+                out += _string(each, f"{kind}[{name}]")
     for name, each in (match.get("queryParams") or {}).items():
         out += _string(each, f"queryParams[{name}]")
     out += check_labels((match.get("sourceLabels") or {}).items())
@@ -131,14 +146,17 @@ def _match(match: Fields) -> list[str]:
     return out + check_gateway_names(match.get("gateways") or ())
 
 
-def _string(match: Fields | None, where: str, *, empty: bool = True) -> list[str]:
+def _string(match: Fields | None, where: str, *, empty: Collection[str] = ("exact",)) -> list[str]:
+    """`empty`: which of exact, prefix and regex may be empty."""
     if match is None:
         return []
     out = [
-        f"{where}: {kind} must not be empty"
+        f"{where}: {kind} string match should not be empty"
         for kind in ("exact", "prefix", "regex")
-        if not empty and match.get(kind) == ""
+        if kind not in empty and match.get(kind) == ""
     ]
+    if len(match.get("regex") or "") > LONGEST_REGEX:
+        out.append(f"{where}: regex is too large, max length allowed is {LONGEST_REGEX}")
     return out + (check_regex(match["regex"], where) if match.get("regex") else [])
 
 
@@ -165,10 +183,29 @@ def _headers(headers: Fields | None) -> list[str]:
         changes = (headers or {}).get(side) or {}
         for kind in ("set", "add", "remove"):
             for name in changes.get(kind) or ():
-                out += at(f"headers.{side}.{kind}", check_header_name(name))
-                if name.startswith(":") and not (name == ":authority" and kind == "set"):
-                    out.append(f"headers.{side}.{kind}: invalid header {go_quote(name)}: it cannot be changed")
+                found = check_header_name(name, others=(":authority",))
+                if name.lower() in AUTHORITY and (side == "response" or kind == "remove"):
+                    found = [f"invalid header {go_quote(name)}: it cannot be changed"]
+                out += at(f"headers.{side}.{kind}", found)
+        for kind in ("set", "add"):
+            for name, value in (changes.get(kind) or {}).items():
+                if _NOT_IN_VALUES.search(value):
+                    what = f"header value configuration {go_quote(value)} is invalid"
+                    out.append(f"headers.{side}.{kind}[{name}]: {what}")
     return out
+
+
+def _authorities(block: Fields) -> list[str]:
+    """The Host can be set in one place."""
+    request = (block.get("headers") or {}).get("request") or {}
+    found = [value for kind in ("set", "add") for name, value in (request.get(kind) or {}).items()
+             if name.lower() in AUTHORITY]  # fmt: skip
+    if own := (block.get("rewrite") or {}).get("authority"):
+        found.insert(0, own)
+    if len(found) < 2:
+        return []
+    return [f"authority header cannot be set multiple times: have {go_quote(found[0])}, attempting to set "
+            f"{go_quote(found[1])}"]  # fmt: skip
 
 
 def _rewrite(rewrite: Fields | None) -> list[str]:
@@ -206,11 +243,13 @@ def _fault(fault: Fields | None) -> list[str]:
     if not fault.get("abort") and not fault.get("delay"):
         return ["HTTP fault injection must have an abort and/or a delay"]
     out = []
-    if (abort := fault.get("abort")) and not any(abort.get(name) for name in ("httpStatus", "grpcStatus")):
-        what = "HTTP/2 abort fault injection not supported yet" if abort.get("http2Error") else (
-            "HTTP fault abort: an httpStatus or grpcStatus is required"
-        )  # fmt: skip
-        out.append(what)
+    if abort := fault.get("abort"):
+        if abort.get("http2Error"):
+            out.append("HTTP/2 abort fault injection not supported yet")
+        elif not any(abort.get(name) for name in ("httpStatus", "grpcStatus")):
+            out.append("HTTP fault abort: an httpStatus or grpcStatus is required")
+        elif abort.get("grpcStatus") and abort["grpcStatus"] not in _GRPC:
+            out.append(f"gRPC status {go_quote(abort['grpcStatus'])} is not supported")
     if delay := fault.get("delay"):
         if delay.get("exponentialDelay"):
             out.append("exponentialDelay not supported yet")
@@ -226,14 +265,14 @@ def _cors(cors: Fields | None) -> list[str]:
     if cors.get("allowOrigin") and cors.get("allowOrigins"):
         out.append("CORS policy may only specify one of allow_origin or allow_origins")
     for each in cors.get("allowOrigins") or ():
-        out += _string(each, "allowOrigins", empty=False)
+        out += _string(each, "allowOrigins", empty=())
     out += [
         f"{go_quote(method)} is not a supported HTTP method"
         for method in cors.get("allowMethods") or ()
         if method not in _METHODS and method != "*"
     ]
     for name in (*(cors.get("allowHeaders") or ()), *(cors.get("exposeHeaders") or ())):
-        out += check_header_name(name)
+        out += check_header_name(name, others=("*",))
     age = cors.get("maxAge")
     if age is not None and Duration.parse(age).ns % 1_000_000_000:
         out.append("max_age duration is accurate only to seconds precision")

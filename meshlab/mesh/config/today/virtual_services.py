@@ -75,9 +75,10 @@ def _route(stored: Stored, block: Fields, match: Fields | None) -> routing.Route
 
 
 def pattern(fields: Fields, *, ignore_case: bool = False) -> routing.Pattern:
-    """A StringMatch. Nothing, or an empty text, asks only that the header is there."""
+    """A StringMatch. Nothing (or `*` as regular expression) asks only that the header is there."""
     for kind in (routing.PatternKind.EXACT, routing.PatternKind.PREFIX, routing.PatternKind.REGEX):
-        if value := fields.get(kind.value):
+        value = fields.get(kind.value)
+        if value is not None and (kind.value, value) != ("regex", "*"):
             return routing.Pattern(kind, value, ignore_case)
     return routing.Pattern(routing.PatternKind.PRESENT)
 
@@ -86,7 +87,9 @@ def request_match(stored: Stored, match: Fields) -> routing.RequestMatch:
     path = routing.ANY_PATH
     if match.get("uri"):
         path = pattern(match["uri"], ignore_case=bool(match.get("ignoreUriCase")))
-        if path.kind is routing.PatternKind.PRESENT or (path.kind, path.value) == (routing.PatternKind.PREFIX, "/"):
+        if path.kind is routing.PatternKind.PRESENT or (
+            path.kind is routing.PatternKind.PREFIX and path.value in ("", "/")
+        ):
             path = routing.ANY_PATH
     conditions = [
         routing.Condition(header, pattern(match[name])) for name, header in _PSEUDO.items() if match.get(name)
@@ -254,18 +257,17 @@ def _cors(fields: Fields | None) -> routing.Cors | None:
 
 
 def _changes(fields: Fields | None) -> tuple[routing.HeaderChanges, str]:
-    """Changes of headers, and the Host if it is among those that are set."""
+    """Changes of headers, and the Host if it is among those that are set or added."""
     known = fields or {}
     host = ""
-    kept = []
-    for name, value in sorted((known.get("set") or {}).items()):
-        if name.lower() in ("host", ":authority"):
-            host = value
-        else:
-            kept.append((name, value))
-    changes = routing.HeaderChanges(
-        tuple(kept), tuple(sorted((known.get("add") or {}).items())), tuple(sorted(texts(known.get("remove"))))
-    )
+    kept: dict[str, list[tuple[str, str]]] = {"set": [], "add": []}
+    for kind, listed in kept.items():
+        for name, value in sorted((known.get(kind) or {}).items()):
+            if name.lower() in ("host", ":authority"):
+                host = value
+            else:
+                listed.append((name, value))
+    changes = routing.HeaderChanges(tuple(kept["set"]), tuple(kept["add"]), tuple(sorted(texts(known.get("remove")))))
     return changes, host
 
 
