@@ -70,6 +70,8 @@ class Engine(Protocol):
     selector: str
     #: How much longer than in the embedded lab things may take before somebody gives up.
     slowness: float
+    #: Seconds between two looks of Prometheus at a counter.
+    scrape: float
 
     @property
     def writer(self) -> RuleWriter: ...
@@ -123,6 +125,7 @@ class Embedded:
     control_plane = tutorial.CONTROL_PLANE
     selector = ""
     slowness = 1.0
+    scrape = 1.0
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -19,7 +19,7 @@ from typing import Any
 
 from meshlab.errors import ManifestError, MeshlabError
 
-__all__ = ["Start", "main", "plan", "with_files", "with_proxy"]
+__all__ = ["Start", "main", "plan", "with_files", "with_proxy", "with_rules"]
 
 #: Port of the node's forward proxy.
 PROXY_PORT = 3128
@@ -64,12 +64,19 @@ def with_files(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
     return {**config, "scrape_configs": jobs}
 
 
+def with_rules(config: Mapping[str, Any], root: str) -> dict[str, Any]:
+    """The configuration with files of rules where the pod's volumes are: `root` is what the container sees as `/`."""
+    if not config.get("rule_files"):
+        return dict(config)
+    return {**config, "rule_files": [f"{root}{each}" if each[0] == "/" else each for each in config["rule_files"]]}
+
+
 def plan(arguments: Sequence[str], environ: Mapping[str, str], program: Path) -> Start:
     """How to start `program` for these arguments in this environment. Raises ManifestError.
 
-    POD_IP: where to listen; MESHLAB_NODE_IP: whose proxy to use
-    (none: direct); MESHLAB_POD_DIR: where data go; JUPYTERHUB_SERVICE_PREFIX: below which path a browser sees it,
-    behind a hub (inside, paths stay as they are), at the Service's address that MESHLAB_NETWORK holds.
+    POD_IP: where to listen; MESHLAB_NODE_IP: whose proxy to use (none: direct); MESHLAB_POD_DIR: where data go;
+    MESHLAB_ROOT: where volumes are mounted; JUPYTERHUB_SERVICE_PREFIX: below which path a browser sees it, behind a
+    hub (inside, paths stay as they are), at the Service's address that MESHLAB_NETWORK holds.
     """
     import yaml
 
@@ -84,6 +91,7 @@ def plan(arguments: Sequence[str], environ: Mapping[str, str], program: Path) ->
         raise ManifestError(f"Prometheus' configuration {source} is no mapping")
     if node := environ.get("MESHLAB_NODE_IP"):
         config = with_proxy(config, f"http://{node}:{PROXY_PORT}")
+    config = with_rules(config, environ.get("MESHLAB_ROOT", ""))
     home = Path(environ.get("MESHLAB_POD_DIR") or ".").absolute() / "prometheus"
     discovers = any("kubernetes_sd_configs" in job for job in config.get("scrape_configs") or ())
     discovered = home / "targets" / "pods.json" if discovers else None

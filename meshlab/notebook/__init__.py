@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from meshlab.notebook.controls import Control
     from meshlab.notebook.dashboard import Dashboard
     from meshlab.notebook.egress import EgressSwitch
-    from meshlab.notebook.elsewhere import Capability, can
+    from meshlab.notebook.elsewhere import Capability, can, over
     from meshlab.notebook.exercise import Exercise, Problem, Verdict
     from meshlab.notebook.exercises import practice
     from meshlab.notebook.inside import Inside
@@ -65,6 +65,7 @@ _HOME = {
     "by_version": "traffic",
     "can": "elsewhere",
     "claim": "claims",
+    "over": "elsewhere",
     "practice": "exercises",
     "quantiles": "samplers",
     "split": "chance",
@@ -102,6 +103,7 @@ __all__ = [
     "by_version",
     "can",
     "claim",
+    "over",
     "practice",
     "quantiles",
     "split",

@@ -35,14 +35,13 @@ class _Source:
         return found
 
     def _ask(self, path: str, query: Mapping[str, object]) -> Any:
-        reply = self._lab.access.service(
-            "istio-system", "prometheus", 9090, f"/api/v1/{path}", query=query, check=False
-        )
+        namespace = self._lab.engine.addons_namespace
+        reply = self._lab.access.service(namespace, "prometheus", 9090, f"/api/v1/{path}", query=query, check=False)
         if reply.status != 200:
             raise LabError(
                 f"Prometheus refused {query.get('query', path)!r}",
                 why=reply.text.strip()[:300],
-                then="kubectl get pods -n istio-system -l app=prometheus",
+                then=f"kubectl get pods -n {namespace} -l app=prometheus",
             )
         return reply.json()["data"]
 

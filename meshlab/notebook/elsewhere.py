@@ -1,4 +1,4 @@
-"""What a lesson does only where the engine can: the same cell, and one line that says what is different here."""
+"""What a lesson does by engine: what only one can, with a line that says so, and how long a rate's period is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from meshlab.capability import Capability
 if TYPE_CHECKING:
     from meshlab.lab import Lab
 
-__all__ = ["Capability", "can"]
+__all__ = ["Capability", "can", "over"]
+
+#: A rate needs two samples, and one may come late.
+SCRAPES = 3
 
 
 def can(lab: Lab, capability: Capability, *, otherwise: str) -> bool:
@@ -21,3 +24,11 @@ def can(lab: Lab, capability: Capability, *, otherwise: str) -> bool:
         return True
     print(f"≠ on a cluster, without {capability.value}: {otherwise}")
     return False
+
+
+def over(lab: Lab, seconds: float) -> str:
+    """A period for `rate()` and its like, as Prometheus writes it: `seconds`, and three scrapes at least.
+
+    In the lab, which is scraped every second, `over(lab, 5)` is "5s"; on a cluster, every five seconds, "15s".
+    """
+    return f"{max(seconds, SCRAPES * lab.engine.scrape):g}s"

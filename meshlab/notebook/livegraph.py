@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from meshlab.addons.dot import draw, quote
 from meshlab.addons.svg import escape
 from meshlab.capability import Capability
+from meshlab.notebook.elsewhere import over
 from meshlab.notebook.live import Live
+from meshlab.notebook.samplers import OVER
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
 
 __all__ = ["Call", "LiveGraph"]
 
-#: Scrapes are a second apart in the lab: five of them bridge one that came late.
-OVER = "5s"
 _BY = ("source_service", "source_version", "destination_service", "destination_version")
 #: A count of requests by what the caller's certificate says, which Mixer of 0.4 knows and does not count by.
 IDENTITY = """\
@@ -114,9 +114,9 @@ class LiveGraph(Live):
         return found
 
     def _rates(self, metric: str, only: str = "") -> dict[Edge, float]:
-        series = f"{metric}{{{only}}}"
-        # A series of a single sample has no rate yet. It began at nothing a scrape, one second, before.
-        rates = f"irate({series}[{OVER}]) or ({series} unless {series} offset {OVER})"
+        series, now = f"{metric}{{{only}}}", over(self._lab, OVER)
+        # A series of a single sample has no rate yet. It began at nothing a scrape before.
+        rates = f"irate({series}[{now}]) or ({series} unless {series} offset {now}) / {self._lab.engine.scrape:g}"
         asked = f"sum({rates}) by ({', '.join(_BY)}) > 0"
         return {
             (_node(labels, "source"), _node(labels, "destination")): v
@@ -156,4 +156,6 @@ class LiveGraph(Live):
 
 def _node(labels: Mapping[str, str], end: str) -> str:
     service, version = labels.get(f"{end}_service", "unknown"), labels.get(f"{end}_version", "unknown")
-    return f"{service.partition('.')[0]} ({version})" if service != "unknown" else "unknown"
+    if service.endswith(".svc.cluster.local"):
+        service = service.partition(".")[0]  # a host outside the mesh keeps its whole name
+    return f"{service} ({version})" if service != "unknown" else "unknown"

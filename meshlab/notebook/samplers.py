@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from meshlab.notebook.elsewhere import over
+
 if TYPE_CHECKING:
     from meshlab.lab import Lab
 
-__all__ = ["quantiles", "success"]
+__all__ = ["OVER", "quantiles", "success"]
 
-#: Scrapes are a second apart in the lab: five of them bridge one that came late.
-OVER = "5s"
+#: Seconds that "now" is: scrapes are a second apart in the lab, and five of them bridge one that came late.
+OVER = 5.0
 
 
 def _host(service: str) -> str:
@@ -23,12 +25,13 @@ def quantiles(lab: Lab, service: str, shares: tuple[float, ...] = (0.5, 0.99)) -
 
     Lines are called p50 and p99. Computed from buckets, as Prometheus does: below 5 ms on a straight line from 0.
     """
+    now = over(lab, OVER)
     buckets = f'istio_request_duration_bucket{{destination_service="{_host(service)}"}}'
 
     def sample() -> Mapping[str, float]:
         found: dict[str, float] = {}
         for share in shares:
-            answer = lab.prometheus.vector(f"histogram_quantile({share}, sum(rate({buckets}[{OVER}])) by (le))")
+            answer = lab.prometheus.vector(f"histogram_quantile({share}, sum(rate({buckets}[{now}])) by (le))")
             found |= {f"p{share * 100:g}": 1000 * value for _, value in answer}
         return found
 
@@ -40,11 +43,11 @@ def success(lab: Lab, *services: str) -> Callable[[], Mapping[str, float]]:
 
     A service that gets no requests has no share.
     """
-    wanted = {_host(service): service for service in services}
+    now, wanted = over(lab, OVER), {_host(service): service for service in services}
     some = f'destination_service=~"{"|".join(wanted)}"'
 
     def rate(extra: str) -> str:
-        return f"sum(irate(istio_request_count{{{some}{extra}}}[{OVER}])) by (destination_service)"
+        return f"sum(irate(istio_request_count{{{some}{extra}}}[{now}])) by (destination_service)"
 
     def sample() -> Mapping[str, float]:
         failed = f"{rate(',response_code=~' + chr(34) + '5.*' + chr(34))} or 0 * {rate('')}"

@@ -63,6 +63,8 @@ class RealCluster:
     selector = f"{SELECTOR},{TRANSLATED}!=true"
     #: Images have to come from registries, and sidecars have to start.
     slowness = 5.0
+    #: As manifests/cluster/addons/prometheus.yaml has it: every second, as in the lab, is too often for others' pods.
+    scrape = 5.0
 
     def __init__(self, settings: Settings, context: Context, kubeconfig: str | None = None) -> None:
         self.settings, self.context, self._users = settings, context, kubeconfig

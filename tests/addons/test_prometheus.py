@@ -45,6 +45,15 @@ def test_outside_a_lab_jobs_stay_as_they_are(config: Path) -> None:
     assert yaml.safe_load(start.config) == CONFIG
 
 
+def test_rules_are_read_where_the_pods_volumes_are(tmp_path: Path) -> None:
+    file = tmp_path / "prometheus.yml"
+    file.write_text("rule_files: [/etc/prometheus/rules.yml]")
+    for environ, place in (({"MESHLAB_ROOT": "/pod/root"}, "/pod/root/etc/prometheus/rules.yml"),
+                           ({}, "/etc/prometheus/rules.yml")):
+        start = plan([f"--config.file={file}"], environ, Path("/usr/bin/prometheus"))
+        assert yaml.safe_load(start.config)["rule_files"] == [place]
+
+
 def test_an_unpacked_package_brings_its_own_pages(config: Path, tmp_path: Path) -> None:
     assets = tmp_path / "usr/share/prometheus/web"
     assets.mkdir(parents=True)

@@ -17,7 +17,7 @@ class Source:
     """Answers whatever query holds one of these words with these rates; the longest word first."""
 
     def __init__(self, mixer: bool = True, **rates: list[tuple[dict[str, str], float]]) -> None:
-        self.engine = SimpleNamespace(can=lambda capability: mixer)
+        self.engine = SimpleNamespace(can=lambda capability: mixer, scrape=1.0 if mixer else 5.0)
         self.rates, self.asked = rates, list[str]()
         self.prometheus = self
         self.applied: list[str] = []
@@ -36,7 +36,7 @@ class Source:
 
 def edge(source: tuple[str, str], target: tuple[str, str]) -> dict[str, str]:
     return {
-        "source_service": source[0],
+        "source_service": f"{source[0]}.svc.cluster.local",
         "source_version": source[1],
         "destination_service": f"{target[0]}.svc.cluster.local",
         "destination_version": target[1],

@@ -25,6 +25,7 @@ from meshlab.cluster.node.volumes import File, Sources, contents, mount, write
     ("prom/statsd-exporter:v0.5.0", "prom/statsd-exporter"),
     ("docker.io/prom/prometheus:v2.0.0", "docker.io/prom/prometheus"),
     ("docker.io/openzipkin/zipkin:latest", "docker.io/openzipkin/zipkin"),
+    ("docker.io/grafana/grafana:12.0.1", "docker.io/istio/grafana"),
     ("docker.io/bigwhite/istio-demo-svcb:v0.2", "docker.io/bigwhite/istio-demo-svcb:v0.2"),
     ("bigwhite/istio-demo-msgd", "docker.io/bigwhite/istio-demo-msgd"),
     ("docker.io/library/python:3.12-slim@sha256:00", "python"),

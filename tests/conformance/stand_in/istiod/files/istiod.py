@@ -2,6 +2,7 @@
 
 /debug/syncz     Pilot's own page as istiod writes it: a nonce is the push's time and number, and a UUID
 /debug/configz   the stored objects of Istio's groups, once Pilot has seen them; /debug/registryz the same of Services
+/metrics         how many proxies are connected, for Prometheus
 """
 
 import http.client
@@ -106,17 +107,30 @@ def registryz():
     ]
 
 
+def metrics():
+    return f'# TYPE pilot_xds gauge\npilot_xds{{version="1.30.3"}} {len(syncz())}\n'
+
+
+PAGES = {
+    "/ready": dict,
+    "/metrics": metrics,
+    "/debug/syncz": syncz,
+    "/debug/configz": configz,
+    "/debug/registryz": registryz,
+}
+
+
 class Pages(BaseHTTPRequestHandler):
     def do_GET(self):
-        pages = {"/ready": dict, "/debug/syncz": syncz, "/debug/configz": configz, "/debug/registryz": registryz}
-        page = pages.get(self.path)
+        page = PAGES.get(self.path)
         try:
             status, body = (200, page()) if page else (404, {})
         except (OSError, KeyError, IndexError) as error:
             status, body = 500, {"error": repr(error)}
-        data = json.dumps(body).encode()
+        text = isinstance(body, str)
+        data = (body if text else json.dumps(body)).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/plain; version=0.0.4" if text else "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
