@@ -294,6 +294,8 @@ class Route:
     stat_prefix: str = ""
     #: Whether a connection may become a websocket: v1alpha2 says so rule by rule, today's API always.
     websocket: bool = False
+    #: The answer where nobody knows any of the destinations; 0: as if they had no endpoints, 503.
+    unknown: int = 0
     origin: Origin | None = field(default=None, compare=False)
 
 

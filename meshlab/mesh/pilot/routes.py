@@ -175,6 +175,8 @@ def _forward(route: Route, leads: Leads) -> tuple[Fields, tuple[Target, ...], Fi
     action: Fields = {"timeout": actions.timeout(route.timeout)}
     weighted = [(leads[each.destination], each) for each in route.destinations]
     targets = tuple(led.target for led, _ in weighted)
+    if route.unknown and all(each.missing for each in targets):
+        return {}, (), {"direct_response": {"status": route.unknown}}
     alone = len(weighted) == 1 or (len(set(targets)) == 1 and targets[0].external)
     if alone:
         action["cluster"] = targets[0].cluster

@@ -15,7 +15,7 @@ from typing import Any
 
 from meshlab.mesh.config.grants import refused_references
 from meshlab.mesh.config.outside import MeshGateway
-from meshlab.mesh.config.today.kubernetes_routes import CONTROLLER
+from meshlab.mesh.config.today.kubernetes_routes import CONTROLLER, HOSTNAME
 from meshlab.mesh.config.today.stored import Stored
 from meshlab.mesh.pilot.gateways import intersection, server_problem
 from meshlab.mesh.pilot.world import World
@@ -150,7 +150,9 @@ def _unresolved(world: World, stored: Stored) -> tuple[str, str]:
         return refused.refusal, NOT_PERMITTED
     for reference in _backends(stored):
         kind = reference.get("kind") or "Service"
-        if kind != "Service":
+        if (kind, reference.get("group") or "") == HOSTNAME:
+            continue
+        if kind != "Service" or reference.get("group"):
             return f"a backend of kind {kind} is not served", "InvalidKind"
         namespace = reference.get("namespace") or stored.namespace
         host = f"{reference['name']}.{namespace}.svc.{stored.domain}"

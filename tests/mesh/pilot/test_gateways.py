@@ -278,8 +278,9 @@ def test_a_backend_of_weight_0_gets_nothing_and_no_backend_at_all_is_500(edge: C
     listeners(edge, WEB)
     http_route(edge, {"backendRefs": [{**SVCB, "weight": 0}, {"name": "svca", "port": 80, "weight": 1}]})
     assert {ask(edge, f"{X}/")[2] for _ in range(10)} == {"svca-1"}
-    http_route(edge, {"backendRefs": []})
-    assert ask(edge, f"{X}/")[0] == 500
+    for nobody in ([], [{**SVCB, "weight": 0}], [{"name": "nobody", "port": 80}], [{**SVCB, "kind": "Pod"}]):
+        http_route(edge, {"backendRefs": nobody})
+        assert ask(edge, f"{X}/")[0] == 500
 
 
 def test_a_backend_of_another_namespace_answers_only_when_it_is_granted(edge: Cluster) -> None:

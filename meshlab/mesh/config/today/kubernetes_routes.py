@@ -14,7 +14,7 @@ from meshlab.mesh.config.routing import Pattern, PatternKind
 from meshlab.mesh.config.today.stored import Stored, duration, texts
 from meshlab.mesh.config.today.virtual_services import DEFAULT_RETRIES, RETRY_ON
 
-__all__ = ["CONTROLLER", "NAME_LABEL", "host_rules", "mesh_gateway"]
+__all__ = ["CONTROLLER", "HOSTNAME", "NAME_LABEL", "host_rules", "mesh_gateway"]
 
 Fields = Mapping[str, Any]
 #: Of the GatewayClass that is ours.
@@ -23,9 +23,16 @@ CONTROLLER = "istio.io/gateway-controller"
 NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
 #: The match of a rule without any.
 _ANY: tuple[Fields, ...] = ({},)
-#: What is named and not granted leads to this host, which nobody has.
+#: What is named and not granted, or is of a kind that nobody serves, leads to this host, which nobody has.
 REFUSED = "reference-not-permitted"
+#: A backend that is the name of any host of the mesh, of a ServiceEntry too: (kind, group).
+HOSTNAME = ("Hostname", "networking.istio.io")
 NOTHING: frozenset[Reference] = frozenset()
+#: The answer where there is no backend.
+NO_BACKEND = 500
+#: Of a `retry` that does not say how many; and what is retried where it names no statuses.
+ATTEMPTS = 2
+WITHOUT_CODES = RETRY_ON.removesuffix(",retriable-status-codes")
 _PATHS = {
     "Exact": PatternKind.EXACT,
     "PathPrefix": PatternKind.SEGMENTS,
@@ -122,21 +129,21 @@ def _route(
     filters = {each["type"]: each for each in rule.get("filters") or ()}
     redirect = filters.get("RequestRedirect", {}).get("requestRedirect")
     backends = rule.get("backendRefs") or ()
-    destinations = tuple(_backend(stored, each, refused, alone=len(backends) == 1) for each in backends)
-    alive = [
-        each
-        for each in destinations
-        if (each.weight or len(backends) == 1) and each.destination.host != REFUSED
-    ]
+    weighted = [each for each in backends if each.get("weight") != 0]
+    destinations = tuple(_backend(stored, each, refused, alone=len(weighted) == 1) for each in weighted)
     direct = None
-    if redirect is None and not alive:
+    if redirect is None and all(each.destination.host == REFUSED for each in destinations):
         # Without any backend to send it to a request fails: so the API says.
-        direct, destinations = routing.DirectResponse(500), ()
+        direct, destinations = routing.DirectResponse(NO_BACKEND), ()
     timeouts, retry = rule.get("timeouts") or {}, rule.get("retry")
     limit, each_try = duration(timeouts.get("request")), duration(timeouts.get("backendRequest"))
     retries = None if redirect is not None or direct else DEFAULT_RETRIES if retry is None else _retries(retry)
-    if retries is not None and each_try is not None:
-        retries = replace(retries, per_try_timeout=each_try)
+    if each_try is not None and each_try.ns:
+        # Without a word of retries there is one try as far as anybody asked: it may take that long.
+        if retry is None:
+            limit = each_try
+        elif retries is not None:
+            retries = replace(retries, per_try_timeout=each_try)
     return routing.Route(
         name=rule.get("name") or f"{stored.namespace}.{stored.name}.{position}",
         match=_match(match, port),
@@ -144,7 +151,7 @@ def _route(
         redirect=None if redirect is None else _redirect(redirect),
         direct=direct,
         rewrite=_rewrite(filters.get("URLRewrite", {}).get("urlRewrite")),
-        timeout=limit or (each_try if retries is None else None),
+        timeout=limit,
         retries=retries,
         mirrors=tuple(
             _mirror(stored, each["requestMirror"])
@@ -155,6 +162,7 @@ def _route(
         request=_changes(filters.get("RequestHeaderModifier", {}).get("requestHeaderModifier")),
         response=_changes(filters.get("ResponseHeaderModifier", {}).get("responseHeaderModifier")),
         websocket=redirect is None and direct is None,
+        unknown=NO_BACKEND,
         origin=stored.origin,
     )
 
@@ -183,6 +191,11 @@ def _condition(fields: Fields, name: str) -> routing.Condition:
 
 def _reference(stored: Stored, fields: Fields) -> routing.Destination:
     namespace = fields.get("namespace") or stored.namespace
+    kind = fields.get("kind") or "Service", fields.get("group") or ""
+    if kind == HOSTNAME:
+        return routing.Destination(fields["name"], port=int(fields.get("port") or 0))
+    if kind != ("Service", "") or not fields.get("port"):
+        return routing.Destination(REFUSED)
     return routing.Destination(f"{fields['name']}.{namespace}.svc.{stored.domain}", port=int(fields.get("port") or 0))
 
 
@@ -217,7 +230,7 @@ def _redirect(fields: Fields) -> routing.Redirect:
     whole = path.get("type") == "ReplaceFullPath"
     return routing.Redirect(
         (path.get("replaceFullPath") or "") if whole else "",
-        "" if whole else path.get("replacePrefixMatch") or "",
+        "" if whole else _new_prefix(path),
         fields.get("hostname") or "",
         scheme,
         port or (-1 if scheme else 0),
@@ -234,15 +247,21 @@ def _rewrite(fields: Fields | None) -> routing.Rewrite | None:
         return routing.Rewrite(
             authority=fields.get("hostname") or "", regex="/.*", substitution=path["replaceFullPath"]
         )
-    return routing.Rewrite(path.get("replacePrefixMatch") or "", fields.get("hostname") or "")
+    return routing.Rewrite(_new_prefix(path), fields.get("hostname") or "")
+
+
+def _new_prefix(path: Fields) -> str:
+    """What takes the place of the matched prefix; a prefix that becomes nothing leaves the / of every path."""
+    return (path.get("replacePrefixMatch") or "/") if path.get("type") == "ReplacePrefixMatch" else ""
 
 
 def _retries(fields: Fields) -> routing.Retries | None:
-    attempts = int(fields.get("attempts") or 1)
+    attempts = ATTEMPTS if fields.get("attempts") is None else int(fields["attempts"])
     codes = tuple(int(each) for each in fields.get("codes") or ())
     found = routing.Retries(
-        attempts, retry_on=RETRY_ON, codes=codes, avoid_tried=True, backoff=duration(fields.get("backoff"))
-    )
+        attempts, retry_on=RETRY_ON if codes else WITHOUT_CODES, codes=codes, avoid_tried=True,
+        backoff=duration(fields.get("backoff")),
+    )  # fmt: skip
     return found if attempts > 0 else None
 
 
@@ -266,6 +285,8 @@ def _cors(fields: Fields | None) -> routing.Cors | None:
         texts(fields.get("exposeHeaders")),
         None if age is None else int(age),
         fields.get("allowCredentials"),
+        # A filter for CORS answers preflights itself, those that it does not allow, too.
+        forward_unmatched_preflights=False,
     )
 
 
