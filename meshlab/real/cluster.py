@@ -25,6 +25,7 @@ from .inforce import Istiod
 from .inject import inject
 from .manifests import MSGD, UNNAMED, msgd_address, msgd_service, write_files
 from .owned import SELECTOR, TRANSLATED, Owned, ours
+from .places import MESHLAB, SYSTEM
 from .preflight import Preflight, preflight
 from .removal import remove_all
 from .rules import definitions
@@ -85,7 +86,8 @@ class RealCluster:
     def _istiod(self) -> Istiod | None:
         if self.istio is None:
             self.__dict__.pop("istio", None)  # none yet is no answer to keep
-        return Istiod(self.access, self.istio.namespace, self.istio.deployment) if self.istio else None
+        istio = self.istio
+        return Istiod(self.access, istio.namespace, istio.deployment, istio.revision) if istio else None
 
     @property
     def network(self) -> Place:
@@ -109,12 +111,12 @@ class RealCluster:
     @property
     def addons_namespace(self) -> str:
         """Beside an Istio of ours, as in the tutorial; otherwise in a namespace of our own."""
-        return istios.SYSTEM if self.istio is None or self.istio.ours else "meshlab"
+        return SYSTEM if self.istio is None or self.istio.ours else MESHLAB
 
     @property
     def control_plane(self) -> tuple[Deployment, ...]:
         if self.istio is None:
-            return (Deployment(istios.SYSTEM, "istiod"),)
+            return (Deployment(SYSTEM, "istiod"),)
         return (Deployment(self.istio.namespace, self.istio.deployment),)
 
     def installed(self) -> bool:

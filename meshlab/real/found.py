@@ -26,6 +26,8 @@ class Mesh:
     #: Names of tracing providers that speak Zipkin's protocol, with the service that they report to.
     zipkin: Mapping[str, str] = field(default_factory=dict)
     protocol_sniffing: bool = True
+    #: Why the configuration could not be read; "" where it was. Then what stands above are today's defaults.
+    unread: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Istio:
     injectors: tuple[str, ...] = ()
     #: ztunnel runs: pods may be in the mesh without a sidecar.
     ambient: bool = False
+    #: istiod shows its debug pages (ENABLE_DEBUG_ON_HTTP): without them nobody knows when a rule is in force.
+    debug: bool = True
     mesh: Mesh = Mesh()
 
     def __str__(self) -> str:
@@ -62,6 +66,8 @@ class Found:
     addons: Mapping[str, str] = field(default_factory=dict)
     #: Istio's API groups in version v1 that are served.
     groups: tuple[str, ...] = ()
+    #: Webhooks that inject sidecars for a control plane outside the cluster, by name.
+    remote: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
 
     @property
@@ -88,9 +94,7 @@ def look(access: Access) -> Found:
     version = str(access.request("GET", "/version").json().get("gitVersion") or "unknown")
     deployments = maybe(access, "apps/v1", "Deployment", denied, "app=istiod")
     daemons = maybe(access, "apps/v1", "DaemonSet", denied, "app=ztunnel") if deployments else []
-    hooks = (
-        maybe(access, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", denied) if deployments else []
-    )
+    hooks = maybe(access, "admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", denied)
     istios = tuple(_istio(access, each, hooks, bool(daemons)) for each in deployments)
     services = maybe(access, "v1", "Service", denied)
     served = access.request("GET", "/apis").json().get("groups") or []
@@ -110,7 +114,8 @@ def look(access: Access) -> Found:
         for each in services
         if _is_gateway(each)
     }
-    return Found(version, istios, gateways, addons, tuple(groups), tuple(dict.fromkeys(denied)))
+    remote = tuple(str(hook["metadata"]["name"]) for hook in hooks if any(map(_is_remote, hook.get("webhooks") or ())))
+    return Found(version, istios, gateways, addons, tuple(groups), remote, tuple(dict.fromkeys(denied)))
 
 
 def _istio(access: Access, deployment: Object, hooks: list[Object], ambient: bool) -> Istio:
@@ -122,13 +127,11 @@ def _istio(access: Access, deployment: Object, hooks: list[Object], ambient: boo
     tag = images[0].partition("@")[0].rpartition(":")[2] if images else "unknown"
     said = labels.get("app.kubernetes.io/version")
     injectors = tuple(
-        each["metadata"]["name"]
+        str(each["metadata"]["name"])
         for each in hooks
-        if any(
-            (hook.get("clientConfig", {}).get("service") or {}).get("namespace") == metadata["namespace"]
-            and (hook.get("clientConfig", {}).get("service") or {}).get("path", "").startswith("/inject")
-            for hook in each.get("webhooks") or ()
-        )
+        # Revisions share a namespace; a webhook says whose it is.
+        if (each["metadata"].get("labels") or {}).get("istio.io/rev", revision) == revision
+        and any(_injects(hook, str(metadata["namespace"])) for hook in each.get("webhooks") or ())
     )
     return Istio(
         namespace=metadata["namespace"],
@@ -140,8 +143,24 @@ def _istio(access: Access, deployment: Object, hooks: list[Object], ambient: boo
         ready=bool((deployment.get("status") or {}).get("availableReplicas")),
         injectors=injectors,
         ambient=ambient,
+        debug=not any(
+            each.get("name") == "ENABLE_DEBUG_ON_HTTP" and str(each.get("value")).lower() in ("false", "0", "f")
+            for container in containers
+            for each in container.get("env") or ()
+        ),
         mesh=_mesh(access, metadata["namespace"], revision),
     )
+
+
+def _injects(hook: Object, namespace: str) -> bool:
+    service = (hook.get("clientConfig") or {}).get("service") or {}
+    return service.get("namespace") == namespace and str(service.get("path") or "").startswith("/inject")
+
+
+def _is_remote(hook: Object) -> bool:
+    """Does it ask an istiod that no Service of this cluster leads to? So do meshes that a cloud runs."""
+    url = str((hook.get("clientConfig") or {}).get("url") or "")
+    return "/inject" in url and "istio" in str(hook.get("name") or "")
 
 
 def _released_by_us(access: Access, namespace: str, deployment: Object) -> bool:
@@ -159,12 +178,15 @@ def _mesh(access: Access, namespace: str, revision: str) -> Mesh:
 
     name = "istio" if revision == "default" else f"istio-{revision}"
     reply = access.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/{name}", check=False)
+    where = f"ConfigMap {namespace}/{name}"
     if reply.status != 200:
-        return Mesh()
+        return Mesh(unread=f"{where}: {Rejected.answer(reply.status, reply.body).seen}")
     try:
         said = yaml.safe_load((reply.json().get("data") or {}).get("mesh") or "") or {}
-    except yaml.YAMLError:
-        return Mesh()
+    except yaml.YAMLError as error:
+        return Mesh(unread=f"{where} is no YAML: {' '.join(str(error).split())}")
+    if not isinstance(said, dict):
+        return Mesh(unread=f"{where} holds no mesh configuration")
     zipkin = {
         str(each["name"]): f"{each['zipkin'].get('service')}:{each['zipkin'].get('port')}"
         for each in said.get("extensionProviders") or ()

@@ -82,17 +82,20 @@ def _number(nonce: str) -> int:
 class Istiod:
     """The debug interface of every pod of one istiod."""
 
-    def __init__(self, access: Access, namespace: str, deployment: str = "istiod") -> None:
+    def __init__(self, access: Access, namespace: str, deployment: str = "istiod", revision: str = "default") -> None:
         self._access, self._namespace, self._deployment = access, namespace, deployment
+        self._revision = revision
         self._by_exec = False
 
     def pods(self) -> list[str]:
-        """Names of its running pods."""
+        """Names of its running pods; another revision in the same namespace has its own."""
         found = self._access.items("v1", "Pod", self._namespace, labelSelector="app=istiod")
         return sorted(
             str(each["metadata"]["name"])
             for each in found
-            if (each.get("status") or {}).get("phase") == "Running" and "deletionTimestamp" not in each["metadata"]
+            if (each.get("status") or {}).get("phase") == "Running"
+            and "deletionTimestamp" not in each["metadata"]
+            and (each["metadata"].get("labels") or {}).get("istio.io/rev", self._revision) == self._revision
         )
 
     def ask(self, pod: str, path: str, *, timeout: float = 10.0) -> Any:

@@ -16,8 +16,9 @@ from ..access import Access
 from ..errors import LabError
 from ..helm import Chart, Helm, open_helm, owned_releases, release_of
 from ..states import Deployment, wait_ready
-from .found import Istio, look
+from .found import Found, Istio, look
 from .owned import Owned
+from .places import INGRESS, MESHLAB, SYSTEM
 
 __all__ = ["ISTIO_VERSION", "OLDEST_KUBERNETES", "REPOSITORY", "Component", "components", "install", "uninstall"]
 
@@ -26,7 +27,6 @@ ISTIO_VERSION = "1.30.3"
 #: What istioctl 1.30 calls the minimum (istioctl/pkg/install/k8sversion).
 OLDEST_KUBERNETES = (1, 32)
 REPOSITORY = "https://istio-release.storage.googleapis.com/charts"
-SYSTEM, INGRESS = "istio-system", "istio-ingress"
 Report = Callable[[str], None]
 Values = dict[str, Any]
 
@@ -110,7 +110,10 @@ def install(
     Raises `LabError` with the cause of what does not come up; whatever came up stays, and the next call goes on.
     """
     end = time.monotonic() + timeout
-    there = look(access).istio
+    found = look(access)
+    there = found.istio
+    if there is None:
+        _nobody(found)
     if there is not None and not there.ours and not _begun(access):
         return _used(access, there, charts, change=change, timeout=timeout, report=report)
     owned = Owned(access)
@@ -130,6 +133,20 @@ def install(
     if istio is None:
         raise LabError("istiod was installed and is not found", then=f"kubectl get deployments -n {SYSTEM}")
     return istio
+
+
+def _nobody(found: Found) -> None:
+    """Raises `LabError` where there may be a mesh although no istiod is seen: a second one would take its pods."""
+    if "Deployment" in found.denied:
+        raise LabError(
+            "nobody may say whether Istio is there", why="Deployments may not be listed", then="meshlab preflight"
+        )
+    if found.remote:
+        raise LabError(
+            "this cluster is in a mesh whose control plane is outside of it: nothing was installed",
+            why=f"sidecars are injected by {', '.join(found.remote)}",
+            then="meshlab preflight",
+        )
 
 
 def uninstall(access: Access, *, timeout: float) -> list[str]:
@@ -180,7 +197,7 @@ def _used(access: Access, istio: Istio, charts: Path | None, *, change: bool, ti
             then="set outboundTrafficPolicy and a Zipkin provider the way it was installed, then lab.preflight()",
         )
     helm = open_helm(access.kubeconfig, istio.namespace)
-    values = _merged(helm.values(release), {"meshConfig": mesh_config("meshlab")})
+    values = _merged(helm.values(release), {"meshConfig": mesh_config(MESHLAB)})
     chart = _chart("istiod", istio.version, charts)
     helm.upgrade(chart, release, values, timeout=timeout, own=False)
     report(f"  {release}: mesh configuration changed, as asked for (helm rollback {release} takes it back)")

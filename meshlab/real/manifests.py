@@ -3,6 +3,7 @@
     images of the tutorial    python:3.12-slim with the script of meshlab/services from a ConfigMap
     extensions/v1beta1        apps/v1, with the selector that it wants
     port without a name       named `tcp`: today's Istio looks at the first bytes of an unnamed port and finds HTTP
+    root                      an ordinary user without privileges, as namespaces with restricted pods demand
     msgd on its own host      a Service with a cluster address that the mesh is not told of
     127.100.35.27             that address
 
@@ -52,6 +53,11 @@ _PROGRAMS = (
 )
 #: Program → what of meshlab/services it imports.
 _SHARED = {"svca": ("go_server", "go_client"), "svcb": ("go_server", "go_client"), "msgd": ("go_server",)}
+#: What the Pod Security Standard "restricted" demands of a container. 65534 is `nobody`; python's images say root.
+_RESTRICTED: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True, "runAsUser": 65534,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}  # fmt: skip
 _PLAIN = Network(0).external
 #: What ServiceGraph is made of, and the program that starts it.
 _GRAPH = (
@@ -211,6 +217,8 @@ def _container(container: Mapping[str, Any], program: str, version: str, externa
         "command": ["python", "-u", f"/srv/{program}.py"],
         "env": env,
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+        # Of the container, not of the pod: Istio's own beside it run as somebody else.
+        "securityContext": dict(_RESTRICTED),
         "volumeMounts": [{"name": f"{program}-program", "mountPath": "/srv"}],
     }
     if program == "svcb":

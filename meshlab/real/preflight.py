@@ -9,40 +9,18 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 
 from ..access import Access
 from ..states import Deployment
 from . import capacity
+from .checks import Check, Level
 from .found import Found, Istio, look
 from .istio import ISTIO_VERSION, OLDEST_KUBERNETES
 from .quantities import cpu, memory
-from .rights import refused
+from .rights import needed, refused
+from .trial import trial
 
 __all__ = ["Check", "Level", "Preflight", "embedded", "preflight"]
-
-
-class Level(Enum):
-    """How a finding matters."""
-
-    OK = "ok"
-    #: Lessons work, something in them will look different.
-    NOTE = "note"
-    #: The installation or lessons will fail.
-    MISSING = "missing"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line: what was looked at, what was seen, and what to do about it."""
-
-    level: Level
-    what: str
-    seen: str
-    then: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.level.value:8} {self.what:12} {self.seen}" + (f"\n{'':22}next: {self.then}" if self.then else "")
 
 
 @dataclass(frozen=True)
@@ -87,7 +65,12 @@ def preflight(access: Access, place: str) -> Preflight:
     found = look(access)
     denied = list(found.denied)
     checks = [*_kubernetes(found), *_istio(found), *_mesh(found.istio)]
-    checks += [*_rights(access), *_capacity(access, found, denied), *_addons(found)]
+    checks += [
+        *_rights(access, found.istio),
+        *trial(access, found.istio),
+        *_capacity(access, found, denied),
+        *_addons(found),
+    ]
     if denied:
         seen = f"may not be listed: {', '.join(sorted(set(denied)))}; what is said of them here may be wrong"
         checks.append(Check(Level.NOTE, "view", seen))
@@ -117,6 +100,11 @@ def _kubernetes(found: Found) -> Iterator[Check]:
 
 
 def _istio(found: Found) -> Iterator[Check]:
+    if not found.istios and found.remote:
+        hooks = ", ".join(found.remote)
+        seen = f"a control plane outside the cluster injects here ({hooks}); the lessons have to ask istiod itself"
+        yield Check(Level.MISSING, "istio", seen, "a cluster with an istiod of its own, or one without a mesh")
+        return
     if not found.istios:
         yield Check(Level.OK, "istio", f"none yet: lab.install() brings {ISTIO_VERSION}, with sidecars")
         if found.groups:
@@ -134,6 +122,10 @@ def _istio(found: Found) -> Iterator[Check]:
     if istio is not None and not istio.ready:
         then = f"kubectl -n {istio.namespace} describe deployment {istio.deployment}"
         yield Check(Level.MISSING, "istio", f"{istio.deployment} is not ready", then)
+    if istio is not None and not istio.debug:
+        seen = "istiod shows no debug pages (ENABLE_DEBUG_ON_HTTP=false), so nobody can say when a rule is in force"
+        then = f"kubectl -n {istio.namespace} set env deployment/{istio.deployment} ENABLE_DEBUG_ON_HTTP-"
+        yield Check(Level.MISSING, "debug pages", seen, then)
     for group in ("networking.istio.io", "security.istio.io", "telemetry.istio.io"):
         if group not in found.groups:
             seen = f"{group}/v1 is not served: its CRDs are missing"
@@ -148,6 +140,10 @@ def _istio(found: Found) -> Iterator[Check]:
 def _mesh(istio: Istio | None) -> Iterator[Check]:
     if istio is None:
         return
+    if istio.mesh.unread:
+        seen = f"its configuration cannot be read, {istio.mesh.unread}; whether lessons 03 and 07 work will show"
+        yield Check(Level.NOTE, "mesh", seen, f"kubectl auth can-i get configmaps -n {istio.namespace}")
+        return
     if istio.mesh.outbound != "REGISTRY_ONLY":
         seen = f"outbound traffic: {istio.mesh.outbound}; lesson 03's closed way out will be open"
         yield Check(Level.NOTE, "mesh", seen)
@@ -160,8 +156,10 @@ def _mesh(istio: Istio | None) -> Iterator[Check]:
         yield Check(Level.NOTE, "tracing", "no provider that speaks Zipkin's protocol; lesson 07 will show no traces")
 
 
-def _rights(access: Access) -> Iterator[Check]:
-    lacking = refused(access)
+def _rights(access: Access, istio: Istio | None) -> Iterator[Check]:
+    lacking, replaced = refused(access, needed(istio))
+    for right in replaced:
+        yield Check(Level.NOTE, "rights", f"not allowed: {right}; a port-forward takes its place")
     if not lacking:
         yield Check(Level.OK, "rights", "all that the installation and the lessons need")
     for right in lacking:

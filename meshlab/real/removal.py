@@ -12,6 +12,7 @@ from ..follow import follow
 from ..helm import release_of
 from . import istio
 from .owned import SELECTOR, Owned
+from .places import SYSTEM
 from .rules import GROUP
 
 __all__ = ["remove_all"]
@@ -78,7 +79,7 @@ def _definitions(access: Access) -> list[str]:
     done = []
     for each in access.items(*_DEFINITION):
         metadata = each["metadata"]
-        if release_of(each) != ("istio-base", istio.SYSTEM):
+        if release_of(each) != ("istio-base", SYSTEM):
             continue
         names, group = each["spec"]["names"], each["spec"]["group"]
         version = next(v["name"] for v in each["spec"]["versions"] if v["served"])

@@ -101,6 +101,24 @@ def test_a_pod_asks_for_its_sidecar_as_its_mesh_wants_to_be_asked(tmp_path: Path
     assert inject({"kind": "Service", "metadata": {}}) == {"kind": "Service", "metadata": {}}
 
 
+def test_every_container_of_ours_may_run_where_pods_are_restricted(tmp_path: Path) -> None:
+    write_files(plain(), tmp_path, ADDRESS, "meshlab")
+    seen = 0
+    for path in (*tmp_path.glob("demo/*.yaml"), *tmp_path.glob("istio-0.4.0/install/kubernetes/addons/*.yaml")):
+        for document in kinds([d for d in yaml.safe_load_all(path.read_text()) if d], "Deployment"):
+            spec = document["spec"]["template"]["spec"]
+            assert not [volume for volume in spec.get("volumes") or () if "hostPath" in volume]
+            for container in spec["containers"]:
+                seen += 1
+                # The Pod Security Standard "restricted", as Kubernetes' own page on it lists it.
+                context = container["securityContext"]
+                assert context["allowPrivilegeEscalation"] is False and context["runAsNonRoot"] is True, path.name
+                assert context["capabilities"] == {"drop": ["ALL"]} and context["runAsUser"] > 0, path.name
+                assert context["seccompProfile"] == {"type": "RuntimeDefault"}, path.name
+                assert not any(port.get("hostPort") for port in container["ports"]), path.name
+    assert seen >= 10
+
+
 def test_servicegraph_is_one_file_the_same_each_time_and_small_enough() -> None:
     program = servicegraph_program()
     assert program == servicegraph_program()
