@@ -160,6 +160,10 @@ def tour(args: argparse.Namespace) -> int:  # noqa: RET503 - execv does not retu
     os.execv(sys.executable, [sys.executable, "-m", "meshlab.notebook.tour", *args.lesson])
 
 
+#: All the tests have two workers; tests/sharing.py says which tests stay together.
+WORKERS = ("-n", "2")
+
+
 def test(args: argparse.Namespace) -> int:
     """run all the tests; words after it go to pytest"""
     from .browser import fetch_browser
@@ -173,7 +177,7 @@ def test(args: argparse.Namespace) -> int:
         except MeshlabError as error:
             say(f"{error}\ntests {what} will be skipped")
     os.chdir(ROOT)
-    words = [sys.executable, "-m", "pytest", *args.pytest]
+    words = [sys.executable, "-m", "pytest", *(args.pytest or WORKERS)]
     sys.stdout.flush()
     os.execv(sys.executable, words)
 

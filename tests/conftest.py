@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -38,11 +38,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "both_captures: run with the shim and with iptables")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from sharing import Together
+
+    return Together(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For workers: the lab with most of the tests keeps one of them busy to the end, so it comes first. The one with
+    iptables comes last: a worker keeps its lab until it ends, and the lab's settings are in the environment."""
+    if hasattr(config, "workerinput"):
+        turns = {Capture.SHIM: 0, None: 1, Capture.IPTABLES: 2}
+        captures = {item: item.callspec.params.get("capture") for item in items if hasattr(item, "callspec")}
+        items.sort(key=lambda item: turns[captures.get(item)])
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "capture" in metafunc.fixturenames:
         both = metafunc.definition.get_closest_marker("both_captures")
         captures = list(Capture) if both else [Capture.SHIM]
-        metafunc.parametrize("capture", captures, indirect=True, scope="session", ids=lambda each: each.value)
+        metafunc.parametrize("capture", captures, indirect=True, scope="session", ids=lambda each: f"lab={each.value}")
 
 
 @pytest.fixture(scope="session")
