@@ -48,11 +48,11 @@ Key = tuple[str, str, str]
 
 
 class Putter(Protocol):
-    """Who stores and deletes objects and waits until that is in force."""
+    """Who stores and deletes objects; `timeout` None: without waiting until that is in force."""
 
-    def apply(self, documents: Iterable[Mapping[str, Any]]) -> InForce: ...
+    def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None) -> InForce: ...
 
-    def delete(self, documents: Iterable[Mapping[str, Any]]) -> InForce: ...
+    def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None) -> InForce: ...
 
 
 @dataclass(frozen=True)
@@ -124,21 +124,24 @@ def take(access: Access, selector: str = "") -> Checkpoint:
 
 
 def restore(access: Access, checkpoint: Checkpoint, writer: Putter, selector: str = "") -> list[str]:
-    """Makes what differs as it was; returns a line for each change, e.g. `deleted RouteRule default/x`."""
+    """Stores what differs as it was; returns a line for each change, e.g. `deleted RouteRule default/x`.
+
+    Nothing is waited for: each change on its own would cost a second of a sidecar's draining.
+    """
     now, done = take(access, selector).objects, []
     gone = [now[key] for key in now.keys() - checkpoint.objects.keys() if _ours(key, checkpoint)]
     if gone:
-        writer.delete(gone)
+        writer.delete(gone, timeout=None)
         done += [f"deleted {_name(o)}" for o in gone]
     for key, wanted in checkpoint.objects.items():
         if key[0] in _ADDED:
             continue
         if key not in now:
-            writer.apply([wanted])
+            writer.apply([wanted], timeout=None)
             done.append(f"created {_name(wanted)} again")
         elif now[key] != wanted:
             if wanted["apiVersion"].startswith(MESH_GROUP):
-                writer.apply([wanted])
+                writer.apply([wanted], timeout=None)
             else:
                 _put(access, wanted)
             done.append(f"put {_name(wanted)} back")

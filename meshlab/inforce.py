@@ -36,7 +36,7 @@ MIXER_PLURALS = {
     "rule": "rules", "denier": "deniers", "listchecker": "listcheckers", "memquota": "memquotas",
     "checknothing": "checknothings", "listentry": "listentries", "quota": "quotas",
     "metric": "metrics", "logentry": "logentries", "prometheus": "prometheuses", "stdio": "stdios",
-}
+}  # fmt: skip
 MANAGER = "meshlab"
 
 
@@ -85,12 +85,15 @@ class Writer:
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float = 10.0) -> InForce:
-        """Stores each document (mesh rules whole, as `istioctl replace` does; other kinds by server-side apply)."""
+    def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 10.0) -> InForce:
+        """Stores each document (mesh rules whole, as `istioctl replace` does; other kinds by server-side apply).
+
+        `timeout` None: nobody waits, and nothing is said about what is in force; `settled` waits for it later.
+        """
         return self._settle([self._write(dict(d)) for d in documents], timeout)
 
-    def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float = 10.0) -> InForce:
-        """Deletes each document's object; one that is not there is no error."""
+    def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 10.0) -> InForce:
+        """Deletes each document's object; one that is not there is no error. `timeout` as in `apply`."""
         return self._settle([self._remove(dict(d)) for d in documents], timeout)
 
     def settled(self, *, timeout: float = 10.0) -> InForce:
@@ -124,9 +127,7 @@ class Writer:
             headers = {"Content-Type": "application/apply-patch+yaml"}
             query = {"fieldManager": MANAGER, "force": "true"}
             stored = self._access.request("PATCH", path, query=query, body=document, headers=headers).json()
-        return Written(
-            kind, f"{namespace}/{name}", int(stored["metadata"]["resourceVersion"]), _plural(version, kind)
-        )
+        return Written(kind, f"{namespace}/{name}", int(stored["metadata"]["resourceVersion"]), _plural(version, kind))
 
     def _remove(self, document: dict[str, Any]) -> Written:
         kind, version, name, namespace = identity(document)
@@ -137,12 +138,12 @@ class Writer:
             if error.code != 404:
                 raise
         listed = self._access.request("GET", path.rpartition("/")[0], query={"limit": 1}).json()
-        return Written(
-            kind, f"{namespace}/{name}", int(listed["metadata"]["resourceVersion"]), _plural(version, kind)
-        )
+        return Written(kind, f"{namespace}/{name}", int(listed["metadata"]["resourceVersion"]), _plural(version, kind))
 
-    def _settle(self, written: list[Written], timeout: float, called: tuple[str, ...] = ()) -> InForce:
+    def _settle(self, written: list[Written], timeout: float | None, called: tuple[str, ...] = ()) -> InForce:
         objects = called or tuple(f"{each.kind} {each.name}" for each in written)
+        if timeout is None:
+            return InForce(objects)
         newest: dict[str, int] = {}
         for each in written:
             if each.plural:

@@ -27,10 +27,10 @@ from .inforce import InForce
 from .observe.graph import Graph, servicegraph
 from .observe.prometheus import Prometheus
 from .observe.traces import Traces, services, traces
-from .renew import renew
+from .renew import renew, replace_pods
 from .settings import Settings
 from .sidecars.explanation import Explanation
-from .states import Deployment, not_ready, wait_ready
+from .states import COMING, Deployment, coming, wait_ready
 from .traffic import Answers, Load, Traffic
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
 
 
 def link_commands(settings: Settings) -> None:
-    """Makes `home/bin`: this environment's kubectl, istioctl and meshlab, under these names only."""
+    """Makes `home/bin`: this environment's kubectl, istioctl and meshlab."""
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.bin.mkdir(mode=0o700, exist_ok=True)
     for name in ("kubectl", "istioctl", "meshlab"):
@@ -208,7 +208,8 @@ class Lab:
         known |= {name: (deployment,) for name, (deployment, _) in tutorial.DEMO.items()}
         if strange := [need for need in wanted if need not in known]:
             raise ManifestError(f"nothing is called {strange[0]!r}", why=f"there are demo, {', '.join(known)}")
-        lacking = not_ready(self.access, [d for need in wanted for d in known[need]])
+        deployments = [d for need in wanted for d in known[need]]
+        lacking = coming(self.access, deployments, timeout=COMING * self.engine.slowness)
         missing = [need for need in wanted if any(d in lacking for d in known[need])]
         if "control-plane" in wanted and "control-plane" not in missing and not self.engine.installed():
             missing.insert(0, "control-plane")
@@ -296,13 +297,20 @@ class Lab:
         return checkpoints.take(self.access, self.engine.selector)
 
     def restore(self, checkpoint: checkpoints.Checkpoint, *, timeout: float = 60.0) -> list[str]:
-        """Puts them back and waits until the Deployments are; returns what it changed, a line each."""
+        """Puts them back and waits until pods and sidecars have followed; returns what it changed, a line each."""
         done = checkpoints.restore(self.access, checkpoint, self.writer, self.engine.selector)
-        if any(" Service default/" in line for line in done):
-            # svca keeps its connection to svcb, and with it the listener of the protocol that the port had
+        if starts.strands_svca(done):
             self.renew("svca")
         kept = [Deployment(space, name) for kind, space, name in checkpoint.objects if kind == "Deployment"]
         wait_ready(self.access, kept, timeout=timeout, report=lambda line: None)
+        self.settled()
+        return done
+
+    def put_back(self, checkpoint: checkpoints.Checkpoint) -> list[str]:
+        """As `restore`, without waiting: pods and sidecars follow within a second or two."""
+        done = checkpoints.restore(self.access, checkpoint, self.writer, self.engine.selector)
+        if starts.strands_svca(done):
+            replace_pods(self.access, tutorial.DEMO["svca-v0.1"][0])
         return done
 
     @contextmanager
@@ -328,9 +336,10 @@ class Lab:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         timeout: float = 10.0,
+        concurrency: int = 1,
     ) -> Answers:
-        """Sends n requests, one after the other, from the client outside the mesh."""
-        return self.traffic.curl(url, n, method=method, headers=headers, timeout=timeout)
+        """Sends n requests from the client outside the mesh, one after the other unless `concurrency` says how many."""
+        return self.traffic.curl(url, n, method=method, headers=headers, timeout=timeout, concurrency=concurrency)
 
     def load(
         self,

@@ -23,7 +23,7 @@ from .underway import Underway
 if TYPE_CHECKING:
     from .lab import Lab
 
-__all__ = ["STARTS", "Start", "arrange", "come_to_rest", "drop_dead_connections", "reset", "stop_streams"]
+__all__ = ["STARTS", "Start", "arrange", "come_to_rest", "reset", "stop_streams", "strands_svca"]
 
 #: The demo's Services that have a port to name.
 NAMED = ("svca", "svcb")
@@ -138,6 +138,14 @@ def stop_streams(lab: Lab) -> None:
         lab.report(f"stopped {count} stream{'s' if count != 1 else ''} of traffic that ran")
 
 
+def strands_svca(changes: Iterable[str]) -> bool:
+    """Whether these changes of a restore took from svca what it holds: a Service's port may have another protocol now.
+
+    svca keeps its connection to svcb, and with it the listener of the protocol that the port had.
+    """
+    return any(" Service default/" in line for line in changes)
+
+
 def drop_dead_connections(lab: Lab) -> None:
     """Make sure that svca reaches svcb, if both are there: by a new pod of svca if need be.
 
@@ -169,10 +177,10 @@ def _set_rules(lab: Lab, wanted: Iterable[str]) -> None:
             gone.append(rule)
             lab.report(f"set aside until the end of the lesson: {key[0]} {key[1]}")
     if gone:
-        lab.writer.delete(gone)
+        lab.writer.delete(gone, timeout=None)
     for key, rule in documents.items():
         if key not in there or there[key].get("spec") != rule.get("spec"):
-            lab.apply(rule)
+            lab.writer.apply([rule], timeout=None)
             lab.report(f"put in force for this lesson: {key[0]} {key[1]}")
 
 

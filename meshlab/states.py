@@ -16,8 +16,13 @@ from .causes import causes
 from .errors import WaitTimeout
 from .follow import follow
 
-__all__ = ["Deployment", "Report", "not_ready", "wait_gone", "wait_ready"]
+__all__ = ["COMING", "Deployment", "Report", "coming", "not_ready", "wait_gone", "wait_ready"]
 
+#: Seconds that pods get which are about to come by themselves; in the embedded lab they need half a second.
+COMING = 5.0
+
+#: Why a Deployment that is not there is not ready.
+ABSENT = "does not exist"
 Report = Callable[[str], None]
 
 
@@ -35,7 +40,7 @@ class Deployment:
 def _lack(found: dict[str, Any] | None) -> str:
     """Why a Deployment is not ready, empty if it is."""
     if found is None:
-        return "does not exist"
+        return ABSENT
     want = found["spec"].get("replicas", 1)
     status = found.get("status") or {}
     if status.get("observedGeneration", 0) < found["metadata"].get("generation", 1):
@@ -53,6 +58,20 @@ def not_ready(access: Access, wanted: Iterable[Deployment]) -> dict[Deployment, 
         Deployment(d["metadata"]["namespace"], d["metadata"]["name"]): d for d in access.items("apps/v1", "Deployment")
     }
     return {w: lack for w in wanted if (lack := _lack(found.get(w)))}
+
+
+def coming(access: Access, wanted: Iterable[Deployment], *, timeout: float = COMING) -> dict[Deployment, str]:
+    """The Deployments that do not become ready by themselves within `timeout` seconds, with the reason.
+
+    One whose pods were replaced a moment ago needs nobody's help. One that does not exist is not waited for.
+    """
+    lacking = not_ready(access, wanted)
+    there = {each for each, why in lacking.items() if why != ABSENT}
+    for states in follow(access, "/apis/apps/v1/deployments", timeout) if there else ():
+        lacking = {each: why for each in lacking if (why := _lack(states.get((each.namespace, each.name))))}
+        if not there & lacking.keys():
+            break
+    return lacking
 
 
 def wait_ready(access: Access, wanted: Iterable[Deployment], *, timeout: float, report: Report) -> float:

@@ -153,6 +153,7 @@ class Traffic:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         timeout: float = 10.0,
+        concurrency: int = 1,
     ) -> Answers:
         answers = Answers()
         for size in _chunks(n, 100):
@@ -162,6 +163,7 @@ class Traffic:
                 "headers": dict(headers or {}),
                 "n": size,
                 "timeout": timeout,
+                "concurrency": concurrency,
             }
             for a in self.order("POST", "/curl", order, timeout=timeout * size + 5)["answers"]:
                 lower = {k.lower(): v for k, v in (a.get("headers") or {}).items()}

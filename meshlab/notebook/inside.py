@@ -6,17 +6,20 @@ only be seen from behind one, and the demo services call fixed addresses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from meshlab.capability import Capability
+from meshlab.starts import PROBE
+from meshlab.states import not_ready
 from meshlab.traffic import Answer, Answers, Load, Traffic
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
 
-__all__ = ["Inside"]
+__all__ = ["Inside", "caller"]
 
 _MANIFEST = """\
 apiVersion: {version}
@@ -59,7 +62,7 @@ class Inside:
     `ranges` goes to `istioctl kube-inject --includeIPRanges`: only these destinations are led into the sidecar.
     """
 
-    def __init__(self, lab: Lab, *, name: str = "probe", ranges: str = "") -> None:
+    def __init__(self, lab: Lab, *, name: str = PROBE.name, ranges: str = "") -> None:
         self._lab, self._name, self._ranges = lab, name, ranges
         # kube-inject of 0.4 leaves apps/v1 alone, and clusters of today have nothing else
         version = "extensions/v1beta1" if lab.engine.can(Capability.LEGACY_CONTROL_PLANE) else "apps/v1"
@@ -91,12 +94,30 @@ class Inside:
         """One request from behind the sidecar. A connection that breaks is an Answer with `error`, no exception."""
         return self.send(url, headers=headers, timeout=timeout)[0]
 
-    def send(self, url: str, n: int = 1, *, headers: Mapping[str, str] | None = None, timeout: float = 5.0) -> Answers:
-        """`n` requests from behind the sidecar, one after the other."""
-        return self._traffic.curl(url, n, headers=headers, timeout=timeout)
+    def send(
+        self,
+        url: str,
+        n: int = 1,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 5.0,
+        concurrency: int = 1,
+    ) -> Answers:
+        """`n` requests from behind the sidecar, `concurrency` at a time: by default one after the other."""
+        return self._traffic.curl(url, n, headers=headers, timeout=timeout, concurrency=concurrency)
 
     def load(
         self, url: str, *, rps: float = 20.0, seconds: float = 60.0, concurrency: int = 1, alone: bool = False
     ) -> Load:
         """A stream of requests from behind the sidecar, for at most `seconds`. `alone`: others end first."""
         return self._traffic.load(url, rps, seconds, concurrency, None, alone)
+
+
+@contextmanager
+def caller(lab: Lab) -> Iterator[Inside]:
+    """A pod inside the mesh for a moment: the lesson's own if it runs, else one that is removed afterwards."""
+    if not_ready(lab.access, [PROBE]):
+        with Inside(lab, name="judge") as judge:
+            yield judge
+    else:
+        yield Inside(lab)

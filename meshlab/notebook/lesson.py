@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshlab.checkpoint import Checkpoint, difference
 from meshlab.notebook.inside import Inside
-from meshlab.starts import STARTS, arrange, come_to_rest, drop_dead_connections, stop_streams
+from meshlab.starts import STARTS, arrange, come_to_rest, stop_streams
 from meshlab.today import today
 from meshlab.underway import Underway
 
@@ -76,7 +76,8 @@ class Lesson:
     def end(self) -> None:
         """Put back what the lesson changed, say what that was, and check that nothing is left of it.
 
-        What the lesson brought up on purpose (`keep`) stays, even if it was not found: the next ones use it.
+        What the lesson brought up on purpose (`keep`) stays, even if it was not found: the next ones use it. Pods and
+        sidecars follow what is stored within a second or two; the next lesson's begin waits for them.
         """
         if left := self._put_back():
             raise AssertionError(f"the lab is not as lesson {self.name} found it: {', '.join(left)}")
@@ -91,9 +92,7 @@ class Lesson:
             if key not in self.found.objects and key[2] in kept and key[0] in ("Deployment", "Service")
         }
         self.found = Checkpoint({**self.found.objects, **brought}, self.found.unserved)
-        changes = self.lab.restore(self.found)
-        self.lab.settled()
-        drop_dead_connections(self.lab)
+        changes = self.lab.put_back(self.found)
         for change in changes:
             self.lab.report(change)
         left = difference(self.found, self.lab.checkpoint())

@@ -92,7 +92,7 @@ class WeightSlider(Control):
             weights = self.weights
             if weights is None:
                 weights = dict.fromkeys(self._versions, 50.0)
-            answers = self._lab.curl(self._url, n=n)
+            answers = self._lab.curl(self._url, n=n, concurrency=4)
             result = split(versions_of(answers), {v: weights.get(v, 0.0) for v in self._versions})
             self._picture.value = result.svg()
             self.say(str(result), tone="good" if result.fits else "bad")

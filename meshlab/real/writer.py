@@ -30,8 +30,11 @@ class ClusterWriter:
         self._access, self._istiod = access, istiod
         self._owned = Owned(access)
 
-    def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float = 10.0) -> InForce:
-        """Stores each document; rules of v1alpha2 are translated, too. Raises `RuleError`, `Taken`, `NotInForce`."""
+    def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 10.0) -> InForce:
+        """Stores each document; rules of v1alpha2 are translated, too. Raises `RuleError`, `Taken`, `NotInForce`.
+
+        `timeout` None: nobody waits until it is in force.
+        """
         wanted = [dict(each) for each in documents]
         for each in wanted:
             _check(each)
@@ -46,8 +49,8 @@ class ClusterWriter:
         stored = [self._store(self._placed(each)) for each in wanted]
         return self._settle(wanted, stored, istiod, before, since, timeout)
 
-    def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float = 10.0) -> InForce:
-        """Deletes each document's object if it is ours; one that is not there is no error."""
+    def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 10.0) -> InForce:
+        """Deletes each document's object if it is ours; one that is not there is no error. `timeout` as in `apply`."""
         wanted = [dict(each) for each in documents]
         istiod, before = self._before()
         since, gone = time.monotonic(), list[Change | None]()
@@ -98,7 +101,7 @@ class ClusterWriter:
         istiod: Istiod | None,
         before: dict[str, Sync],
         since: float,
-        timeout: float,
+        timeout: float | None,
     ) -> InForce:
         translation = rules.sync(self._access)
         changes += [_change(each) for each in translation.applied]
@@ -107,7 +110,7 @@ class ClusterWriter:
         objects = tuple(_shown(each) for each in wanted) or translation.changes
         shown = translation.about({rules.key(self._placed(each)) for each in wanted if _legacy(each)})
         text = str(shown) if shown.documents else ""
-        if istiod is None or not concerned:
+        if istiod is None or not concerned or timeout is None:
             return InForce(objects, None, translation=text)
         proxies = istiod.wait(concerned, before, since, timeout)
         return InForce(objects, max(proxies.values(), default=0.0), proxies, text)

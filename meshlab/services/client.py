@@ -3,7 +3,7 @@
 One file, standard library only: it runs as an image of the embedded lab, and from a ConfigMap in
 `python:3.12-slim` on a real cluster, each time in a pod without a sidecar. Orders and results are JSON:
 
-    POST   /curl       {"url", "method", "headers", "body", "timeout", "n", "keep_alive"}
+    POST   /curl       {"url", "method", "headers", "body", "timeout", "n", "keep_alive", "concurrency"}
                        → {"answers": [{"status", "reason", "headers", "body", "ms", "error"}, …]}
     POST   /load       {"url", "rps", "seconds", "concurrency", "headers", "timeout", "keep_alive"} → {"id"}
     GET    /load/<id>  → {"running", "sent", "ok", "missed", "by_status", "by_upstream", "by_server", "errors",
@@ -34,6 +34,8 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -247,11 +249,16 @@ class Orders:
         self.search, self.lock, self.loads, self.number = search, threading.Lock(), dict[str, Load](), 0
 
     def curl(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        sender = Sender(Target(order, self.search))
-        try:
-            return {"answers": [sender.send() for _ in range(int(_number(order, "n", 1, MAX_REQUESTS)))]}
-        finally:
-            sender.close()
+        target, n = Target(order, self.search), int(_number(order, "n", 1, MAX_REQUESTS))
+        parts = max(1, int(_number(order, "concurrency", 1, MAX_CONCURRENCY)))
+
+        def send(count: int) -> list[dict[str, Any]]:
+            with closing(Sender(target)) as sender:
+                return [sender.send() for _ in range(count)]
+
+        with ThreadPoolExecutor(parts) as pool:
+            shares = pool.map(send, [n // parts + (part < n % parts) for part in range(parts)])
+            return {"answers": [answer for share in shares for answer in share]}
 
     def start(self, order: Mapping[str, Any]) -> dict[str, Any]:
         target = Target(order, self.search)

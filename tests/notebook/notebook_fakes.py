@@ -64,7 +64,7 @@ class FakeLab:
         name = f"{rule['kind']} default/{rule['metadata']['name']}"
         return InForce((name,), max(self.proxies.values(), default=0.0), dict(self.proxies))
 
-    def curl(self, url: str, n: int = 1) -> Answers:
+    def curl(self, url: str, n: int = 1, *, concurrency: int = 1) -> Answers:
         answers = Answers()
         for version, count in self.served.items():
             headers = {"x-served-by": "svca-1;v0.1", "x-upstream-served-by": f"svcb-{version}-1;{version}"}

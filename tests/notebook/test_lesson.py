@@ -96,22 +96,25 @@ class Cluster:
         assert path == Path("demo/rules/enable-svcb-engress-rule.yaml")
         return [copy.deepcopy(EGRESS)]
 
-    def apply(self, o: dict[str, Any]) -> None:
-        self.objects[self._key(o)] = copy.deepcopy(o)
+    def apply(self, *what: Any, timeout: float | None = 10.0) -> None:
+        for o in what[0] if isinstance(what[0], list) else what:
+            self.objects[self._key(o)] = copy.deepcopy(o)
 
-    def delete(self, gone: list[dict[str, Any]]) -> None:
+    def delete(self, gone: list[dict[str, Any]], *, timeout: float | None = 10.0) -> None:
         for o in gone:
             del self.objects[self._key(o)]
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(copy.deepcopy(self.objects))
 
-    def restore(self, found: Checkpoint) -> list[str]:
+    def put_back(self, found: Checkpoint) -> list[str]:
         changed = [
             "/".join(key) for key in {*found.objects, *self.objects} if found.objects.get(key) != self.objects.get(key)
         ]
         self.objects = copy.deepcopy(dict(found.objects))
         return changed
+
+    restore = put_back
 
     def request(self, method: str, path: str, *, body: Any = None, headers: Any = None, check: bool = True) -> Any:
         found = self.objects.get(("Service", "default", path.rpartition("/")[2]))
@@ -234,7 +237,7 @@ def test_what_a_lesson_brings_up_on_purpose_stays(tmp_path: Path) -> None:
 def test_a_restore_that_did_not_work_is_no_good_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Cluster(tmp_path, OTHER)
     lesson = Lesson.begin(lab, "03")  # type: ignore[arg-type]
-    monkeypatch.setattr(lab, "restore", lambda found: [])
+    monkeypatch.setattr(lab, "put_back", lambda found: [])
     with pytest.raises(AssertionError, match="RouteRule/default/left-over"):
         lesson.end()
 
@@ -245,6 +248,6 @@ def test_what_an_unfinished_lesson_cannot_put_back_stops_nobody(
     lab = Cluster(tmp_path, service("svcb"))
     Lesson.begin(lab, "03")  # type: ignore[arg-type]
     lab.apply(OTHER)
-    monkeypatch.setattr(lab, "restore", lambda found: [])
+    monkeypatch.setattr(lab, "put_back", lambda found: [])
     Lesson.begin(lab, "04")  # type: ignore[arg-type]
     assert "not as it was found, and left so: RouteRule/default/left-over" in lab.said

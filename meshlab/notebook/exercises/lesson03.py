@@ -42,13 +42,13 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         return Verdict.right("msgd received only what svcb sent: {names}", names=", ".join(sorted(names)))
 
     def another(answer: object) -> Verdict:
-        from meshlab.notebook.inside import Inside
+        from meshlab.notebook.inside import caller
 
         if answer is None:
             return Verdict.not_attempted("write a port number")
         if not isinstance(answer, int) or answer in (80, 9997):
             return Verdict.not_yet("a number, and neither 80 nor 9997")
-        with Inside(lab, name="judge") as inside:
+        with caller(lab) as inside:
             got = inside.curl(f"http://{lab.network.external}:{answer}/")
         refusals = (404,) if lab.engine.can(Capability.LEGACY_CONTROL_PLANE) else (404, 502)  # 502: today's Istio
         if got.status in refusals and got.headers.get("server") == "envoy":

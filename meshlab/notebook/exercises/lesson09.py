@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshlab.notebook.exercise import Problem, Verdict
-from meshlab.notebook.inside import Inside
+from meshlab.notebook.inside import caller
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
@@ -35,7 +35,7 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         return Verdict.right("svca answers after {ms:.0f} ms, and no program was changed", ms=times[1])
 
     def degraded(answer: object = None) -> Verdict:
-        with Inside(lab, name="judge") as judge:
+        with caller(lab) as judge:
             free = judge.send(URL, n=5, headers={"x-tier": "free"}).by_status()
             others = judge.send(URL, n=5).by_status()
         if free == {"200": 5} and others == {"200": 5}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshlab.notebook.exercise import Problem, Verdict
-from meshlab.notebook.inside import Inside
+from meshlab.notebook.inside import caller
 from meshlab.notebook.tokens import claims_of
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ __all__ = ["problems"]
 
 def problems(lab: Lab) -> tuple[Problem, ...]:
     def admin(answer: object = None) -> Verdict:
-        with Inside(lab, name="judge") as judge:
+        with caller(lab) as judge:
             closed = judge.curl("http://svcb/admin/users").status
             usual = judge.curl("http://svcb/notify?msg=exercise").status
         if closed != 403 and usual == 200:
@@ -41,7 +41,7 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             return Verdict.not_yet("that is no token: {error}", error=error)
         if said.get("sub") != "carol":
             return Verdict.not_yet("it is made out to {subject}", subject=said.get("sub"))
-        with Inside(lab, name="judge") as judge:
+        with caller(lab) as judge:
             without = judge.curl("http://svcb/notify?msg=exercise").status
             got = judge.curl("http://svcb/notify?msg=exercise", headers={"Authorization": f"Bearer {answer}"})
         if got.status != 200:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshlab.notebook.chance import band
 from meshlab.notebook.exercise import Problem, Verdict
-from meshlab.notebook.inside import Inside
+from meshlab.notebook.inside import caller
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
@@ -16,8 +16,8 @@ __all__ = ["problems"]
 
 def problems(lab: Lab) -> tuple[Problem, ...]:
     def tenth(answer: object = None) -> Verdict:
-        with Inside(lab, name="judge") as judge:
-            answers = judge.send("http://svcb/notify?msg=exercise", n=300)
+        with caller(lab) as judge:
+            answers = judge.send("http://svcb/notify?msg=exercise", n=300, concurrency=4)
         counts = answers.by_version()
         old = counts.get("v0.1", 0)
         if old == 0:
