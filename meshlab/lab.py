@@ -27,7 +27,7 @@ from .inforce import InForce
 from .observe.graph import Graph, servicegraph
 from .observe.prometheus import Prometheus
 from .observe.traces import Traces, services, traces
-from .renew import renew, replace_pods
+from .renew import renew
 from .settings import Settings
 from .sidecars.explanation import Explanation
 from .states import COMING, Deployment, coming, wait_ready
@@ -298,20 +298,11 @@ class Lab:
 
     def restore(self, checkpoint: checkpoints.Checkpoint, *, timeout: float = 60.0) -> list[str]:
         """Puts them back and waits until pods and sidecars have followed; returns what it changed, a line each."""
-        done = checkpoints.restore(self.access, checkpoint, self.writer, self.engine.selector)
-        if starts.strands_svca(done):
-            self.renew("svca")
-        kept = [Deployment(space, name) for kind, space, name in checkpoint.objects if kind == "Deployment"]
-        wait_ready(self.access, kept, timeout=timeout, report=lambda line: None)
-        self.settled()
-        return done
+        return starts.restore(self, checkpoint, timeout=timeout)
 
     def put_back(self, checkpoint: checkpoints.Checkpoint) -> list[str]:
         """As `restore`, without waiting: pods and sidecars follow within a second or two."""
-        done = checkpoints.restore(self.access, checkpoint, self.writer, self.engine.selector)
-        if starts.strands_svca(done):
-            replace_pods(self.access, tutorial.DEMO["svca-v0.1"][0])
-        return done
+        return starts.put_back(self, checkpoint)
 
     @contextmanager
     def leave_as_found(self) -> Iterator[None]:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint import interfering
-from .states import Deployment, not_ready
+from .checkpoint import Checkpoint, interfering
+from .checkpoint import restore as restore_objects
+from .renew import replace_pods
+from .states import Deployment, coming, not_ready, wait_ready
 from .today import today
 from .traffic import Traffic
 from .tutorial import DEMO
@@ -23,7 +25,7 @@ from .underway import Underway
 if TYPE_CHECKING:
     from .lab import Lab
 
-__all__ = ["STARTS", "Start", "arrange", "come_to_rest", "reset", "stop_streams", "strands_svca"]
+__all__ = ["STARTS", "Start", "arrange", "come_to_rest", "put_back", "reset", "restore", "stop_streams"]
 
 #: The demo's Services that have a port to name.
 NAMED = ("svca", "svcb")
@@ -138,11 +140,27 @@ def stop_streams(lab: Lab) -> None:
         lab.report(f"stopped {count} stream{'s' if count != 1 else ''} of traffic that ran")
 
 
-def strands_svca(changes: Iterable[str]) -> bool:
-    """Whether these changes of a restore took from svca what it holds: a Service's port may have another protocol now.
+def put_back(lab: Lab, found: Checkpoint) -> list[str]:
+    """Stores what differs from `found` as it was; a line for each change. Pods and sidecars follow by themselves."""
+    done = restore_objects(lab.access, found, lab.writer, lab.engine.selector)
+    if _strands_svca(done):
+        replace_pods(lab.access, DEMO["svca-v0.1"][0])
+    return done
 
-    svca keeps its connection to svcb, and with it the listener of the protocol that the port had.
-    """
+
+def restore(lab: Lab, found: Checkpoint, *, timeout: float) -> list[str]:
+    """As `put_back`, and waits until pods and sidecars have followed. Raises `WaitTimeout`."""
+    done = restore_objects(lab.access, found, lab.writer, lab.engine.selector)
+    if _strands_svca(done):
+        lab.renew("svca")
+    kept = [Deployment(space, name) for kind, space, name in found.objects if kind == "Deployment"]
+    wait_ready(lab.access, kept, timeout=timeout, report=lambda line: None)
+    lab.settled()
+    return done
+
+
+def _strands_svca(changes: Iterable[str]) -> bool:
+    """svca keeps its connection to svcb, and with it the listener of the protocol that a Service's port had."""
     return any(" Service default/" in line for line in changes)
 
 
@@ -153,7 +171,7 @@ def drop_dead_connections(lab: Lab) -> None:
     for all hosts on port 80, which stays when svcb's port becomes TCP; only its route to svcb goes. Requests on
     that connection are answered 404 for as long as it is kept, 90 s of idleness and more. Istio 0.4 does the same.
     """
-    if not_ready(lab.access, [DEMO[name][0] for name in ("svca-v0.1", "svcb-v0.1", "client")]):
+    if coming(lab.access, [DEMO[name][0] for name in ("svca-v0.1", "svcb-v0.1", "client")]):
         return
     if not lab.curl("http://svca/pay")[0].upstream:
         lab.report("svca holds a connection that leads nowhere any more: its pod is replaced")
