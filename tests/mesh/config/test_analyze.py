@@ -121,6 +121,45 @@ CASES = {
     "an Ingress for a service that is not there": (INGRESS.replace("svcb", "gone"), [("IST0101", "10")]),
     "an Ingress for a port that is not there": (INGRESS.replace("80", "81"), [("IST0101", "10")]),
     "an Ingress for a port that is not HTTP": (INGRESS.replace("svcb", "db"), [("ML0006", "10")]),
+    "a selector of a sidecar that chooses nobody": (
+        today("  workloadSelector: {labels: {app: gone}}\n  egress: [{hosts: ['*/*']}]\n", "s", "Sidecar"),
+        [("IST0101", "5")]),
+    "a policy of the whole mesh": (
+        today("  selector: {matchLabels: {app: svcb}}\n", "a", "AuthorizationPolicy", "security").replace(
+            "{name: a}", "{name: a, namespace: istio-system}"), []),
+    "a policy for a namespace without pods": (
+        today("  {}\n", "a", "AuthorizationPolicy", "security").replace("{name: a}", "{name: a, namespace: void}"),
+        [("IST0127", "4")]),
+    "two sidecars for the same pods": (
+        "---\n".join(
+            today(f"  workloadSelector: {{labels: {labels}}}\n  egress: [{{hosts: ['*/*']}}]\n", name, "Sidecar")
+            for name, labels in (("a", "{app: svcb}"), ("b", "{version: v0.1}"))),
+        [("IST0110", "5"), ("IST0110", "12")]),
+    "callers of a namespace that is not there": (
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n"
+        + today("  rules: [{from: [{source: {namespaces: [shop, 'sh*', gone]}}]}]\n", "a", "AuthorizationPolicy",
+                "security"), [("IST0101", "9")]),
+    "connections after a route that takes them all": (
+        today("  hosts: [svcb]\n  tcp:\n  - route: [{destination: {host: svcb}}]\n"
+              "  - match: [{port: 80}]\n    route: [{destination: {host: svcb}}]\n"), [("IST0130", "8")]),
+    "connections that an earlier match takes": (
+        today("  hosts: [svcb]\n  tcp:\n  - match: [{port: 80}]\n    route: [{destination: {host: svcb}}]\n"
+              "  - match:\n    - {port: 81}\n    - {port: 80}\n    route: [{destination: {host: svcb}}]\n"),
+        [("IST0131", "11")]),
+    "one host twice, each for another namespace": (
+        "---\n".join(today(f"  exportTo: [{where}]\n{TO}  - route: [{{destination: {{host: svcb}}}}]\n", where)
+                     for where in ("a", "b")), []),
+    "one host twice, for one namespace": (
+        "---\n".join(today(f"  exportTo: {where}\n{TO}  - route: [{{destination: {{host: svcb}}}}]\n", f"v{n}")
+                     for n, where in enumerate(("[a, b]", "[b]"))), [("IST0109", "6"), ("IST0109", "15")]),
+    "what an anchor names, and its alias": (
+        today(TO + "  - match: [{uri: {prefix: /a}}]\n    route: &r\n    - destination:\n        host: gone\n"
+              "  - route: *r\n"),
+        [("IST0101", "10"), ("IST0101", "11")]),
+    "the end of each line as Windows writes it": (
+        today(TO + "  - route: [{destination: {host: gone}}]\n").replace("\n", "\r\n"), [("IST0101", "7")]),
+    "a file that begins with comments": (
+        "# a\n\n---\n# b\n" + today(TO + "  - route: [{destination: {host: gone}}]\n"), [("IST0101", "11")]),
     "a subset that nobody defines": (
         today(TO + "  - route:\n    - destination: {host: svcb, subset: v1}\n"), [("IST0101", "8")]),
     "weights that hide a version": (
@@ -165,7 +204,7 @@ CASES = {
         [("ML0002", "13")]),
     "two virtual services for a host": (
         today(TO + "  - route: [{destination: {host: svcb}}]\n", "a") + "---\n"
-        + today(TO + "  - route: [{destination: {host: svcb}}]\n", "b"), [("IST0109", "13"), ("IST0109", "5")]),
+        + today(TO + "  - route: [{destination: {host: svcb}}]\n", "b"), [("IST0109", "5"), ("IST0109", "13")]),
     "both generations for a host": (
         rule("  destination: {name: svcb}\n") + "---\n" + today(TO + "  - route: [{destination: {host: svcb}}]\n"),
         [("ML0003", "5")]),

@@ -12,11 +12,10 @@ from meshlab.mesh.config.analyze.subject import Path, Subject
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.names import resolve_hostname
 from meshlab.mesh.config.order import destination_of
-from meshlab.mesh.config.outside import MeshGateway
 from meshlab.mesh.config.routing import MESH
 from meshlab.mesh.config.today.kinds import GATEWAY_API, NETWORKING
 
-__all__ = ["missing_gateways", "missing_hosts", "missing_versions", "ports", "selectors"]
+__all__ = ["missing_gateways", "missing_hosts", "missing_versions", "ports"]
 
 
 def _missing(about: Subject, what: str, name: str, *path: str | int) -> Message:
@@ -140,32 +139,6 @@ def missing_gateways(scene: Scene) -> Iterator[Message]:
             name = f"{parent.get('namespace') or each.stored.namespace}/{parent['name']}"
             if (parent.get("kind") or "Gateway") == "Gateway" and name not in theirs:
                 yield _missing(each.subject, "gateway", name, "spec", "parentRefs", number)
-
-
-def selectors(scene: Scene) -> Iterator[Message]:
-    """Selectors that choose no pods."""
-    if not scene.workloads:
-        return
-    for each in scene.today:
-        spec, path = each.stored.spec, ("spec", "selector")
-        if each.stored.kind == "Gateway" and each.stored.group == NETWORKING:
-            labels = spec.get("selector") or {}
-        elif each.stored.kind == "Sidecar":
-            labels, path = (spec.get("workloadSelector") or {}).get("labels") or {}, ("spec", "workloadSelector")
-        else:
-            labels = (spec.get("selector") or {}).get("matchLabels") or {}
-        wanted = Labels({str(k): str(v) for k, v in labels.items()})
-        gateway = each.value if isinstance(each.value, MeshGateway) else None
-        if wanted and not any(
-            gateway.chooses(w.labels) if gateway is not None
-            else wanted.subset_of(w.labels) and w.namespace == each.stored.namespace
-            for w in scene.workloads
-        ):
-            if gateway is not None:
-                yield _missing(each.subject, "selector", str(wanted), *path)
-            else:
-                text = f"No matching workloads for this resource with the following labels: {wanted}"
-                yield message("IST0127", each.subject, text, *path)
 
 
 def ports(scene: Scene) -> Iterator[Message]:

@@ -33,6 +33,7 @@ CODES = {
     "IST0130": (Level.WARNING, "a rule that can never match"),
     "IST0131": (Level.INFO, "a match that can never match"),
     "IST0134": (Level.WARNING, "a TCP service entry without addresses"),
+    "IST0159": (Level.ERROR, "telemetry objects that choose the same pods"),
     "IST0160": (Level.ERROR, "telemetry objects without selector in one namespace"),
     "IST0173": (Level.ERROR, "a version without pods"),
     "ML0001": (Level.WARNING, "weights that hide a version"),

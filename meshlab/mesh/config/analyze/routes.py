@@ -200,13 +200,15 @@ def conflicts(scene: Scene) -> Iterator[Message]:
 
 def host_conflicts(scene: Scene) -> Iterator[Message]:
     """Several virtual services for a host, and rules of both generations."""
-    owners: dict[str, list[Subject]] = {}
+    seen: dict[str, list[tuple[HostRules, Subject]]] = {}
     for rules, about, _ in _virtual(scene):
-        if MESH in rules.gateways and not rules.visible_in:
+        if MESH in rules.gateways:
             for host in rules.hosts:
-                owners.setdefault(host, []).append(about)
-    for host, listed in owners.items():
-        if len(listed) > 1:
+                seen.setdefault(host, []).append((rules, about))
+    owners = {host: [about for rules, about in listed if not rules.visible_in] for host, listed in seen.items()}
+    for host, rivals in seen.items():
+        listed = [about for rules, about in rivals if any(_seen_by_both(rules, o) for o, _ in rivals if o is not rules)]
+        if listed:
             names = ",".join(sorted(f"{each.namespace}/{each.name}" for each in listed))
             text = (
                 f"The VirtualServices {names} associated with mesh gateway define the same host {host} which can lead "
@@ -216,10 +218,15 @@ def host_conflicts(scene: Scene) -> Iterator[Message]:
             for each in listed:
                 yield message("IST0109", each, text, "spec", "hosts")
     for host, lines in _by_host(scene).items():
-        for line in lines if host in owners else ():
+        for line in lines if owners.get(host) else ():
             winner = owners[host][0]
             text = f"VirtualService {winner.namespace}/{winner.name} routes {host}: this rule is not in force."
             yield message("ML0003", line.subject, text, "spec", "destination")
+
+
+def _seen_by_both(one: HostRules, other: HostRules) -> bool:
+    """Whether some namespace sees both."""
+    return not one.visible_in or not other.visible_in or bool(set(one.visible_in) & set(other.visible_in))
 
 
 def idle_policies(scene: Scene) -> Iterator[Message]:

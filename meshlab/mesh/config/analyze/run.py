@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from meshlab.mesh.config.analyze import edge, hosts, routes, sidecars
+from meshlab.mesh.config.analyze import connections, edge, hosts, routes, selectors, sidecars
 from meshlab.mesh.config.analyze.messages import Level, Message, broken, message
 from meshlab.mesh.config.analyze.scene import Scene, build
 from meshlab.mesh.config.analyze.subject import Broken, Subject
@@ -21,24 +21,6 @@ def invalid(scene: Scene) -> Iterator[Message]:
         for reason in each.reasons:
             text = f"Schema validation error: {reason}"
             yield message("IST0106", each.subject, text, place=each.subject.place_of(reason))
-
-
-def several_without_selector(scene: Scene) -> Iterator[Message]:
-    """Sidecar and Telemetry objects of which one namespace can have only one for all its pods."""
-    for kind, plural, code in (("Sidecar", "Sidecars", "IST0111"), ("Telemetry", "Telemetries", "IST0160")):
-        whole: dict[str, list[Subject]] = {}
-        for each in scene.objects(kind):
-            chosen = each.stored.spec.get("workloadSelector") or each.stored.spec.get("selector")
-            if not chosen:
-                whole.setdefault(each.stored.namespace, []).append(each.subject)
-        for namespace, listed in whole.items():
-            names = " ".join(sorted(each.name for each in listed))
-            text = (
-                f'The {plural} [{names}] in namespace "{namespace}" have no workload selector, which can lead to '
-                "undefined behavior."
-            )
-            for about in listed if len(listed) > 1 else ():
-                yield message(code, about, text)
 
 
 def tcp_entries(scene: Scene) -> Iterator[Message]:
@@ -65,16 +47,19 @@ CHECKS: tuple[Check, ...] = (
     hosts.missing_hosts,
     hosts.missing_versions,
     hosts.missing_gateways,
-    hosts.selectors,
+    selectors.without_pods,
+    selectors.twice,
     hosts.ports,
     edge.credentials,
     edge.backends,
     routes.unreachable,
+    connections.unreachable,
     routes.hidden_versions,
     routes.conflicts,
     routes.host_conflicts,
     routes.idle_policies,
-    several_without_selector,
+    selectors.several_without,
+    selectors.missing_namespaces,
     tcp_entries,
     sidecars.missing,
     sidecars.conflicts,
@@ -92,4 +77,12 @@ def analyze(
     for check in CHECKS:
         found += [each for each in check(scene) if namespace in ("", each.namespace)]
     weight = list(Level)
-    return sorted(dict.fromkeys(found), key=lambda m: (-weight.index(m.level), m.code, m.place, m.namespace, m.name))
+    return sorted(
+        dict.fromkeys(found), key=lambda m: (-weight.index(m.level), m.code, *_line(m.place), m.namespace, m.name)
+    )
+
+
+def _line(place: str) -> tuple[str, int]:
+    """File and line, which sorts as a number."""
+    file, _, line = place.rpartition(":")
+    return file, int(line) if line.isdigit() else 0

@@ -111,7 +111,10 @@ def read_file(text: str, file: str) -> Iterator[Subject | Broken]:
 
 
 def _lines(chunk: Chunk) -> dict[Path, int]:
-    """Path → line of each value. The document loaded, so that its depth and size are known to be bounded."""
+    """Path → line of each value. The document loaded, so that its depth and size are known to be bounded.
+
+    What an anchor names stands where it is written; an alias of it is one place.
+    """
     import yaml
 
     found: dict[Path, int] = {}
@@ -124,10 +127,10 @@ def _lines(chunk: Chunk) -> dict[Path, int]:
         if id(node) in seen:
             continue
         seen.add(id(node))
+        inside: list[tuple[Path, yaml.Node, int]] = []
         if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                waiting.append(((*path, str(key.value)), value, key.start_mark.line))
+            inside = [((*path, str(key.value)), value, key.start_mark.line) for key, value in node.value]
         elif isinstance(node, yaml.SequenceNode):
-            for number, value in enumerate(node.value):
-                waiting.append(((*path, number), value, value.start_mark.line))
+            inside = [((*path, number), value, value.start_mark.line) for number, value in enumerate(node.value)]
+        waiting += reversed(inside)  # in the order of the text: the anchor before its aliases
     return found
