@@ -214,7 +214,7 @@ class Lab:
         if "control-plane" in wanted and "control-plane" not in missing and not self.engine.installed():
             missing.insert(0, "control-plane")
         if missing:
-            self.report(f"this lesson needs {', '.join(missing)}: bringing it up")
+            self.report(f"not there yet: {', '.join(missing)}; bringing it up")
         if "control-plane" in missing:
             self.install()
         if found := [need for need in missing if need in tutorial.ADDONS]:

@@ -15,6 +15,7 @@ import yaml
 
 from meshlab.notebook.controls import Control, acknowledged
 from meshlab.notebook.phrases import tr
+from meshlab.notebook.slider import Slider
 
 if TYPE_CHECKING:
     from meshlab.inforce import InForce
@@ -93,18 +94,10 @@ class RouteKnobs(Control):
         self._match = {key: {"exact": value} for key, value in (headers or {}).items()}
         self.name = name or "knobs-" + destination.replace(".", "-")
         self.setting = Setting()
-        self._sliders: dict[str, widgets.Widget] = {}
+        self._sliders: dict[str, Slider] = {}
         for knob in knobs:
             text, low, high, step = _sliders()[knob]
-            kind = widgets.IntSlider if isinstance(getattr(self.setting, knob), int) else widgets.FloatSlider
-            slider = kind(
-                value=getattr(self.setting, knob),
-                min=low,
-                max=high,
-                step=step,
-                description=text,
-                continuous_update=False,
-            )
+            slider = Slider(value=getattr(self.setting, knob), min=low, max=high, step=step, description=text)
             slider.observe(lambda change, knob=knob: self.pressed(lambda: self.set(**{knob: change["new"]})), "value")
             self._sliders[knob] = slider
         self.assemble(*self._sliders.values())
@@ -120,7 +113,8 @@ class RouteKnobs(Control):
     def set(self, **knobs: float) -> InForce:
         """Move these knobs (fields of `Setting`); with all at 0 the rule is deleted."""
         with self._lock:
-            self.setting = replace(self.setting, **knobs)  # type: ignore[arg-type]
+            given = {knob: type(getattr(self.setting, knob))(value) for knob, value in knobs.items()}
+            self.setting = replace(self.setting, **given)
             done = self._lab.delete(self.yaml) if self.setting.off else self._lab.apply(self.yaml)
             self.quietly(self._place)
             self.show_yaml("" if self.setting.off else self.yaml, command=f"istioctl replace -f {self.name}.yaml")

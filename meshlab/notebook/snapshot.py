@@ -100,8 +100,7 @@ _DRAW: Mapping[str, Callable[[State, Mapping[str, State], int], str]] = {
     "ToggleButtonModel": _toggle,
     "CheckboxModel": _toggle,
     "ButtonModel": _button,
-    "IntSliderModel": _slider,
-    "FloatSliderModel": _slider,
+    "AnyModel": _slider,  # of anywidget there is only ours
     "BoundedIntTextModel": _value,
     "IntTextModel": _value,
     "TextModel": _value,

@@ -36,10 +36,10 @@ def keys(*pressed: str) -> Callable[[Locator], None]:
     """Press keys on the first slider of the control."""
 
     def act(box: Locator) -> None:
-        handle = box.locator(".noUi-handle").first
-        handle.focus()
+        slider = box.get_by_role("slider").first
+        slider.focus()
         for key in pressed:
-            handle.press(key)
+            slider.press(key)
 
     return act
 

@@ -107,6 +107,7 @@ def test_emphasis_is_drawn_and_no_mark_of_it_is_left(catalogue: Catalogue) -> No
     wrong = []
     for entries in catalogue.entries.values():
         for cell, entry in entries.items():
-            drawn = re.sub(r"<(code|pre|div).*?</\1>", "", markdown2html_mistune(entry["text"]), flags=re.S)
+            text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", entry["text"])  # as a terminal shows links
+            drawn = re.sub(r"<(code|pre|div).*?</\1>", "", markdown2html_mistune(text), flags=re.S)
             wrong += [cell] * ("*" in drawn)
     assert wrong == []
