@@ -23,8 +23,8 @@ PREFIXES = (
     ("k8s.io.kube_aggregator.pkg.apis.apiregistration.", "apiregistration."),
     ("k8s.io.api.", ""),
 )
-#: Where the field's name on the wire and in JSON differ.
-NAMES = {"_ref": "$ref", "ref": "$ref", "schema": "$schema", "validatePodDisruptionBudget": "podDisruptionBudget"}
+#: Where the field's name on the wire and in JSON differ in more than case and punctuation.
+NAMES = {"validatePodDisruptionBudget": "podDisruptionBudget"}
 
 
 def messages(folder: Path) -> dict[str, dict[str, tuple[str, int]]]:
@@ -53,18 +53,21 @@ def resolved(type_: str, owner: str) -> str:
     return owner.rpartition(".")[0] + "." + type_
 
 
+def bare(name: str) -> str:
+    """`x-kubernetes-list-type` in JSON is `xKubernetesListType` in protobuf, `$ref` is `ref`."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def numbers(name: str, fields: dict[str, Any], known: dict[str, Any], all_: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    lower = {key.lower(): key for key in known}
+    letters = {bare(key): key for key in known}
     for field, (type_, number) in fields.items():
         if field in known:
             made[str(number)] = field
-        elif field.lower() in lower:
-            made[str(number)] = lower[field.lower()]
-        elif f"${field}" in known or NAMES.get(field) in known:
+        elif bare(field) in letters:
+            made[str(number)] = letters[bare(field)]
+        elif NAMES.get(field) in known:
             made[str(number)] = NAMES[field]
-        elif "x-kubernetes-" + field in known:
-            made[str(number)] = "x-kubernetes-" + field
         elif (inlined := all_.get(resolved(type_, name))) is not None:
             below = numbers(resolved(type_, name), inlined, known, all_)
             if below:

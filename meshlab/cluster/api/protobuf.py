@@ -40,7 +40,8 @@ def decode(body: bytes, schemas: Schemas | None = None) -> dict[str, Any]:
     meta = dict(_fields(_bytes(envelope.get(1, b""))))
     api_version, kind = _text(meta.get(1, b"")), _text(meta.get(2, b""))
     schemas = schemas or Schemas.load()
-    node = schemas.for_kind(api_version, kind)
+    # Every group has a DeleteOptions of its own, which is meta's: clients of apps/v1 send it under that name.
+    node = schemas.for_kind("v1" if kind == "DeleteOptions" else api_version, kind)
     if node is None:
         raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"')
     obj = _Decoder().message(_bytes(envelope.get(2, b"")), node)
@@ -207,4 +208,19 @@ class _Decoder:
                 return json.loads(raw) if raw else None
             except ValueError:
                 raise ProtobufError("invalid JSON in a raw field") from None
-        return None
+        schema = node.alternative
+        return None if schema is None else self._alternative(data, node.one_of, schema)
+
+    def _alternative(self, data: bytes, type_: str, schema: Node) -> Any:
+        """A JSONSchemaPropsOr…: a schema, or what stands in its stead (true or false, schemas, names)."""
+        one, more = (2, 1) if type_.endswith("OrBool") else (1, 2)
+        fields = list(_fields(data))
+        instead = [value for number, value in fields if number == more]
+        if type_.endswith("OrArray") and instead:
+            return [self.message(_bytes(value), schema) for value in instead]
+        if type_.endswith("OrStringArray") and instead:
+            return [_text(value) for value in instead]
+        for number, value in fields:
+            if number == one:
+                return self.message(_bytes(value), schema)
+        return bool(instead and _int(instead[0])) if type_.endswith("OrBool") else None

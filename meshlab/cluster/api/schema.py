@@ -89,6 +89,11 @@ class Node:
         return self._schemas.fields(self.ref) if self.ref and self._schemas else {}
 
     @property
+    def alternative(self) -> Node | None:
+        """The struct that may stand where `one_of` says: all of those types are of schemas."""
+        return self._schemas.node("apiextensions.v1.JSONSchemaProps") if self.one_of and self._schemas else None
+
+    @property
     def required(self) -> tuple[str, ...]:
         """Names of the fields that a struct's Go type does not mark optional."""
         return self._schemas.required(self.ref) if self.ref and self._schemas else ()

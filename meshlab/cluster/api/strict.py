@@ -154,7 +154,8 @@ def _element(value: Any, node: Node, place: _Place, unknown: list[str]) -> Any:
 def _scalar(value: Any, node: Node, place: _Place) -> Any:
     kind = node.kind
     if kind == "any":
-        return value
+        schema = node.alternative
+        return value if schema is None else _alternative(value, schema, place)
     if kind == "string":
         if not isinstance(value, str):
             raise place.error(value, node.go_type)
@@ -196,6 +197,15 @@ def _scalar(value: Any, node: Node, place: _Place) -> Any:
     if not isinstance(value, Mapping):  # raw
         raise place.error(value, node.go_type)
     return dict(value)
+
+
+def _alternative(value: Any, schema: Node, place: _Place) -> Any:
+    """A schema or several where something else may stand. Go's decoder of these types reports no unknown fields."""
+    if isinstance(value, Mapping):
+        return _struct(value, schema, place, [])
+    if isinstance(value, list):
+        return [_struct(item, schema, place, []) if isinstance(item, Mapping) else item for item in value]
+    return value
 
 
 def _check_base64(value: str) -> None:

@@ -129,7 +129,8 @@ def node(schema: Schema | None) -> Node:
     built = _node(schema or {PRESERVE: True})
     own = {"apiVersion": Node(None, {"t": "string"}), "kind": Node(None, {"t": "string"}), "metadata": _metadata()}
     made = Node(None, {}, {**built.fields, **own})
-    made.item = built.item
+    # A schema that names no fields leaves all others to what they look like.
+    made.item = built if built.kind == "deduced" else built.item
     return made
 
 

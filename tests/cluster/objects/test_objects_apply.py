@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshlab.cluster.api.apply import Conflict, apply, track
+from meshlab.cluster.api.declared import faults
 from meshlab.cluster.api.fieldset import compare, decode_fields, encode_fields, field_set, merge, path_text
 from meshlab.cluster.api.schema import Node, Schemas
 from meshlab.cluster.api.status import BadRequest
@@ -220,6 +221,14 @@ def test_custom_resources_follow_their_schema_or_what_they_look_like(schemas: Sc
     free.apply(zag({"name": "a", "w": 1}), "one")
     with pytest.raises(Conflict, match=r"\.spec\.items"):
         free.apply(zag({"name": "b"}), "two")
+
+
+@pytest.mark.parametrize("schema", [None, {"type": "object", "x-kubernetes-preserve-unknown-fields": True}])
+def test_custom_resources_without_named_fields_may_have_any(schemas: Schemas, schema: Object | None) -> None:
+    free = custom_node(schema)
+    zag = {"apiVersion": "x.io/v1", "kind": "Zag", "metadata": {"name": "z"}, "status": {"phase": [{"a": 1}]}}
+    assert list(faults(zag, free)) == []
+    assert Server(schemas, "x.io/v1", "Zag", free).apply(zag, "one")["status"] == zag["status"]
 
 
 LEAVES = st.one_of(st.integers(0, 3), st.sampled_from(["x", "y"]), st.none(), st.just([]), st.just({}))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.api.filling import copied
 from meshlab.cluster.api.metadata import new_uid
-from meshlab.cluster.api.policies import Policies
 from meshlab.cluster.api.status import BadRequest, InternalError
 from meshlab.cluster.api.store import Change, encode
 from meshlab.cluster.api.webhooks.call import Caller, CallFailed, Endpoint
@@ -47,6 +46,8 @@ class Webhooks:
     """The webhook configurations that are stored. One per server."""
 
     def __init__(self, api: Api, endpoint: Endpoint) -> None:
+        from meshlab.cluster.api.policies import Policies  # which itself chooses by the rules of webhooks
+
         self.api = api
         self._caller = api.types.conversions.poster = Caller(endpoint)
         self._conditions = Conditions()
