@@ -14,6 +14,7 @@ from typing import Any
 
 from .access import Access
 from .errors import ManifestError, NotInForce, Rejected, RuleError
+from .portnames import renamed
 
 __all__ = ["MESH_GROUP", "MIXER_PLURALS", "InForce", "Writer", "check_rule", "identity"]
 
@@ -153,6 +154,12 @@ class Writer:
         pilot = self._await("pilot", end) if newest else None
         if pilot is None:
             return InForce(objects)
+        for each in written:
+            if each.kind == "Service" and each.name != "*":
+                namespace, _, name = each.name.partition("/")
+                revision = renamed(self._access, namespace, name, max(0.1, end - time.monotonic()))
+                if revision is not None:
+                    newest["endpoints"] = max(revision, newest.get("endpoints", 0))
         left = max(0.1, end - time.monotonic())
         changes = ",".join(f"{plural}@{revision}" for plural, revision in newest.items())
         query = {"changes": changes, "timeout": f"{left:.1f}"}

@@ -27,7 +27,8 @@ __all__ = ["LINGER", "Connection", "Push", "Request", "Subscription"]
 
 #: Seconds that an unused cluster stays.
 LINGER = 30.0
-#: Seconds for which a sidecar lets connections of an old listener be (`--drain-time-s`), and a little more.
+#: Seconds for which a sidecar lets connections of an old listener be once it has the new one (`--drain-time-s`), and a
+#: little more.
 DRAIN = 1.05
 #: Pushes remembered per connection, for "is it in force?".
 HISTORY = 64
@@ -72,12 +73,12 @@ class Push:
     """What one change meant for one proxy. Times are of the monotonic clock, in seconds."""
 
     generation: int
-    started: float
     waiting: set[str] = field(default_factory=set)
     #: Route tables and certificates of new listeners, which Envoy has yet to ask for.
     expected: set[str] = field(default_factory=set)
-    #: Seconds after `started` before which it cannot be in force, whatever is acknowledged.
+    #: Seconds from the last acknowledgement until it is in force.
     drain: float = 0.0
+    acknowledged: float | None = None
     done: float | None = None
     refused: str = ""
 
@@ -85,10 +86,16 @@ class Push:
     def settled(self) -> bool:
         return self.done is not None or bool(self.refused)
 
-    def check(self, now: float) -> None:
-        """Notes the end, if this is it."""
-        if not (self.waiting or self.expected or self.settled) and now >= self.started + self.drain:
+    def check(self, now: float) -> bool:
+        """Notes the last acknowledgement, and the end, if this is it. True where connections begin to drain now."""
+        if self.waiting or self.expected or self.settled:
+            return False
+        begins = self.acknowledged is None
+        if self.acknowledged is None:
+            self.acknowledged = now
+        if now >= self.acknowledged + self.drain:
             self.done = now
+        return begins and not self.settled
 
 
 class Connection:
@@ -102,6 +109,8 @@ class Connection:
         self.snapshot: Snapshot | None = None
         self.subscriptions: dict[Kind, Subscription] = {}
         self.pushes: deque[Push] = deque(maxlen=HISTORY)
+        #: Called when a sidecar begins to end the connections of listeners that a push replaced.
+        self.draining: Callable[[Push], None] = lambda push: None
         self._lingering: dict[str, tuple[Resource, float]] = {}
         self._nonces = itertools.count(1)
 
@@ -145,13 +154,18 @@ class Connection:
                     push.expected -= set(wanted)
                     push.waiting.add(nonce)
                     push.waiting.discard("")
+                    self._check(push)
 
     def _settle(self, nonce: str, refused: str = "") -> None:
         for push in self.pushes:
             if nonce in push.waiting:
                 push.waiting.discard(nonce)
                 push.refused = push.refused or refused
-                push.check(self._clock())
+                self._check(push)
+
+    def _check(self, push: Push) -> None:
+        if push.check(self._clock()):
+            self.draining(push)
 
     # What we say
 
@@ -162,7 +176,7 @@ class Connection:
             for kind, known in list(self.subscriptions.items()):
                 self._answer(kind, known, None)
             return None
-        push = Push(generation, self._clock())
+        push = Push(generation)
         self._linger(before, snapshot)
         # What is the same object was sent before: with each push, or when it was asked for.
         same = {kind for kind in Kind if before.of(kind) is snapshot.of(kind)}

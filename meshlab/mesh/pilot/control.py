@@ -143,10 +143,13 @@ class Control:
         self._builder.memo.sweep()
 
     def _advance(self, overdue: int = 0) -> None:
-        """The next step of a change to mutual TLS, once everybody has answered to the last one, or it is `overdue`."""
-        if not self.transition.step:
-            return
-        if overdue == self._last_step or all(each.answered for each in self.connections.values()):
+        """The next step of a change to mutual TLS, once everybody has answered to the last one, or it is `overdue`.
+
+        A step that changes nothing for anybody is answered at once.
+        """
+        while self.transition.step and (
+            overdue == self._last_step or all(each.answered for each in self.connections.values())
+        ):
             self.transition.advance()
             self.generation += 1
             self._serve_all()
@@ -154,10 +157,10 @@ class Control:
 
     def _serve(self, connection: Connection) -> Push | None:
         snapshot = self._snapshot(connection)
-        push = connection.push(snapshot, self.generation) if snapshot is not None else None
-        if push is not None and push.drain:
-            asyncio.get_running_loop().call_later(push.drain, self._drained, push)
-        return push
+        return connection.push(snapshot, self.generation) if snapshot is not None else None
+
+    def _draining(self, push: Push) -> None:
+        asyncio.get_running_loop().call_later(push.drain, self._drained, push)
 
     def _drained(self, push: Push) -> None:
         push.check(time.monotonic())
@@ -184,6 +187,7 @@ class Control:
     # Connections
 
     def opened(self, connection: Connection) -> None:
+        connection.draining = self._draining
         self.connections[id(connection)] = connection
         if self.world is not None:
             self._serve(connection)

@@ -131,14 +131,25 @@ def test_a_new_listener_waits_for_its_routes_and_a_replaced_one_for_its_connecti
     nonces = {message.type_url.rpartition(".")[2]: message.nonce for message in envoy.messages}
     envoy.acknowledge()
     assert not push.settled
-    envoy.ask(Kind.ROUTE, *envoy.connection.subscriptions[Kind.ROUTE].names, "9997",
-              nonce=nonces["RouteConfiguration"])
+    envoy.ask(Kind.ROUTE, *envoy.connection.subscriptions[Kind.ROUTE].names, "9997", nonce=nonces["RouteConfiguration"])
     envoy.acknowledge()
     assert push.settled
     rule(envoy.target, {**spec, "ports": [{"port": 9998, "protocol": "http"}]}, kind="EgressRule")
     moved = envoy.push()
     assert moved is not None
-    assert moved.drain == DRAIN
+    drains: list[Push] = []
+    envoy.connection.draining = drains.append
+    nonces = {message.type_url.rpartition(".")[2]: message.nonce for message in envoy.messages}
+    envoy.now += 2 * DRAIN
+    envoy.acknowledge()
+    envoy.ask(Kind.ROUTE, *envoy.connection.subscriptions[Kind.ROUTE].names, "9998", nonce=nonces["RouteConfiguration"])
+    assert drains == []
+    envoy.acknowledge()
+    assert drains == [moved], "from now on: until then the sidecar may not have known of it"
+    for pause, settled in ((0.9 * DRAIN, False), (0.2 * DRAIN, True)):
+        envoy.now += pause
+        moved.check(envoy.now)
+        assert moved.settled is settled
 
 
 def test_what_is_asked_for_and_not_there_is_answered_empty_at_once() -> None:
