@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import tutorial
 from .access import Access
@@ -26,6 +27,8 @@ WEBHOOKS = (
     ("mutatingwebhookconfigurations", "istio-sidecar-injector"),
     ("validatingwebhookconfigurations", "istio-validator-istio-system"),
 )
+#: Seconds after which Pilot is asked again although nothing has changed.
+AGAIN = 0.2
 
 
 def install(
@@ -57,30 +60,47 @@ def install(
 
 
 def wait_webhooks(access: Access, *, timeout: float) -> float:
-    """Until Pilot has written into each of its webhooks whom to believe, which it does when it answers; the seconds.
+    """Until Pilot answers for its webhooks and has written into each of them whom to believe; the seconds.
 
     Raises `WaitTimeout`.
     """
     start = time.monotonic()
     for plural, name in WEBHOOKS:
-        _wait_believed(access, plural, name, start + timeout, timeout)
+        _wait(access, plural, name, _believed, start + timeout)
+    # That Pilot is believed, or was once, does not say that it listens: it is asked.
+    _wait(access, *WEBHOOKS[-1], lambda hooks: _answers(access), start + timeout)
     return time.monotonic() - start
 
 
-def _wait_believed(access: Access, plural: str, name: str, end: float, timeout: float) -> None:
+def _believed(hooks: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(hooks) and all(hook["clientConfig"].get("caBundle") for hook in hooks)
+
+
+def _answers(access: Access) -> bool:
+    """Whether a rule that makes no sense is refused by a webhook; nothing is stored."""
+    path = access.path("config.istio.io/v1alpha2", "RouteRule", "default")
+    rule = {"apiVersion": "config.istio.io/v1alpha2", "kind": "RouteRule", "metadata": {"name": "tried"}, "spec": {}}
+    reply = access.request("POST", path, query={"dryRun": "All"}, body=rule, check=False)
+    return reply.status == 400 and "denied the request" in reply.text
+
+
+def _wait(
+    access: Access, plural: str, name: str, holds: Callable[[Sequence[Mapping[str, Any]]], bool], end: float
+) -> None:
+    """Until something holds of the webhooks of a configuration, which is looked at again whenever it changes."""
     path = f"{_GROUP}/{plural}"
+    start = time.monotonic()
     while True:
         listed = access.request("GET", path, query={"fieldSelector": f"metadata.name={name}"}).json()
-        hooks = [hook for each in listed["items"] for hook in each.get("webhooks") or ()]
-        if hooks and all(hook["clientConfig"].get("caBundle") for hook in hooks):
+        if holds([hook for each in listed["items"] for hook in each.get("webhooks") or ()]):
             return
         left = end - time.monotonic()
         if left <= 0:
             raise WaitTimeout(
-                f"{name} is not in force after {timeout:.0f} s",
-                why="Pilot has not written the CA by which it is believed (caBundle)",
+                f"{name} is not in force after {end - start:.0f} s",
+                why="Pilot has not written the CA by which it is believed (caBundle), or does not answer",
                 then="kubectl -n istio-system logs deployment/istio-pilot -c discovery",
             )
-        for event in access.watch(path, listed["metadata"]["resourceVersion"], timeout=left):
+        for event in access.watch(path, listed["metadata"]["resourceVersion"], timeout=min(left, AGAIN)):
             if (event["object"].get("metadata") or {}).get("name") == name or event["type"] == "ERROR":
                 break

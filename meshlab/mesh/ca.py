@@ -36,6 +36,8 @@ SECRET_TYPE, CA_TYPE, CA_SECRET = "istio.io/key-and-cert", "istio.io/ca-root", "
 PREFIX = "istio."
 #: Account of the control plane → its service, whose name the API server holds it to when it calls a webhook.
 SERVED = {"istio-pilot-service-account": "istio-pilot"}
+#: Annotation of a secret whose certificate has names of DNS: these.
+NAMES = "meshlab.io/dns-names"
 #: Share of a certificate's lifetime after which it is replaced.
 RENEWED_AT = 0.5
 #: Seconds of quiet before signing: the accounts of a new cluster come together, and signing in one go is cheap.
@@ -123,11 +125,13 @@ class CertificateAuthority:
             self._due.pop(key, None)
         elif _text(obj.get("data") or {}, "cert-chain.pem") != self._issued.get(key):
             # Found at the start, or written by somebody else: a CA that is being replaced, perhaps.
-            self._due[key] = self._replace_at(obj)
+            self._due[key] = self._replace_at(key, obj)
 
-    def _replace_at(self, secret: Object) -> float:
-        """When a secret that was found is due; at once if another CA signed it, or it cannot be read."""
+    def _replace_at(self, key: Key, secret: Object) -> float:
+        """When a secret that was found is due; at once if another CA signed it, it lacks a name or cannot be read."""
         data = secret.get("data") or {}
+        if (secret["metadata"].get("annotations") or {}).get(NAMES, "") != ",".join(self._names(key)):
+            return 0.0
         if self._ca is None or _text(data, "root-cert.pem") != self._ca.certificate:
             return 0.0
         try:
@@ -139,10 +143,7 @@ class CertificateAuthority:
 
     def _issue(self, accounts: Sequence[Key]) -> None:
         identities = {f"spiffe://{self._domain}/ns/{space}/sa/{name}": (space, name) for space, name in accounts}
-        names = {
-            identity: (f"{SERVED[name]}.{space}.svc", f"{SERVED[name]}.{space}")
-            for identity, (space, name) in identities.items() if space == self._namespace and name in SERVED
-        }
+        names = {identity: found for identity, key in identities.items() if (found := self._names(key))}
         pairs = self._signer.sign(Order(self._ca, tuple(identities), self._lifetime, names))
         for key, pair in zip(accounts, pairs, strict=True):
             try:
@@ -155,8 +156,18 @@ class CertificateAuthority:
                 self._issued[key] = pair.certificate
                 self._due[key] = time.time() + self._lifetime * RENEWED_AT
 
+    def _names(self, key: Key) -> tuple[str, ...]:
+        """By which the programs of an account are called by others than proxies."""
+        space, name = key
+        if space != self._namespace or name not in SERVED:
+            return ()
+        return f"{SERVED[name]}.{space}.svc", f"{SERVED[name]}.{space}"
+
     def _store(self, key: Key, pair: Pair) -> None:
         namespace, account = key
+        annotations = {"istio.io/service-account.name": account}
+        if names := self._names(key):
+            annotations[NAMES] = ",".join(names)
         root = self._ca.certificate if self._ca is not None else ""
         secret = {
             "apiVersion": "v1",
@@ -164,7 +175,7 @@ class CertificateAuthority:
             "type": SECRET_TYPE,
             "metadata": {
                 "name": secret_name(account), "namespace": namespace,
-                "annotations": {"istio.io/service-account.name": account},
+                "annotations": annotations,
             },
             "data": {
                 "cert-chain.pem": _encoded(pair.certificate), "key.pem": _encoded(pair.key),

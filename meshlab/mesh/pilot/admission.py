@@ -123,14 +123,14 @@ class AdmissionWebhook:
     async def _serve(self, configurations: Sequence[tuple[str, Mapping[str, Any]]], wanted: Certificate) -> bool:
         """Believed first, then shown; whether all of it could be done."""
         roots = wanted.root
-        if self._shown is None:
-            if not self._show(wanted):
-                return False
-        elif self._shown.root != wanted.root:
+        if self._shown is not None and self._shown.root != wanted.root:
             roots = wanted.root.rstrip() + "\n" + self._shown.root
         bundle = base64.b64encode(roots.encode()).decode()
+        # Also before the first is shown: the configurations may believe in the CA of a control plane that is gone.
         done = await asyncio.to_thread(self._write, configurations, bundle)
-        return done and (self._shown == wanted or self._show(wanted))
+        if self._shown is not None and not done:
+            return False
+        return (self._shown == wanted or self._show(wanted)) and done
 
     def _show(self, certificate: Certificate) -> bool:
         """Every connection from now on sees this certificate; False where the port or the certificate is of no use."""
