@@ -85,13 +85,13 @@ class Lesson:
     def _put_back(self) -> list[str]:
         """What differs all the same from what was found, like `RouteRule/default/x`; nothing, if all went well."""
         stop_streams(self.lab)
-        kept = set(STARTS[self.name].keep)
-        brought = {
-            key: made
-            for key, made in self.lab.checkpoint().objects.items()
-            if key not in self.found.objects and key[2] in kept and key[0] in ("Deployment", "Service")
-        }
-        self.found = Checkpoint({**self.found.objects, **brought}, self.found.unserved)
+        if kept := STARTS[self.name].keep:
+            brought = {
+                key: made
+                for key, made in self.lab.checkpoint().objects.items()
+                if key not in self.found.objects and key[2] in kept and key[0] in ("Deployment", "Service")
+            }
+            self.found = Checkpoint({**self.found.objects, **brought}, self.found.unserved)
         changes = self.lab.put_back(self.found)
         for change in changes:
             self.lab.report(change)
