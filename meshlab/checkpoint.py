@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from .access import Access
 from .inforce import MESH_GROUP, InForce
 
-__all__ = ["Checkpoint", "difference", "interfering", "mesh_rules", "restore", "take"]
+__all__ = ["Checkpoint", "difference", "interfering", "mesh_rules", "restore", "scaling", "take"]
 
 RULE_KINDS = ("RouteRule", "EgressRule", "DestinationPolicy")
 #: Mixer's objects with which lessons refuse, limit, count and log requests.
@@ -114,13 +114,24 @@ def take(access: Access, selector: str = "") -> Checkpoint:
         found, unserved = found + more, unserved | unknown
     found += access.items("v1", "ConfigMap", "istio-system", fieldSelector="metadata.name=istio", **query)
     found += [s for s in access.items("v1", "Service", "default", **query) if s["metadata"]["name"] != "kubernetes"]
-    found += access.items("apps/v1", "Deployment", "default", **query)
+    deployments = access.items("apps/v1", "Deployment", "default", **query)
+    found += deployments
+    if selector:
+        found += scaling(access, deployments)
     kept = {_key(o): _plain(o) for o in found}
     for version, kind, label in ADDED_KINDS:
         wanted = {"labelSelector": label or selector} if selector or label else {}
         for o in access.items(version, kind, **wanted):
             kept[_key(o)] = {"apiVersion": version, "kind": kind, "metadata": {"name": o["metadata"]["name"]}}
     return Checkpoint(kept, unserved)
+
+
+def scaling(access: Access, deployments: Iterable[Mapping[str, Any]]) -> list[Object]:
+    """Autoscalers in `default` of these Deployments: `kubectl autoscale` gives them no label to be known by."""
+    names = {each["metadata"]["name"] for each in deployments}
+    found = access.served(*SCALING_KINDS[0], "default") or []
+    targets = ((each, each["spec"]["scaleTargetRef"]) for each in found)
+    return [each for each, target in targets if target["kind"] == "Deployment" and target["name"] in names]
 
 
 def restore(access: Access, checkpoint: Checkpoint, writer: Putter, selector: str = "") -> list[str]:

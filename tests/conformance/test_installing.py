@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from meshlab import tutorial
+from meshlab.checkpoint import restore
 from meshlab.cluster import Cluster, Parts
 from meshlab.errors import LabError, Missing, Taken, WaitTimeout
 from meshlab.helm import Chart, HelmError, open_helm
@@ -174,6 +175,27 @@ def test_what_is_not_ours_is_neither_changed_nor_deleted(lab: Lab) -> None:
     assert not owned.delete(theirs)
     found = lab.access.find("v1", "ConfigMap", "default", "shared")
     assert found is not None and found["data"] == {"owner": "them"}
+
+
+def test_an_autoscaler_of_a_deployment_of_ours_goes_with_the_lesson_and_with_all_the_rest(lab: Lab) -> None:
+    def autoscalers() -> set[str]:
+        return {each["metadata"]["name"] for each in lab.access.items("autoscaling/v2", "HorizontalPodAutoscaler")}
+
+    for name in ("theirs", "svcb"):
+        lab.kubectl(f"create deployment {name} --image python:3.12-slim")
+    lab.kubectl("label deployment svcb app.kubernetes.io/managed-by=meshlab")
+    lab.kubectl("autoscale deployment theirs --cpu=50% --max=3")
+    before = lab.checkpoint()
+    # As a lesson that was aborted leaves it: kubectl puts no label on what it makes.
+    lab.kubectl("autoscale deployment svcb --cpu=5m --max=3")
+    restored = restore(lab.access, before, lab.engine.writer, lab.engine.selector)  # nothing runs here to be waited for
+    assert restored == ["deleted HorizontalPodAutoscaler default/svcb"]
+    assert autoscalers() == {"theirs"}
+    lab.kubectl("autoscale deployment svcb --cpu=5m --max=3")
+    lab.uninstall()
+    assert autoscalers() == {"theirs"}
+    assert {each["metadata"]["name"] for each in lab.access.items("apps/v1", "Deployment", "default")} == {"theirs"}
+    lab.kubectl("delete deployment,hpa theirs")
 
 
 def test_a_release_that_was_left_half_done_is_installed_anew(lab: Lab, charts: Path) -> None:

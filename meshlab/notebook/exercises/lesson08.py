@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from meshlab.capability import Capability
 from meshlab.notebook.exercise import Problem, Verdict
+from meshlab.notebook.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
@@ -14,6 +16,9 @@ __all__ = ["problems"]
 
 
 def problems(lab: Lab) -> tuple[Problem, ...]:
+    where = tr("the log of the whole mesh is Mixer's")
+    if not lab.engine.can(Capability.MIXER):
+        where = tr("svca's sidecar has a line for each request to it")
     path = f"/lesson-08/{secrets.token_hex(3)}"
     lab.curl(f"http://svca{path}")
 
@@ -37,7 +42,7 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             "Somebody has just asked svca for a page that it does not have; its path begins with /lesson-08. "
             "Find the whole path.",
             needle,
-            ("the log of the whole mesh is Mixer's", "responseCode is 404", "logged('/lesson-08')[-1]['url']"),
+            (where, "responseCode is 404", "logged('/lesson-08')[-1]['url']"),
             "ex1.check(logged('/lesson-08')[-1]['url'])",
         ),
         Problem(
