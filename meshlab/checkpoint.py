@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .access import Access
+from .autoscalers import AUTOSCALER, autoscalers
 from .inforce import MESH_GROUP, InForce
 
-__all__ = ["Checkpoint", "difference", "interfering", "mesh_rules", "restore", "scaling", "take"]
+__all__ = ["Checkpoint", "difference", "interfering", "mesh_rules", "restore", "take"]
 
 RULE_KINDS = ("RouteRule", "EgressRule", "DestinationPolicy")
 #: Mixer's objects with which lessons refuse, limit, count and log requests.
@@ -34,7 +35,7 @@ TODAY_KINDS = (
     ("networking.k8s.io/v1", "Ingress"),
 )
 #: What changes the number of pods.
-SCALING_KINDS = (("autoscaling/v2", "HorizontalPodAutoscaler"), ("policy/v1", "PodDisruptionBudget"))
+SCALING_KINDS = (AUTOSCALER, ("policy/v1", "PodDisruptionBudget"))
 #: What lessons may only add: it is taken away when it was not found, and otherwise left to whoever it belongs to.
 ADDED_KINDS = (
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", ""),
@@ -117,21 +118,13 @@ def take(access: Access, selector: str = "") -> Checkpoint:
     deployments = access.items("apps/v1", "Deployment", "default", **query)
     found += deployments
     if selector:
-        found += scaling(access, deployments)
+        found += autoscalers(access, deployments)
     kept = {_key(o): _plain(o) for o in found}
     for version, kind, label in ADDED_KINDS:
         wanted = {"labelSelector": label or selector} if selector or label else {}
         for o in access.items(version, kind, **wanted):
             kept[_key(o)] = {"apiVersion": version, "kind": kind, "metadata": {"name": o["metadata"]["name"]}}
     return Checkpoint(kept, unserved)
-
-
-def scaling(access: Access, deployments: Iterable[Mapping[str, Any]]) -> list[Object]:
-    """Autoscalers in `default` of these Deployments: `kubectl autoscale` gives them no label to be known by."""
-    names = {each["metadata"]["name"] for each in deployments}
-    found = access.served(*SCALING_KINDS[0], "default") or []
-    targets = ((each, each["spec"]["scaleTargetRef"]) for each in found)
-    return [each for each, target in targets if target["kind"] == "Deployment" and target["name"] in names]
 
 
 def restore(access: Access, checkpoint: Checkpoint, writer: Putter, selector: str = "") -> list[str]:

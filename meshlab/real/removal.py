@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..access import Access
-from ..checkpoint import scaling
+from ..autoscalers import AUTOSCALER, autoscalers
 from ..errors import Rejected
 from ..follow import follow
 from ..helm import release_of
@@ -27,7 +27,7 @@ _KINDS = (
     ("security.istio.io/v1", "RequestAuthentication"),
     ("telemetry.istio.io/v1", "Telemetry"),
     ("networking.k8s.io/v1", "Ingress"),
-    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    AUTOSCALER,
     ("apps/v1", "Deployment"),
     ("v1", "Service"),
     ("v1", "ConfigMap"),
@@ -49,7 +49,7 @@ def remove_all(access: Access, *, timeout: float) -> list[str]:
     """Deletes what carries our label and our Helm releases; returns a line for each thing, and for what stays why."""
     end = time.monotonic() + timeout
     owned = Owned(access)
-    done = _delete(owned, scaling(access, owned.items([("apps/v1", "Deployment")])))
+    done = _delete(owned, autoscalers(access, owned.items([("apps/v1", "Deployment")])))
     done += _delete(owned, owned.items(_KINDS))
     released = istio.uninstall(access, timeout=max(1.0, end - time.monotonic()))
     done += released
