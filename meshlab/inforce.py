@@ -14,6 +14,7 @@ from typing import Any
 
 from .access import Access
 from .errors import ManifestError, NotInForce, Rejected, RuleError
+from .phrases import tr
 from .portnames import renamed
 
 __all__ = ["MESH_GROUP", "MIXER_PLURALS", "InForce", "Writer", "check_rule", "identity"]
@@ -57,11 +58,12 @@ class InForce:
 
     def __str__(self) -> str:
         what = ", ".join(self.objects)
-        said = f"{what}: stored"
+        said, count = tr("{what}: stored", what=what), len(self.proxies)
         if self.ms is not None:
-            count = len(self.proxies)
-            said = f"{what}: in force in {count} sidecar{'' if count == 1 else 's'} after {self.ms:.1f} ms"
-        return f"{said}\nthe mesh was told:\n{self.translation}" if self.translation else said
+            said = tr("{what}: in force in {count} sidecars after {ms:.1f} ms", what=what, count=count, ms=self.ms)
+            if count == 1:
+                said = tr("{what}: in force in 1 sidecar after {ms:.1f} ms", what=what, ms=self.ms)
+        return f"{said}\n{tr('the mesh was told:')}\n{self.translation}" if self.translation else said
 
     __repr__ = __str__
 
@@ -164,9 +166,7 @@ class Writer:
         changes = ",".join(f"{plural}@{revision}" for plural, revision in newest.items())
         query = {"changes": changes, "timeout": f"{left:.1f}"}
         query["names"] = ",".join(f"{each.kind}/{each.name}" for each in written if each.plural)
-        answer = self._access.pod(
-            "istio-system", pilot, 15014, "/debug/inforce", query=query, timeout=left + 5
-        ).json()
+        answer = self._access.pod("istio-system", pilot, 15014, "/debug/inforce", query=query, timeout=left + 5).json()
         if answer.get("rejected"):
             reasons = "; ".join(f"{who}: {reason}" for who, reason in answer["rejected"].items())
             # Pilot names rules that it left out by kind/namespace/name, sidecars by pod.namespace.

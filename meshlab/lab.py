@@ -27,6 +27,7 @@ from .inforce import InForce
 from .observe.graph import Graph, servicegraph
 from .observe.prometheus import Prometheus
 from .observe.traces import Traces, services, traces
+from .phrases import current, tr
 from .renew import renew
 from .settings import Settings
 from .sidecars.explanation import Explanation
@@ -69,6 +70,8 @@ def connect(
     Puts kubectl, istioctl and meshlab on PATH and the lab's kubeconfig into the environment of this process,
     so that `!kubectl …` and `%%bash` cells work. Raises `LabError` with the cause if the lab cannot start.
     """
+    if current() != "en":  # a lesson leaves the folder that tells its language
+        os.environ["MESHLAB_LANGUAGE"] = current()
     if wanted := os.environ.get("MESHLAB_CONTEXT") if context is None else context:
         from .real.connection import cluster
 
@@ -82,7 +85,7 @@ def connect(
     running = start(Settings.load())
     settings = Settings.load()  # a first start chose the slot
     link_commands(settings)
-    report(f"lab {'started' if running.started else 'found running'}: {running.server}")
+    report(tr("lab started: {url}" if running.started else "lab found running: {url}", url=running.server))
     os.environ.update(environment(settings, os.environ))
     return Lab(settings, report=report)
 
@@ -214,7 +217,7 @@ class Lab:
         if "control-plane" in wanted and "control-plane" not in missing and not self.engine.installed():
             missing.insert(0, "control-plane")
         if missing:
-            self.report(f"not there yet: {', '.join(missing)}; bringing it up")
+            self.report(tr("not there yet: {names}; bringing it up", names=", ".join(missing)))
         if "control-plane" in missing:
             self.install()
         if found := [need for need in missing if need in tutorial.ADDONS]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoint import Checkpoint, interfering
 from .checkpoint import restore as restore_objects
+from .phrases import tr
 from .renew import replace_pods
 from .states import Deployment, coming, not_ready, wait_ready
 from .today import today
@@ -115,7 +116,7 @@ def reset(lab: Lab, lesson: str | None = None) -> float:
     arrange(lab, STARTS[name])
     come_to_rest(lab)
     seconds = time.monotonic() - began
-    lab.report(f"lesson {name}: back at its start after {seconds:.1f} s")
+    lab.report(tr("lesson {name}: back at its start after {seconds:.1f} s", name=name, seconds=seconds))
     return seconds
 
 
@@ -125,10 +126,10 @@ def _one_of_each(lab: Lab) -> None:
         name, replicas = found["metadata"]["name"], found["spec"].get("replicas", 1)
         if name in ("svcb-v0.2", "svcb-broken"):
             lab.remove(name)
-            lab.report(f"set aside until the end of the lesson: Deployment {name}")
+            lab.report(tr("set aside until the end of the lesson: {what}", what=f"Deployment {name}"))
         elif name in NAMED and replicas != 1:
             lab.scale(name, 1)
-            lab.report(f"{name}: had {replicas} pods, has one for this lesson")
+            lab.report(tr("{name}: had {replicas} pods, has one for this lesson", name=name, replicas=replicas))
 
 
 def stop_streams(lab: Lab) -> None:
@@ -137,7 +138,7 @@ def stop_streams(lab: Lab) -> None:
     lacking = not_ready(lab.access, senders)
     count = sum(traffic.stop_all() for sender, traffic in senders.items() if sender not in lacking)
     if count:
-        lab.report(f"stopped {count} stream{'s' if count != 1 else ''} of traffic that ran")
+        lab.report(tr("streams of traffic that ran, and were stopped: {count}", count=count))
 
 
 def put_back(lab: Lab, found: Checkpoint) -> list[str]:
@@ -174,7 +175,7 @@ def drop_dead_connections(lab: Lab) -> None:
     if coming(lab.access, [DEMO[name][0] for name in ("svca-v0.1", "svcb-v0.1", "client")]):
         return
     if not lab.curl("http://svca/pay")[0].upstream:
-        lab.report("svca holds a connection that leads nowhere any more: its pod is replaced")
+        lab.report(tr("svca holds a connection that leads nowhere any more: its pod is replaced"))
         lab.renew("svca")
 
 
@@ -193,13 +194,13 @@ def _set_rules(lab: Lab, wanted: Iterable[str]) -> None:
             there[key] = rule
         else:
             gone.append(rule)
-            lab.report(f"set aside until the end of the lesson: {key[0]} {key[1]}")
+            lab.report(tr("set aside until the end of the lesson: {what}", what=f"{key[0]} {key[1]}"))
     if gone:
         lab.writer.delete(gone, timeout=None)
     for key, rule in documents.items():
         if key not in there or there[key].get("spec") != rule.get("spec"):
             lab.writer.apply([rule], timeout=None)
-            lab.report(f"put in force for this lesson: {key[0]} {key[1]}")
+            lab.report(tr("put in force for this lesson: {what}", what=f"{key[0]} {key[1]}"))
 
 
 def _name_port(lab: Lab, service: str, wanted: str) -> None:
@@ -218,4 +219,11 @@ def _name_port(lab: Lab, service: str, wanted: str) -> None:
         change = {"op": "add", "path": "/spec/ports/0/name", "value": spelt}
     headers = {"Content-Type": "application/json-patch+json"}
     lab.access.request("PATCH", path, body=[change], headers=headers)
-    lab.report(f"port 80 of {service}: was {name or 'unnamed'}, is {wanted} for this lesson")
+    lab.report(
+        tr(
+            "port 80 of {service}: was {name}, is {wanted} for this lesson",
+            service=service,
+            name=name or tr("unnamed"),
+            wanted=wanted,
+        )
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import ManifestError
+from .phrases import tr
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -22,6 +23,6 @@ def today(lab: Lab) -> bool:
         lab.access.path("security.istio.io/v1", "PeerAuthentication", "default")
     except ManifestError:
         lab.kubectl("apply --server-side -f istio-today/crds.yaml")
-        lab.report("today's kinds of Istio are defined from now on")
+        lab.report(tr("today's kinds of Istio are defined from now on"))
         return True
     return False

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshlab.addons.scale import clock, human, nice_ticks, span_of, time_ticks
+from meshlab.phrases import tr
 
 __all__ = ["PALETTE", "Bar", "bar_chart", "colour_of", "escape", "line_chart", "stat", "waterfall"]
 
@@ -73,7 +74,7 @@ def line_chart(
     bands: dict[str, tuple[float, float]] = (
         {} if band is None else dict(band) if isinstance(band, Mapping) else {"": band})
     if xs is None or ys is None:
-        return _frame(width, height, title, "no data yet", _empty(width, height, title))
+        return _frame(width, height, title, tr("no data yet"), _empty(width, height, title))
     legend, top = _legend([(name, colour_of(name, names), _last(series[name], unit)) for name in names],
                           width, 18 if title else 4)
     low, high = ys
@@ -140,7 +141,7 @@ def bar_chart(
     rows, top = 24, 24 if title else 6
     height = top + rows * max(len(names), 1) + 6
     if not names:
-        return _frame(width, 60, title, "no data yet", _empty(width, 60, title))
+        return _frame(width, 60, title, tr("no data yet"), _empty(width, 60, title))
     left = 14 + max(map(_length, names))
     numbers = [human(values[name], unit) for name in names]
     right = 14 + _CHARACTER * max(map(len, numbers))
@@ -158,7 +159,7 @@ def bar_chart(
             low, high = (min(max(edge / top_value, 0.0), 1.0) * room for edge in expected[name])
             parts.append(f'<rect x="{left + low:.1f}" y="{y + 2}" width="{max(high - low, 2):.1f}" '
                          f'height="{rows - 4}" fill="currentColor" fill-opacity=".12" stroke="currentColor" '
-                         'stroke-opacity=".45" stroke-dasharray="3 2"><title>expected</title></rect>')
+                         'stroke-opacity=".45" stroke-dasharray="3 2"><title>' + tr('expected') + '</title></rect>')
         parts.append(f'<text x="{left + length + 6:.1f}" y="{y + 16}" {_FONT}>{escape(numbers[row])}</text>')
     words = "; ".join(f"{name}: {number}" for name, number in zip(names, numbers, strict=True))
     return _frame(width, height, title, words, "".join(parts))
@@ -177,7 +178,7 @@ def waterfall(trace: Sequence[Bar | Mapping[str, Any]], *, title: str = "", widt
     rows, top = 22, 40 if title else 22
     height = top + rows * max(len(spans), 1) + 6
     if not spans:
-        return _frame(width, 60, title, "no spans", _empty(width, 60, title))
+        return _frame(width, 60, title, tr("no data yet"), _empty(width, 60, title))
     begin = min(span.start for span in spans)
     end = max(span.start + span.duration for span in spans)
     groups = list(dict.fromkeys(span.group for span in spans))
@@ -239,7 +240,7 @@ def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
 
 def _empty(width: float, height: float, title: str) -> str:
     return (f'{_title(title)}<text x="{width / 2:g}" y="{height / 2 + 4:g}" text-anchor="middle" {_FONT} '
-            'fill-opacity=".6">no data yet</text>')
+            f'fill-opacity=".6">{escape(tr("no data yet"))}</text>')
 
 
 def _legend(entries: Sequence[tuple[str, str, str]], width: float, top: int) -> tuple[str, int]:

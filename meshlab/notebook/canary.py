@@ -15,8 +15,8 @@ import ipywidgets as widgets
 from meshlab.addons.svg import bar_chart
 from meshlab.notebook.chance import band
 from meshlab.notebook.controls import Control, acknowledged
-from meshlab.notebook.phrases import tr
 from meshlab.notebook.weights import split_rule
+from meshlab.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.inforce import InForce

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshlab.addons.svg import bar_chart
-from meshlab.notebook.phrases import tr
+from meshlab.phrases import tr
 
 __all__ = ["FALSE_ALARM", "Band", "Split", "band", "split"]
 

@@ -19,7 +19,7 @@ import ipywidgets as widgets
 
 from meshlab.errors import MeshlabError
 from meshlab.notebook import tones
-from meshlab.notebook.phrases import tr
+from meshlab.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.inforce import InForce

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from meshlab.notebook.controls import Control, acknowledged
-from meshlab.notebook.phrases import tr
+from meshlab.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.inforce import InForce

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshlab.capability import Capability
+from meshlab.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
@@ -22,7 +23,7 @@ def can(lab: Lab, capability: Capability, *, otherwise: str) -> bool:
     """
     if lab.engine.can(capability):
         return True
-    print(f"≠ on a cluster, without {capability.value}: {otherwise}")
+    print(tr("≠ on a cluster, without {what}: {otherwise}", what=capability.value, otherwise=otherwise))
     return False
 
 

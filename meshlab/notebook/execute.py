@@ -13,8 +13,8 @@ from typing import Any
 import nbformat
 
 from meshlab.notebook.export import export
-from meshlab.notebook.phrases import current, tr
 from meshlab.notebook.spare import Kernel, Spare
+from meshlab.phrases import current, tr
 
 __all__ = ["LESSON_DEADLINE", "Lesson", "execute", "execute_all", "index_page", "lessons", "title_of"]
 

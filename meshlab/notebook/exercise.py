@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from meshlab.notebook.phrases import tr
 from meshlab.notebook.tones import FAINT, tone
+from meshlab.phrases import tr
 
 __all__ = ["Exercise", "Outcome", "Problem", "Verdict"]
 

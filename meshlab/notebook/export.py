@@ -11,8 +11,8 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors.coalescestreams import CoalesceStreamsPreprocessor
 from traitlets.config import Config
 
-from meshlab.notebook.phrases import current
 from meshlab.notebook.snapshot import SnapshotPreprocessor
+from meshlab.phrases import current
 
 __all__ = ["export", "export_text", "foreign"]
 

@@ -14,8 +14,8 @@ import ipywidgets as widgets
 import yaml
 
 from meshlab.notebook.controls import Control, acknowledged
-from meshlab.notebook.phrases import tr
 from meshlab.notebook.slider import Slider
+from meshlab.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.inforce import InForce

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from meshlab.errors import ManifestError
-from meshlab.notebook.phrases import current, phrases
 from meshlab.notebook.spoken import in_language
+from meshlab.phrases import current, phrases
 
 __all__ = ["Catalogue", "digest", "sources", "switch", "texts", "workbook"]
 

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from meshlab.notebook.controls import Control
 from meshlab.notebook.languages import NOTEBOOKS, switch
-from meshlab.notebook.phrases import LANGUAGES
+from meshlab.phrases import LANGUAGES
 
 __all__ = ["LanguageSwitch"]
 

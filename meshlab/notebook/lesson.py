@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshlab.checkpoint import Checkpoint, difference
 from meshlab.notebook.inside import Inside
+from meshlab.phrases import tr
 from meshlab.starts import STARTS, arrange, come_to_rest, stop_streams
 from meshlab.today import today
 from meshlab.underway import Underway
@@ -37,9 +38,11 @@ class Lesson:
         """
         start, under = STARTS[name], Underway.load(lab.settings)
         if under is not None and under.name != name:
-            lab.report(f"lesson {under.name} was not ended: what it changed is put back first")
+            lab.report(tr("lesson {name} was not ended: what it changed is put back first", name=under.name))
             if left := cls(lab, under.name, under.found)._put_back():
-                lab.report(f"not as it was found, and left so: {', '.join(left)}")  # no reason to be stuck here
+                lab.report(
+                    tr("not as it was found, and left so: {what}", what=", ".join(left))
+                )  # no reason to be stuck here
             under = None
         lab.require(*start.needs)
         if start.today:
@@ -48,14 +51,14 @@ class Lesson:
             under = Underway(name, lab.checkpoint())
             under.save(lab.settings)
         else:
-            lab.report(f"lesson {name} was begun before: its end will put back what it found then")
+            lab.report(tr("lesson {name} was begun before: its end will put back what it found then", name=name))
         lesson = cls(lab, name, under.found)
         arrange(lab, start)
         if start.inside:
             lesson.inside.start()  # it boots while sidecars let go of what they had before
         come_to_rest(lab)
         Underway(name, under.found, lab.checkpoint()).save(lab.settings)
-        lab.report(f"lesson {name}: the lab is as this lesson needs it")
+        lab.report(tr("lesson {name}: the lab is as this lesson needs it", name=name))
         return lesson
 
     @cached_property
@@ -98,6 +101,5 @@ class Lesson:
         left = difference(self.found, self.lab.checkpoint())
         if not left:
             Underway.forget(self.lab.settings)
-            count = len(changes)
-            self.lab.report(f"lesson {self.name} is over: {count} thing{'s' if count != 1 else ''} put back")
+            self.lab.report(tr("lesson {name} is over; things put back: {count}", name=self.name, count=len(changes)))
         return left

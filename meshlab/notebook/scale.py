@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshlab.notebook.controls import Control
-from meshlab.notebook.phrases import tr
 from meshlab.notebook.slider import Slider
+from meshlab.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab

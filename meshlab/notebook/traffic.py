@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from meshlab.notebook.controls import Control
-from meshlab.notebook.phrases import tr
+from meshlab.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from meshlab.errors import WaitTimeout
+from meshlab.phrases import tr
 
 __all__ = ["Waited", "until"]
 
@@ -27,7 +28,9 @@ class Waited(Generic[T]):
     looks: int
 
     def __str__(self) -> str:
-        return f"after {self.seconds:.1f} s ({self.looks} look{'s' if self.looks != 1 else ''})"
+        if self.looks == 1:
+            return tr("after {seconds:.1f} s (1 look)", seconds=self.seconds)
+        return tr("after {seconds:.1f} s ({looks} looks)", seconds=self.seconds, looks=self.looks)
 
 
 def until(condition: Callable[[], T], *, timeout: float = 10.0, what: str = "", then: str = "") -> Waited[T]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from meshlab.phrases import tr
+
 __all__ = ["Explanation", "Fact", "Hop", "Outcome", "Place"]
 
 
@@ -109,9 +111,8 @@ class Explanation:
     def _repr_html_(self) -> str:
         from meshlab.sidecars.house import house
 
-        return (
-            f"{house(self)}<details><summary>every hop, in words</summary><pre>{html.escape(str(self))}</pre></details>"
-        )
+        words = f"<summary>{tr('every hop, in words')}</summary><pre>{html.escape(str(self))}</pre>"
+        return f"{house(self)}<details>{words}</details>"
 
 
 def _hop_lines(number: int, hop: Hop) -> Iterator[str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 
 from meshlab.addons.svg import escape
+from meshlab.phrases import tr
 from meshlab.sidecars.explanation import Explanation, Hop, Outcome, Place
 from meshlab.sidecars.hops import UNREAD
 
@@ -29,14 +30,6 @@ TEXT = LINES * LINE + 8
 SHORT = 14
 GOOD, BAD, OPEN = "#009e73", "#c0262d", "#7f7f7f"
 _FONT = 'font-family="system-ui,sans-serif" fill="currentColor"'
-_ROOMS = {
-    Place.INBOUND: "way in",
-    Place.PROGRAM: "program",
-    Place.OUTBOUND: "way out",
-    Place.CALLER: "caller",
-    Place.GATEWAY: "gateway",
-    Place.OUTSIDE: "no sidecar",
-}
 _SIGNS = {
     Outcome.PASSED: ("✓", GOOD),
     Outcome.ENDED: ("✗", BAD),
@@ -63,6 +56,23 @@ class _House:
         return ROOM * max(1, len(self.rooms))
 
 
+def _called(place: Place) -> str:
+    """What a room is called."""
+    match place:
+        case Place.INBOUND:
+            return tr("way in")
+        case Place.PROGRAM:
+            return tr("program")
+        case Place.OUTBOUND:
+            return tr("way out")
+        case Place.CALLER:
+            return tr("caller")
+        case Place.GATEWAY:
+            return tr("gateway")
+        case Place.OUTSIDE:
+            return tr("no sidecar")
+
+
 def house(explanation: Explanation) -> str:
     """The picture. Its description tells the same in words."""
     first = _built(explanation.root)
@@ -85,11 +95,12 @@ def in_words(explanation: Explanation) -> str:
     """What the picture shows, for those who do not see it."""
     way = []
     for hop in explanation.hops:
-        sign = {Outcome.ENDED: ", where it ended", Outcome.FAILED: ", with no good answer from behind"}.get(
-            hop.outcome, ""
-        )
-        rule = f" by {hop.rule}" if hop.rule else ""
-        way.append(f"{hop.app} {hop.version}".strip() + f" ({_ROOMS[hop.place]}{rule}){sign}")
+        sign = {
+            Outcome.ENDED: tr(", where it ended"),
+            Outcome.FAILED: tr(", with no good answer from behind"),
+        }.get(hop.outcome, "")
+        rule = tr(" by {rule}", rule=hop.rule) if hop.rule else ""
+        way.append(f"{hop.app} {hop.version}".strip() + f" ({_called(hop.place)}{rule}){sign}")
     return f"{explanation.request}: {' → '.join(way)}. {explanation.verdict}"
 
 
@@ -160,7 +171,7 @@ def _room(hop: Hop, x: float, y: float, *, last: bool) -> str:
         f"<g><title>{escape(details)}</title>"
         f'<rect x="{x + 3}" y="{y + 3}" width="{ROOM - 6}" height="{HIGH - 6}" rx="3" fill="{colour}" '
         'fill-opacity=".12"/>'
-        + _text(x + ROOM / 2, y + 17, f"{sign} {_ROOMS[hop.place]}", 11, "middle")
+        + _text(x + ROOM / 2, y + 17, f"{sign} {_called(hop.place)}", 11, "middle")
         + _text(x + ROOM / 2, y + 34, _cut(code, SHORT), 11, "middle", bold=True)
         + _text(x + ROOM / 2, y + 50, time, 10, "middle")
         + "</g>"
@@ -173,10 +184,11 @@ def _below(one: _House) -> list[str]:
     found = []
     for hop in one.rooms:
         if hop.rule:
-            found.append(f"{_ROOMS[hop.place]}: {hop.rule}")
+            found.append(f"{_called(hop.place)}: {hop.rule}")
         elif hop.place is Place.OUTBOUND:
             unread = hop.fact("listener").startswith(UNREAD)
-            found.append("way out: TCP, no rule is asked" if unread else f"way out: {hop.fact('route') or 'no route'}")
+            route = tr("TCP, no rule is asked") if unread else hop.fact("route") or tr("no route")
+            found.append(f"{_called(hop.place)}: {route}")
         if hop.outcome in (Outcome.ENDED, Outcome.FAILED):
             found += hop.facts_of("flag") or hop.facts_of("because")[:1]
     room = one.width + (0 if len(one.behind) > 1 else GAP)  # arrows that branch off cross what is there

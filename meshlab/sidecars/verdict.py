@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshlab.phrases import tr
 from meshlab.sidecars.explanation import Hop, Outcome, Place
 from meshlab.sidecars.hops import UNREAD
 from meshlab.sidecars.order import Answered
@@ -29,34 +30,53 @@ def verdict(root: Hop, answered: Answered, *, complete: bool) -> str:
     if failed:
         hop = failed[-1]
         flags = "; ".join(hop.facts_of("flag"))
-        return f"{_who(hop)} passed it on and got no good answer: {flags}. The caller saw {said}."
+        return tr(
+            "{who} passed it on and got no good answer: {flags}. The caller saw {said}.",
+            who=_who(hop),
+            flags=flags,
+            said=said,
+        )
     unread = [hop for hop in hops if hop.place is Place.OUTBOUND and hop.fact("listener").startswith(UNREAD)]
     last = next((hop for hop in reversed(hops) if id(hop) not in copies), root)
     if unread:
-        return (
-            f"No sidecar read the request on the way out of {unread[0].app}: {unread[0].fact('because')}. "
-            f"The caller saw {said}."
+        return tr(
+            "No sidecar read the request on the way out of {app}: {because}. The caller saw {said}.",
+            app=unread[0].app,
+            because=unread[0].fact("because"),
+            said=said,
         )
     if any(hop.outcome is Outcome.UNKNOWN for hop in hops):
-        return f"The caller saw {said}; not every station is known."
+        return tr("The caller saw {said}; not every station is known.", said=said)
     rules = list(dict.fromkeys(hop.rule for hop in hops if hop.rule and id(hop) not in copies))
-    by = f", led by {', '.join(rules)}" if rules else ""
+    by = tr(", led by {rules}", rules=", ".join(rules)) if rules else ""
     end = f"{last.app} {last.version}".strip()
     if not complete:
-        return f"Every proxy that is known passed it on{by}; behind {end} not all can be known. The caller saw {said}."
-    return f"Every proxy passed it on{by}; it went as far as {end}. The caller saw {said}."
+        return tr(
+            "Every proxy that is known passed it on{by}; behind {end} not all can be known. The caller saw {said}.",
+            by=by,
+            end=end,
+            said=said,
+        )
+    return tr(
+        "Every proxy passed it on{by}; it went as far as {end}. The caller saw {said}.", by=by, end=end, said=said
+    )
 
 
 def _ended(hop: Hop, said: str, root: Hop) -> str:
     whys = [*hop.facts_of("flag"), *([host] if (host := hop.fact("host")).startswith("none") else [])]
     why = "; ".join(whys) or hop.fact("because") or hop.fact("route") or hop.fact("listener")
-    rule = f" by {hop.rule}" if hop.rule and not hop.rule.startswith("(") else ""
-    text = f"It ended at {_who(hop)}{rule}: {why}. Nobody behind it was asked."
+    rule = tr(" by {rule}", rule=hop.rule) if hop.rule and not hop.rule.startswith("(") else ""
+    text = tr("It ended at {who}{rule}: {why}. Nobody behind it was asked.", who=_who(hop), rule=rule, why=why)
     if 0 < root.code < FAILURE <= (hop.code or FAILURE):
-        return f"{text} The caller saw {said} all the same: a program on the way did not pass the failure on."
-    return f"{text} The caller saw {said}."
+        saw = tr("The caller saw {said} all the same: a program on the way did not pass the failure on.", said=said)
+    else:
+        saw = tr("The caller saw {said}.", said=said)
+    return f"{text} {saw}"
 
 
 def _who(hop: Hop) -> str:
-    way = {Place.OUTBOUND: "on the way out", Place.INBOUND: "on the way in"}.get(hop.place)
-    return f"{hop.app}'s sidecar {way}" if way else hop.app
+    if hop.place is Place.OUTBOUND:
+        return tr("{app}'s sidecar on the way out", app=hop.app)
+    if hop.place is Place.INBOUND:
+        return tr("{app}'s sidecar on the way in", app=hop.app)
+    return hop.app

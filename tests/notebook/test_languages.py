@@ -14,8 +14,8 @@ from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from meshlab.errors import ManifestError
 from meshlab.notebook import LanguageSwitch
 from meshlab.notebook.languages import Catalogue, digest, sources, switch, texts
-from meshlab.notebook.phrases import LANGUAGES
 from meshlab.notebook.spoken import Kind, in_language, sayings
+from meshlab.phrases import LANGUAGES
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 CATALOGUES = [Catalogue.load(NOTEBOOKS, language) for language in LANGUAGES if language != "en"]

@@ -161,7 +161,7 @@ def test_traffic_that_somebody_left_running_is_stopped_at_both_ends(tmp_path: Pa
     lab = Cluster(tmp_path, service("svcb"))
     lab.ready, lab.upstream, lab.streams = True, "svcb-1;v0.1", 2
     lesson = Lesson.begin(lab, "03")  # type: ignore[arg-type]
-    assert lab.streams == 0 and "stopped 2 streams of traffic that ran" in lab.said
+    assert lab.streams == 0 and "streams of traffic that ran, and were stopped: 2" in lab.said
     lab.streams = 1
     lesson.end()
     assert lab.streams == 0

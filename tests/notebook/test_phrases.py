@@ -11,10 +11,10 @@ import pytest
 from babel.messages.pofile import read_po
 
 from meshlab.notebook.languages import sources
-from meshlab.notebook.phrases import LANGUAGES, LOCALE, current, phrases, tr
 from meshlab.notebook.spoken import Kind, sayings
+from meshlab.phrases import LANGUAGES, LOCALE, current, phrases, tr
 
-PACKAGE = Path(__file__).resolve().parents[2] / "meshlab" / "notebook"
+PACKAGE = Path(__file__).resolve().parents[2] / "meshlab"
 OTHERS = [language for language in LANGUAGES if language != "en"]
 
 
@@ -31,9 +31,10 @@ def marked() -> set[str]:
             if not isinstance(node, ast.Call):
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if called in ("tr", "right", "not_yet", "not_attempted"):
+            lesson = "notebook" in file.parts
+            if called == "tr" or (lesson and called in ("right", "not_yet", "not_attempted")):
                 found.update(literals(node.args[0]) if node.args else ())
-            elif called == "Problem":
+            elif lesson and called == "Problem":
                 name, task, _, hints, _ = node.args
                 found.update(text for part in (name, task, hints) for text in literals(part))
     return found

@@ -1,4 +1,4 @@
-"""What controls, exercises and code cells say, in the language of the lesson that they stand in.
+"""What learners read, in the language of their lesson: controls, exercises, reports, pictures, code cells.
 
 Texts are English in the source. What the package says goes through `tr`; what a code cell says is replaced when the
 lessons are made (`spoken`). The translations are gettext catalogues (`notebooks/locale/<language>.po`), the format that
@@ -16,7 +16,7 @@ __all__ = ["LANGUAGES", "current", "phrases", "tr"]
 
 #: Language → what it calls itself. English is the source.
 LANGUAGES: Mapping[str, str] = {"en": "English", "zh": "简体中文"}
-LOCALE = Path(__file__).resolve().parents[2] / "notebooks" / "locale"
+LOCALE = Path(__file__).resolve().parents[1] / "notebooks" / "locale"
 
 
 def current() -> str:
