@@ -36,7 +36,7 @@ class Access:
 
 
 def test_the_dashboard_is_drawn_from_prometheus_and_reads_as_text_too() -> None:
-    board = Dashboard(SimpleNamespace(access=Access()))  # type: ignore[arg-type]
+    board = Dashboard(SimpleNamespace(access=Access(), engine=SimpleNamespace(addons_namespace="istio-system")))  # type: ignore[arg-type]
     assert {"Global Request Volume", "4xxs", "5xxs"} <= set(board.titles)
     html = board._repr_html_()
     assert html.count("<svg") >= 8 and "Istio Dashboard" in html and "svcb.default" in html
@@ -47,7 +47,7 @@ def test_a_prometheus_that_refuses_is_named_with_the_next_command() -> None:
     access = Access()
     access.broken = True
     with pytest.raises(LabError, match="Prometheus refused") as caught:
-        Dashboard(SimpleNamespace(access=access))  # type: ignore[arg-type]
+        Dashboard(SimpleNamespace(access=access, engine=SimpleNamespace(addons_namespace="istio-system")))  # type: ignore[arg-type]
     assert "no endpoints" in str(caught.value) and "kubectl get pods" in str(caught.value)
 
 
