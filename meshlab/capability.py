@@ -18,7 +18,9 @@ class Capability(Enum):
     LEGACY_RULES = "rules of v1alpha2 as they are"
     #: Mixer's refusals, lists, quotas and access log.
     MIXER = "Mixer"
-    #: A port without a name is TCP to the mesh; without it the port has to be named `Engine.unnamed_port`.
-    UNNAMED_IS_TCP = "a port without a name is TCP"
+    #: A port that says nothing of its protocol is TCP to the mesh. Today's Istio looks at a connection's first bytes
+    #: there and finds HTTP, unless `appProtocol` or the port's name says otherwise, or it is 25, 53, 3306 or 27017
+    #: (pkg/config/kube/conversion.go of 1.30.3): the anomalies need the name `Engine.unnamed_port`.
+    UNNAMED_IS_TCP = "TCP on a port without a name"
     #: Real proxies of today's Istio, istiod, webhooks that inject.
     ISTIOD = "istiod"

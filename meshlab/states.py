@@ -24,6 +24,8 @@ COMING = 5.0
 #: Why a Deployment that is not there is not ready.
 ABSENT = "does not exist"
 Report = Callable[[str], None]
+#: Seconds without success after which it is said what holds things up.
+_SILENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -75,21 +77,28 @@ def coming(access: Access, wanted: Iterable[Deployment], *, timeout: float = COM
 
 
 def wait_ready(access: Access, wanted: Iterable[Deployment], *, timeout: float, report: Report) -> float:
-    """Waits until all are available; returns the seconds it took. Reports each as it comes.
+    """Waits until all are available; returns the seconds it took. Reports each as it comes, and what holds one up.
 
     Raises `WaitTimeout` with the cause from the pods' own words.
     """
     start = time.monotonic()
-    pending = set(wanted)
-    for states in follow(access, "/apis/apps/v1/deployments", max(timeout, 0.001)):
-        for deployment in sorted(pending, key=str):
-            if not _lack(states.get((deployment.namespace, deployment.name))):
-                pending.discard(deployment)
-                report(f"{deployment} ready after {time.monotonic() - start:.1f} s")
-        if not pending:
-            break
+    end = start + max(timeout, 0.001)
+    pending, said = set(wanted), list[str]()
+    while pending and (left := end - time.monotonic()) > 0:
+        for states in follow(access, "/apis/apps/v1/deployments", min(left, _SILENCE)):
+            for deployment in sorted(pending, key=str):
+                if not _lack(states.get((deployment.namespace, deployment.name))):
+                    pending.discard(deployment)
+                    report(f"{deployment} ready after {time.monotonic() - start:.1f} s")
+            if not pending:
+                return time.monotonic() - start
+        before, said = said, _causes(access, pending)
+        if time.monotonic() < end:
+            for line in said:
+                if line not in before:
+                    report(f"waiting: {line}")
     if pending:
-        said = [line for each in sorted(pending, key=str) for line in causes(access, each.namespace, each.name)]
+        said = _causes(access, pending)
         names = ", ".join(map(str, sorted(pending, key=str)))
         raise WaitTimeout(
             f"not ready after {timeout:g} s: {names}",
@@ -97,6 +106,10 @@ def wait_ready(access: Access, wanted: Iterable[Deployment], *, timeout: float, 
             then=f"kubectl get pods -n {next(iter(pending)).namespace}",
         )
     return time.monotonic() - start
+
+
+def _causes(access: Access, pending: Iterable[Deployment]) -> list[str]:
+    return [line for each in sorted(pending, key=str) for line in causes(access, each.namespace, each.name)]
 
 
 def wait_gone(access: Access, unwanted: Iterable[Deployment], *, timeout: float) -> float:

@@ -26,7 +26,8 @@ def prepare(report: Report) -> Lab:
     settings = Settings.load()
     began = time.monotonic()
     fetch_prometheus(settings)
-    lab = connect(report=report)
+    # Somebody at a terminal can be asked whether he means a cluster that looks like production.
+    lab = connect(ask=input if sys.stdin.isatty() else None, report=report)
     lab.require("control-plane", "demo", "prometheus", "grafana", "servicegraph", "zipkin")
     report(f"the lab is ready after {time.monotonic() - began:.1f} s")
     return lab

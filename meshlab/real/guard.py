@@ -71,5 +71,6 @@ def guard(context: Context, confirm: bool | str = False, ask: Callable[[str], st
     raise Unconfirmed(
         f"context {context.name} was not confirmed, and nothing was asked of it",
         why=f"{reason}; what is learnt here is learnt by breaking things",
-        then=f"meshlab.connect(context={context.name!r}, confirm={context.name!r}), if that is what you want",
+        then=f"meshlab.connect(context={context.name!r}, confirm={context.name!r}), if that is what you want; commands "
+        f"take --confirm {context.name}, or MESHLAB_CONFIRM={context.name} before them",
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..settings import Settings
 from .contexts import Context
+from .guard import worry
 
 __all__ = ["environment", "link_commands", "settings_for", "users_kubeconfig"]
 
@@ -53,6 +54,9 @@ def environment(
         "KUBECACHEDIR": str(settings.home / "kubectl-cache"),
         "MESHLAB_CONTEXT": context.name,
     }
+    if worry(context):
+        # Whoever has come here has confirmed it; the kernels that he starts need not ask him again.
+        found["MESHLAB_CONFIRM"] = context.name
     return found | ({"MESHLAB_KUBECONFIG": kubeconfig} if kubeconfig else {})
 
 

@@ -20,7 +20,9 @@ from .found import Found, Istio, look
 from .owned import Owned
 from .places import INGRESS, MESHLAB, SYSTEM
 
-__all__ = ["ISTIO_VERSION", "OLDEST_KUBERNETES", "REPOSITORY", "Component", "components", "install", "uninstall"]
+__all__ = [
+    "ISTIO_VERSION", "OLDEST_KUBERNETES", "REPOSITORY", "Component", "components", "install", "installed", "uninstall",
+]  # fmt: skip
 
 #: The pinned version; its charts, packed from the sources of that tag, are what the tests render and install.
 ISTIO_VERSION = "1.30.3"
@@ -149,15 +151,15 @@ def _nobody(found: Found) -> None:
         )
 
 
-def uninstall(access: Access, *, timeout: float) -> list[str]:
-    """Removes our releases, the gateway first; returns what was removed. Releases of others stay."""
-    done = []
-    for part in reversed(components()):
-        if not _marked(access, part.namespace, part.release):
-            continue
-        if open_helm(access.kubeconfig, part.namespace).uninstall(part.release, timeout=timeout):
-            done.append(f"release {part.namespace}/{part.release}")
-    return done
+def installed(access: Access) -> list[Component]:
+    """Our releases that are there, in the order in which they go: the gateway first, the definitions last."""
+    return [part for part in reversed(components()) if _marked(access, part.namespace, part.release)]
+
+
+def uninstall(access: Access, part: Component, *, timeout: float) -> list[str]:
+    """Removes one of our releases; returns what was removed."""
+    gone = open_helm(access.kubeconfig, part.namespace).uninstall(part.release, timeout=timeout)
+    return [f"release {part.namespace}/{part.release}"] if gone else []
 
 
 def _released(access: Access, helm: Helm, part: Component, chart: Chart, end: float, report: Report) -> None:

@@ -51,12 +51,13 @@ def remove_all(access: Access, *, timeout: float) -> list[str]:
     owned = Owned(access)
     done = _delete(owned, autoscalers(access, owned.items([("apps/v1", "Deployment")])))
     done += _delete(owned, owned.items(_KINDS))
-    released = istio.uninstall(access, timeout=max(1.0, end - time.monotonic()))
-    done += released
+    for release in istio.installed(access):
+        if release.release == "istio-base":
+            # Before the release itself, which says that they are ours: whoever is killed here can begin again.
+            done += _definitions(access)
+            done += _root_certificates(access)
+        done += istio.uninstall(access, release, timeout=max(1.0, end - time.monotonic()))
     done += _delete(owned, [d for d in owned.items([_DEFINITION]) if d["spec"]["group"] == GROUP])
-    if any(line.endswith("/istio-base") for line in released):
-        done += _definitions(access)
-        done += _root_certificates(access)
     for namespace in owned.items([("v1", "Namespace")]):
         name = namespace["metadata"]["name"]
         if guests := _guests(access, name):

@@ -41,7 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def keep(patch: pytest.MonkeyPatch) -> None:
     """What `connect` puts into the environment is gone when the patch is undone."""
-    for name in ("KUBECONFIG", "KUBECACHEDIR", "MESHLAB_HOME", "MESHLAB_CONTEXT", "MESHLAB_KUBECONFIG", "PATH"):
+    ours = ("MESHLAB_HOME", "MESHLAB_CONTEXT", "MESHLAB_CONFIRM", "MESHLAB_KUBECONFIG")
+    for name in ("KUBECONFIG", "KUBECACHEDIR", "PATH", *ours):
         patch.setenv(name, os.environ.get(name, ""))
     patch.delenv("KUBECONFIG")
 

@@ -215,7 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def hang_up(self) -> None:
         self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # the other end may be gone already
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def forward(self, *, stop_after: int | None = None, hold: float = 0.0) -> None:
         if self.headers.get("Upgrade"):

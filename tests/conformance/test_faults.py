@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from faulty_server import Fault, FaultyServer, answer, answer_with, cut, dropped, events, slow
 
+from meshlab import states as waits
 from meshlab.access import Access
 from meshlab.causes import causes
 from meshlab.cluster import Cluster, Parts
@@ -215,6 +216,34 @@ def test_a_quota_that_forbids_pods_is_named(access: Access, kubernetes: Cluster)
     with pytest.raises(WaitTimeout) as caught:
         wait_ready(access, [Deployment("full", "crowd")], timeout=2.0, report=lambda line: None)
     assert "exceeded quota: none" in caught.value.why
+
+
+def test_a_webhook_that_lets_no_pod_in_is_named_while_somebody_waits(
+    access: Access, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "_SILENCE", 0.5)
+    kube = kubernetes.kube
+    labels = {"app": "judged"}
+    kube.create(("v1", "namespaces"), {"metadata": {"name": "judged", "labels": labels}})
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    webhook = {
+        "name": "images.example.com", "clientConfig": {"url": "https://127.0.0.1:1/"}, "rules": [rule],
+        "namespaceSelector": {"matchLabels": labels}, "failurePolicy": "Fail", "sideEffects": "None",
+        "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
+    }  # fmt: skip
+    target = ("admissionregistration.k8s.io/v1", "validatingwebhookconfigurations")
+    kube.create(target, {"metadata": {"name": "judge"}, "webhooks": [webhook]})
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}
+    spec = {"selector": {"matchLabels": labels}, "template": pod}
+    kube.create(("apps/v1", "deployments", "judged"), {"metadata": {"name": "judged"}, "spec": spec})
+    said: list[str] = []
+    with pytest.raises(WaitTimeout) as caught:
+        wait_ready(access, [Deployment("judged", "judged")], timeout=2.0, report=said.append)
+    kube.delete((*target, None, "judge"))
+    cause = 'no pod could be made: Internal error occurred: failed calling webhook "images.example.com"'
+    assert said[0].startswith(f"waiting: {cause}") and caught.value.why.startswith(cause)
+    # Said once, not every time that somebody looks.
+    assert len(said) == len(set(said))
 
 
 def test_preflight_names_what_it_may_not_see(server: FaultyServer, tmp_path: Path) -> None:
