@@ -127,7 +127,7 @@ def _commands() -> dict[str, Command]:
     from meshlab.istioctl.proxies import CONFIG_FLAGS, STATUS_FLAGS
 
     config = Command(
-        "proxy-config all|bootstrap|cluster|endpoint|listener|route|secret POD[.NAMESPACE]",
+        "proxy-config all|bootstrap|cluster|ecds|endpoint|listener|log|route|secret POD[.NAMESPACE]",
         "Show what a proxy was configured with (short: pc)", _proxy_config, CONFIG_FLAGS,
     )
     status = Command(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from meshlab.errors import MeshlabError
 from meshlab.istioctl.flags import Flag, Parsed
 from meshlab.kube import Kube
+
+if TYPE_CHECKING:
+    from meshlab.sidecars.sidecars import Sidecars
 
 __all__ = ["CONFIG_FLAGS", "STATUS_FLAGS", "proxy_config", "proxy_status"]
 
@@ -25,6 +28,8 @@ CONFIG_FLAGS = (
     Flag("cluster", "", "Filter endpoints by the name of their cluster"),
     Flag("status", "", "Filter endpoints by status"),
     Flag("verbose", True, "Show listeners' matches and routes' domains"),
+    Flag("level", "", "Levels to set, as `http:debug,router:info`, or one for all loggers (log)"),
+    Flag("reset", False, "Set the levels back to what they are at the start (log)", "r"),
     Flag("with-headers", False, "Print headings between the tables of `all`"),
 )
 STATUS_FLAGS = (Flag("output", "table", "Output format: one of json|yaml|table", "o"),)
@@ -57,15 +62,30 @@ def proxy_config(flags: Parsed, stdin: TextIO, stdout: TextIO) -> int:
         flags.on("verbose"),
     )
     if file:
+        if kind == "log":
+            raise MeshlabError("log requires pod name", then="istioctl proxy-config log POD[.NAMESPACE]")
         text = stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     else:
         from meshlab.sidecars.sidecars import Sidecars
 
         kube = Kube.from_kubeconfig(flags.text("kubeconfig") or None)
         sidecars = Sidecars(kube)
+        if kind == "log":
+            stdout.write(_log(flags, sidecars, pods[0], flags.text("namespace") or kube.namespace))
+            return 0
         text = sidecars.admin(sidecars.find(pods[0], flags.text("namespace") or kube.namespace), KINDS[kind][1])
     stdout.write(printed(kind, text, flags.text("output"), wanted, headers=flags.on("with-headers")))
     return 0
+
+
+def _log(flags: Parsed, sidecars: Sidecars, name: str, namespace: str) -> str:
+    from meshlab.istioctl.proxyconfig.log import changes, logged
+
+    if flags.text("output") not in ("", "short"):
+        raise MeshlabError("--output is not applicable for this command")
+    wanted = changes(flags.text("level"), reset=flags.on("reset"))
+    pod = sidecars.find(name, namespace)
+    return logged(pod.id, lambda path: sidecars.admin(pod, path, "POST"), wanted)
 
 
 def proxy_status(flags: Parsed, stdout: TextIO) -> int:

@@ -10,9 +10,11 @@ from typing import Any
 from meshlab.errors import MeshlabError
 from meshlab.istioctl.proxyconfig.bootstrap import versions
 from meshlab.istioctl.proxyconfig.clusters import cluster_table, clusters
+from meshlab.istioctl.proxyconfig.columns import columns
 from meshlab.istioctl.proxyconfig.endpoints import assigned_table, endpoint_table, endpoints
 from meshlab.istioctl.proxyconfig.filters import Filters
 from meshlab.istioctl.proxyconfig.listeners import listener_table, listeners
+from meshlab.istioctl.proxyconfig.names import camel
 from meshlab.istioctl.proxyconfig.routes import route_table, routes
 from meshlab.istioctl.proxyconfig.secrets import secret_table
 from meshlab.sidecars.dump import ConfigDump
@@ -24,8 +26,10 @@ KINDS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "all": (("a",), "config_dump?include_eds=true"),
     "bootstrap": (("b",), "config_dump"),
     "cluster": (("clusters", "c"), "config_dump"),
+    "ecds": (("ec",), "config_dump"),
     "endpoint": (("endpoints", "ep"), "clusters?format=json"),
     "listener": (("listeners", "l"), "config_dump"),
+    "log": (("o",), "logging"),
     "route": (("routes", "r"), "config_dump"),
     "secret": (("secrets", "s"), "config_dump"),
 }
@@ -34,6 +38,7 @@ _TABLES: Mapping[str, Callable[[ConfigDump, Filters], str]] = {
     "listener": listener_table,
     "route": route_table,
     "bootstrap": lambda dump, wanted: versions(dump),
+    "ecds": lambda dump, wanted: _extensions(dump),
     "secret": lambda dump, wanted: secret_table(dump, named=wanted.named),
 }
 _RESOURCES: Mapping[str, Callable[[ConfigDump, Filters], Sequence[Any] | Mapping[str, Any]]] = {
@@ -42,6 +47,7 @@ _RESOURCES: Mapping[str, Callable[[ConfigDump, Filters], Sequence[Any] | Mapping
     "route": routes,
     "bootstrap": lambda dump, wanted: dump.section("BootstrapConfigDump"),
     "secret": lambda dump, wanted: dump.section("SecretsConfigDump"),
+    "ecds": lambda dump, wanted: dump.section("EcdsConfigDump"),
     "all": lambda dump, wanted: {"configs": dump.configs},
 }
 
@@ -83,7 +89,18 @@ def everything(dump: ConfigDump, wanted: Filters, *, headers: bool) -> str:
     return "\n".join((f"------ {title} ------\n\n" if headers else "") + text for title, text in parts.items())
 
 
+def _extensions(dump: ConfigDump) -> str:
+    """Filters that come by a configuration of their own."""
+    listed = (each.get("ecds_filter") or {} for each in dump.section("EcdsConfigDump").get("ecds_filters") or ())
+    rows = [(each.get("name") or "", (each.get("typed_config") or {}).get("@type") or "") for each in listed]
+    return columns([("ECDS NAME", "TYPE"), *sorted((name, kind.rpartition("/")[2]) for name, kind in rows)])
+
+
 def _encoded(found: Any, output: str) -> str:
+    """As messages of their own kind: without its name, and with the names of fields that JSON gives them."""
+    listed = found if isinstance(found, list | tuple) else [found]
+    named = [{key: each for key, each in camel(one).items() if key != "@type"} for one in listed]
+    found = named if isinstance(found, list | tuple) else named[0]
     if output == "yaml":
         import yaml
 
