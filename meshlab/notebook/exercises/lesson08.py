@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from meshlab.capability import Capability
 from meshlab.notebook.exercise import Problem, Verdict
-from meshlab.notebook.phrases import tr
+from meshlab.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
