@@ -214,3 +214,29 @@ def test_converting_twice_changes_nothing() -> None:
     once = one(SVCB).text
     assert convert(once).text == once
     assert [each.valid for each in read(once)] == [True]
+
+
+def legacy_rule(name: str, spec: str) -> str:
+    return f"apiVersion: config.istio.io/v1alpha2\nkind: RouteRule\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
+
+
+MATCH = "destination: {{name: svcb}}, match: {{request: {{headers: {{{}: {{exact: a}}}}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "lost", "kept"),
+    [
+        (legacy_rule("r", MATCH.format("a b")), ["route-rule/default/r"], 0),
+        (legacy_rule("r", MATCH.format("a b")) + "---\n" + legacy_rule("s", MATCH.format("a-b")),
+         ["route-rule/default/r"], 1),
+        (legacy_rule("r", 'destination: {service: "0.0.0.0/8"}'), ["route-rule/default/r"], 0),
+        (legacy_rule("r", "destination: {name: svcb}, route: [{destination: {}}]"), ["route-rule/default/r"], 0),
+    ],
+)
+def test_what_todays_api_refuses_is_left_out_and_named_and_the_rest_stays(
+    text: str, lost: list[str], kept: int
+) -> None:
+    result = convert(text)
+    after(result.text)  # whose documents are valid
+    told = [each.key for each in result.notes if each.text.startswith("today's API refuses it")]
+    assert (told, result.text.count("kind: VirtualService")) == (lost, kept)

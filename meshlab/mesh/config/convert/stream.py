@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from meshlab.mesh.config.convert.judged import judged
 from meshlab.mesh.config.convert.rules import convert_rules
 from meshlab.mesh.config.convert.work import Converted, Note, Weight
 from meshlab.mesh.config.documents import Document, read
@@ -44,7 +45,7 @@ def convert(text: str, domain: str = "cluster.local") -> Result:
     found = list(read(text))
     invalid = [(each.line, "; ".join(each.reasons)) for each in found if not each.valid]
     rules = [each.config for each in found if each.config is not None]
-    converted = convert_rules(rules, _selectors(found, domain), domain)
+    converted = [judged(each) for each in convert_rules(rules, _selectors(found, domain), domain)]
     written = {(each.config.meta.type, each.name): each.namespace for each in found if each.config is not None}
     parts: list[str] = []
     notes: list[Note] = []
