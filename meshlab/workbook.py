@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from .doctor import fetch_prometheus
 from .errors import ManifestError
 from .lab import Lab, connect
+from .phrases import current
 from .settings import Settings
 
 __all__ = ["headless", "jupyter", "prepare"]
@@ -56,9 +56,12 @@ def _configure(settings: Settings) -> None:
 
     JupyterLab offers to fetch news from another host, and asks about it first: neither belongs in a lesson.
     """
+    from .notebook.languages import workbook
+
     folder = settings.home / "jupyter"
     config = {
-        "ServerApp": {"ip": "127.0.0.1", "root_dir": str(ROOT)},
+        # Of what it says, the address to open is enough; and Ctrl-C is meant.
+        "ServerApp": {"ip": "127.0.0.1", "root_dir": str(ROOT), "log_level": "WARN", "answer_yes": True},
         "LabApp": {"check_for_updates_class": "jupyterlab.NeverCheckForUpdate"},
     }
     news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
@@ -72,7 +75,10 @@ def _configure(settings: Settings) -> None:
     if not workspaces.exists():
         workspaces.mkdir()
         # "default", by the name that JupyterLab gives to its file.
-        shutil.copy(ROOT / "binder" / "workspace.json", workspaces / "default-37a8.jupyterlab-workspace")
+        opened = (ROOT / "binder" / "workspace.json").read_text()
+        if current() != "en":
+            opened = opened.replace("notebooks/", f"{workbook().relative_to(ROOT)}/")
+        (workspaces / "default-37a8.jupyterlab-workspace").write_text(opened)
 
 
 def headless(lab: Lab, out: Path, *, report: Report, only: Sequence[str] = ()) -> int:

@@ -24,7 +24,7 @@ ARGUMENTS = ("--IPKernelApp.log_level=ERROR",)
 #: alone takes half a second.
 _MODULES = (
     "ipywidgets", "kubernetes.client", "kubernetes.config", "meshlab.cluster.daemon", "meshlab.lab",
-    "meshlab.notebook.exercise", "meshlab.notebook.knobs", "meshlab.notebook.lesson", "meshlab.notebook.phrases",
+    "meshlab.notebook.exercise", "meshlab.notebook.knobs", "meshlab.notebook.lesson", "meshlab.phrases",
 )  # fmt: skip
 _IMPORTS = f"exec('import {', '.join(_MODULES)}', {{}})"
 
