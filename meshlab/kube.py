@@ -76,8 +76,13 @@ class Kube:
         certificate: tuple[bytes, bytes] | None = None,
         verify: bool = True,
         namespace: str = "default",
+        server_name: str = "",
+        proxy: str = "",
     ) -> None:
-        """`ca` and `certificate` (certificate, key) are PEM; `namespace` is that of objects without one."""
+        """`ca` and `certificate` (certificate, key) are PEM; `namespace` is that of objects without one.
+
+        `server_name` is what its certificate calls the server, `proxy` the URL of one on the way to it.
+        """
         import urllib3
 
         self.server = server.rstrip("/")
@@ -86,7 +91,11 @@ class Kube:
         if token:
             self.headers["Authorization"] = f"Bearer {token}"
         self.tls = tls_context(ca, certificate, verify) if self.server.startswith("https") else None
-        self._pool = urllib3.PoolManager(maxsize=8, retries=False, ssl_context=self.tls)
+        self.server_name, self.proxy = server_name, proxy
+        options: dict[str, Any] = {"maxsize": 8, "retries": False, "ssl_context": self.tls}
+        if server_name:
+            options |= {"server_hostname": server_name, "assert_hostname": server_name}
+        self._pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
         self._plurals: dict[tuple[str, str], str] = {}
 
     @classmethod
@@ -98,7 +107,7 @@ class Kube:
         access = Access.load(path, context)
         return cls(
             access.server, token=access.token, ca=access.ca, certificate=access.certificate,
-            verify=access.verify, namespace=access.namespace,
+            verify=access.verify, namespace=access.namespace, server_name=access.server_name, proxy=access.proxy,
         )
 
     def close(self) -> None:

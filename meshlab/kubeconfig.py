@@ -34,6 +34,10 @@ class Access:
     certificate: tuple[bytes, bytes] | None = None
     verify: bool = True
     namespace: str = "default"
+    #: The name in the server's certificate, where it is called otherwise (tls-server-name).
+    server_name: str = ""
+    #: URL of a proxy on the way to it (proxy-url).
+    proxy: str = ""
 
     @classmethod
     def load(cls, path: str | Path | None = None, context: str | None = None) -> Access:
@@ -57,7 +61,7 @@ class Access:
         except (KeyError, TypeError, StopIteration) as error:
             raise LabError(f"{file} names no cluster: {error!r}", then="kubectl config view") from error
         if "exec" in user or "auth-provider" in user:
-            return cls._logged_in(file, context, ctx.get("namespace") or "default")
+            return cls._logged_in(file, context, ctx.get("namespace") or "default", cluster)
         token = user.get("token")
         if not token and (read := _content(user, "tokenFile", file)):
             token = read.decode().strip()
@@ -69,10 +73,12 @@ class Access:
             certificate=(cert, key) if cert and key else None,
             verify=not cluster.get("insecure-skip-tls-verify"),
             namespace=ctx.get("namespace") or "default",
+            server_name=str(cluster.get("tls-server-name") or ""),
+            proxy=str(cluster.get("proxy-url") or ""),
         )
 
     @classmethod
-    def _logged_in(cls, file: Path, context: str | None, namespace: str) -> Access:
+    def _logged_in(cls, file: Path, context: str | None, namespace: str, cluster: Mapping[str, Any]) -> Access:
         """What a plug-in says that we are: the official client runs it."""
         from kubernetes.client import Configuration
         from kubernetes.config import ConfigException, load_kube_config
@@ -92,6 +98,8 @@ class Access:
             certificate=(certificate[0].read_bytes(), certificate[1].read_bytes()) if certificate else None,
             verify=found.verify_ssl,
             namespace=namespace,
+            server_name=str(cluster.get("tls-server-name") or ""),
+            proxy=str(cluster.get("proxy-url") or ""),
         )
 
 

@@ -98,7 +98,6 @@ def wait_ready(access: Access, wanted: Iterable[Deployment], *, timeout: float, 
                 if line not in before:
                     report(f"waiting: {line}")
     if pending:
-        said = _causes(access, pending)
         names = ", ".join(map(str, sorted(pending, key=str)))
         raise WaitTimeout(
             f"not ready after {timeout:g} s: {names}",

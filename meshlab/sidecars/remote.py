@@ -7,10 +7,9 @@ channel, is a Status that says how the command ended.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from meshlab.errors import LabError
 from meshlab.kube import Kube
@@ -27,14 +26,16 @@ PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
 def upgrade(kube: Kube) -> Upgrade:
     """How this client opens WebSockets."""
-    tls = {"context": kube.tls} if kube.tls else {}
-    return partial(_open, kube.server, kube.headers, tls)
+    tls: dict[str, Any] = {"context": kube.tls} if kube.tls else {}
+    if kube.server_name:
+        tls["server_hostname"] = kube.server_name
+    found = urlsplit(kube.proxy) if kube.proxy else None
+    proxy = (found.hostname or "", found.port or 80) if found else None
 
+    def opened(path: str, protocols: Sequence[str], timeout: float) -> WebSocket:
+        return open_websocket(kube.server, path, protocols, timeout, headers=kube.headers, tls=tls, proxy=proxy)
 
-def _open(
-    server: str, headers: Mapping[str, str], tls: Mapping[str, Any], path: str, protocols: Sequence[str], timeout: float
-) -> WebSocket:
-    return open_websocket(server, path, protocols, timeout, headers=headers, tls=tls)
+    return opened
 
 
 def execute(

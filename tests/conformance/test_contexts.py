@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import stat
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ from faulty_server import FaultyServer
 
 from meshlab.access import Access
 from meshlab.cluster import Cluster
-from meshlab.errors import LabError
+from meshlab.errors import LabError, Rejected
 from meshlab.kube import Kube
 from meshlab.lab import connect
 from meshlab.real.contexts import Context, choose, contexts, copy
 from meshlab.real.guard import Unconfirmed, guard, worry
 from meshlab.real.home import environment, settings_for, users_kubeconfig
 from meshlab.settings import Settings
+from meshlab.sidecars.remote import upgrade
+from meshlab.tunnel import Tunnel
 
 
 def context(name: str = "kind-lab", cluster: str = "kind-lab", server: str = "https://127.0.0.1:6443") -> Context:
@@ -157,6 +161,60 @@ def authority(kubernetes: Cluster, folder: Path) -> str:
     file = folder / "ca.pem"
     file.write_bytes(base64.b64decode(found["certificate-authority-data"]))
     return str(file)
+
+
+def test_a_server_that_its_certificate_calls_otherwise_is_reached_by_either_client(
+    kubernetes: Cluster, tmp_path: Path
+) -> None:
+    with FaultyServer(kubernetes.server, kubernetes.token, tmp_path) as server:
+        # Its certificate is for 127.0.0.1.
+        file = kubeconfig(
+            tmp_path, ("far", f"https://localhost:{server.port}"), user={"token": kubernetes.token},
+            ca=str(tmp_path / "ca.pem"),
+        )  # fmt: skip
+        found = json.loads(file.read_text())
+        with pytest.raises(LabError, match="cannot reach the API server"):
+            Kube.from_kubeconfig(file).list(("v1", "namespaces"))
+        found["clusters"][0]["cluster"]["tls-server-name"] = "127.0.0.1"
+        file.write_text(json.dumps(found))
+        assert Access(file).request("GET", "/api/v1/namespaces").status == 200
+        kube = Kube.from_kubeconfig(file)
+        assert kube.list(("v1", "namespaces"))["items"]
+        for to in (Access(file).upgrade, upgrade(kube)):
+            with pytest.raises(Rejected, match='pods "none" not found'):
+                Tunnel.open(to, "default", "none", 80)
+
+
+def test_a_proxy_of_the_kubeconfig_is_gone_through_by_either_client(kubernetes: Cluster, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            self.send_error(403)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+        file = kubeconfig(tmp_path, ("far", "https://kubernetes.test:6443"), ca=authority(kubernetes, tmp_path))
+        found = json.loads(file.read_text())
+        found["clusters"][0]["cluster"]["proxy-url"] = f"http://127.0.0.1:{proxy.server_port}"
+        file.write_text(json.dumps(found))
+        access, kube = Access(file), Kube.from_kubeconfig(file)
+        for ask in (
+            lambda: access.request("GET", "/version"),
+            lambda: Tunnel.open(access.upgrade, "default", "none", 80),
+            lambda: kube.get("/version"),
+            lambda: Tunnel.open(upgrade(kube), "default", "none", 80),
+        ):
+            before = len(asked)
+            with pytest.raises(LabError):
+                ask()
+            assert set(asked[before:]) == {"kubernetes.test:6443"}
+        kube.close()
+        proxy.shutdown()
 
 
 def test_two_contexts_never_share_a_folder_and_the_users_kubeconfig_is_remembered(tmp_path: Path) -> None:

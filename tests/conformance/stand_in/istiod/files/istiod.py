@@ -30,6 +30,8 @@ LOCK = threading.Lock()
 #: proxy and type → (version that Pilot sent, nonce that it gets here)
 NONCES: dict = {}
 PUSHES = [0]
+#: page → what it said when Pilot had last seen all of it: istiod does not show what it has not seen either
+SEEN: dict = {}
 
 
 TRUSTED = ssl.create_default_context(cafile=CLUSTER["certificate-authority"])
@@ -80,7 +82,9 @@ def syncz():
 def seen_by_pilot(changes):
     pods = api("/api/v1/namespaces/istio-system/pods?labelSelector=istio%3Dpilot")["items"]
     where = f"/api/v1/namespaces/istio-system/pods/{pods[0]['metadata']['name']}:15014/proxy"
-    api(f"{where}/debug/inforce?timeout=4&changes={','.join(f'{plural}@{number}' for plural, number in changes)}")
+    wanted = ",".join(f"{plural}@{number}" for plural, number in changes)
+    said = api(f"{where}/debug/inforce?timeout=4&changes={wanted}")
+    return said["inForce"] or said["rejected"]
 
 
 def configz():
@@ -91,20 +95,22 @@ def configz():
             changes.append((plural, listed["metadata"]["resourceVersion"]))
             kind = listed["kind"].removesuffix("List")
             found += [{"apiVersion": f"{group}/v1", "kind": kind, **each} for each in listed["items"]]
-    seen_by_pilot(changes)
-    return found
+    if seen_by_pilot(changes):
+        SEEN["configz"] = found
+    return SEEN.get("configz", [])
 
 
 def registryz():
     listed = api("/api/v1/services")
-    seen_by_pilot([("services", listed["metadata"]["resourceVersion"])])
-    return [
-        {
-            "Attributes": {"Name": each["metadata"]["name"], "Namespace": each["metadata"]["namespace"]},
-            "ResourceVersion": each["metadata"]["resourceVersion"],
-        }
-        for each in listed["items"]
-    ]
+    if seen_by_pilot([("services", listed["metadata"]["resourceVersion"])]):
+        SEEN["registryz"] = [
+            {
+                "Attributes": {"Name": each["metadata"]["name"], "Namespace": each["metadata"]["namespace"]},
+                "ResourceVersion": each["metadata"]["resourceVersion"],
+            }
+            for each in listed["items"]
+        ]
+    return SEEN.get("registryz", [])
 
 
 def metrics():
