@@ -74,10 +74,10 @@ class Admission:
         meta = service["metadata"]
         if not asked and kept and before.get("type") != "ExternalName":
             asked = kept
-        if asked != "None" and asked != kept:
+        if kept and before.get("type") != "ExternalName":
+            pass  # another than it has is refused, wherever it lies
+        elif asked != "None":
             asked = self._address(resource, meta, asked)
-        elif not asked:
-            asked = self._address(resource, meta, "")
         spec["clusterIP"], spec["clusterIPs"] = asked, [asked]
         if spec.get("type") in NODE_PORT_TYPES:
             self._node_ports(resource, meta, spec, before)

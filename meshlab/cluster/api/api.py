@@ -161,6 +161,12 @@ class Api:
         if resource.conditional and new["metadata"].get("resourceVersion") in (None, "", "0"):
             cause = invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise Invalid.kind(resource.plural, resource.group, name, [cause])
+        if (uid := new["metadata"].get("uid")) and uid != old.obj["metadata"]["uid"]:
+            raise Conflict.of(
+                resource, name, f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{old.key}, "
+                "ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: "
+                f"{uid}, UID in object meta: {old.obj['metadata']['uid']}"
+            )
         return self.replace(resource, old, new, subresource=subresource, manager=manager, dry_run=dry_run)
 
     def patch(
@@ -322,12 +328,6 @@ class Api:
         """Stores what was `received` in the place of `entry`; see `update`."""
         old = self.types.from_storage(resource, entry.obj)
         name, meta = old["metadata"]["name"], new["metadata"]
-        if (uid := meta.get("uid")) and uid != old["metadata"]["uid"]:
-            raise Conflict.of(
-                resource, name, f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{entry.key}, "
-                "ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: "
-                f"{uid}, UID in object meta: {old['metadata']['uid']}"
-            )
         if (revision := meta.get("resourceVersion")) and revision not in (str(entry.revision), "0"):
             raise Conflict.of(resource, name)
         if subresource != "status":

@@ -16,8 +16,8 @@ __all__ = ["prepare_create", "prepare_update"]
 
 Object = dict[str, Any]
 
-#: Metadata that only the server writes.
-KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink",
+#: Metadata that only the server writes. Another uid than the object's is refused, none is filled in.
+KEPT = ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink",
         "generateName")
 #: Kinds whose creator may state a status: a node registers with its capacity.
 REGISTERS_STATUS = {"nodes"}
@@ -53,6 +53,7 @@ def prepare_update(resource: Resource, new: Object, old: Object, subresource: st
         meta.pop(key, None)
         if key in before:
             meta[key] = before[key]
+    meta.setdefault("uid", before["uid"])
     if subresource == "status":
         new = _status_only(resource, new, old)
     elif subresource == "approval":

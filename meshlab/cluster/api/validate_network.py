@@ -23,6 +23,9 @@ AFFINITY_LIMIT = 86400
 PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 #: A slice holds at most so many endpoints and ports.
 SLICE_LIMIT, SLICE_PORTS = 1000, 20000
+#: Directions of a NetworkPolicy.
+POLICY_TYPES = ("Ingress", "Egress")
+NO_NETWORK = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 
 def service(obj: Object, old: Object | None) -> list[Cause]:
@@ -225,7 +228,7 @@ def ingress(obj: Object, _old: Object | None) -> list[Cause]:
     causes: list[Cause] = []
     if not spec.get("rules") and not spec.get("defaultBackend"):
         why = "either `defaultBackend` or `rules` must be specified"
-        causes.append(invalid("spec", dict(spec), why))
+        causes.append(invalid("spec", None, why))
     if backend := spec.get("defaultBackend"):
         causes += _backend("spec.defaultBackend", backend)
     for i, rule in enumerate(spec.get("rules") or ()):
@@ -325,14 +328,29 @@ def network_policy(obj: Object, _old: Object | None) -> list[Cause]:
                 here = f"spec.{kind}[{i}].ports[{j}]"
                 if port.get("protocol") not in PROTOCOLS:
                     causes.append(unsupported(f"{here}.protocol", port.get("protocol"), PROTOCOLS))
-                if "port" in port:
-                    causes += port_or_name(f"{here}.port", port["port"])
+                causes += _policy_port(here, port)
             for j, peer in enumerate(rule.get(peers) or ()):
                 causes += _peer(f"spec.{kind}[{i}].{peers}[{j}]", peer)
-    for i, kind in enumerate(spec.get("policyTypes") or ()):
-        if kind not in ("Egress", "Ingress"):
-            causes.append(unsupported(f"spec.policyTypes[{i}]", kind, ("Egress", "Ingress")))
+    types = spec.get("policyTypes") or ()
+    if len(types) > len(POLICY_TYPES):
+        return [*causes, invalid("spec.policyTypes", list(types), "may not specify more than two policyTypes")]
+    for i, kind in enumerate(types):
+        if kind not in POLICY_TYPES:
+            causes.append(unsupported(f"spec.policyTypes[{i}]", kind, POLICY_TYPES))
     return causes
+
+
+def _policy_port(path: str, port: Object) -> list[Cause]:
+    first, last = port.get("port"), port.get("endPort")
+    causes = [] if first is None else port_or_name(f"{path}.port", first)
+    if last is None:
+        return causes
+    if not isinstance(first, int):
+        why = "is not specified" if first is None else "is non-numeric"
+        return [invalid(f"{path}.endPort", last, f"may not be specified when `port` {why}"), *causes]
+    if last < first:
+        causes.append(invalid(f"{path}.endPort", last, "must be greater than or equal to `port`"))
+    return causes + [invalid(f"{path}.endPort", last, why) for why in formats.port(last)]
 
 
 def _peer(path: str, peer: Object) -> list[Cause]:
@@ -342,16 +360,32 @@ def _peer(path: str, peer: Object) -> list[Cause]:
         if key in peer:
             causes += selector(f"{path}.{key}", peer[key])
     if block is not None:
+        causes += _block(f"{path}.ipBlock", block)
         if "podSelector" in peer or "namespaceSelector" in peer:
             causes.append(forbidden(path, "may not specify both ipBlock and another peer"))
-        cidr = block.get("cidr") or ""
-        if not cidr:
-            return [*causes, required(f"{path}.ipBlock.cidr")]
-        try:
-            ipaddress.ip_network(cidr, strict=False)
-        except ValueError:
-            why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-            causes.append(invalid(f"{path}.ipBlock.cidr", cidr, why))
     elif not peer:
         causes.append(required(path, "must specify a peer"))
     return causes
+
+
+def _block(path: str, block: Object) -> list[Cause]:
+    if not (text := block.get("cidr")):
+        return [required(f"{path}.cidr")]
+    causes: list[Cause] = []
+    whole = _network(text)
+    if whole is None:
+        return [invalid(f"{path}.cidr", text, NO_NETWORK)]
+    for i, text in enumerate(block.get("except") or ()):
+        part = _network(text)
+        if part is None:
+            causes.append(invalid(f"{path}.except[{i}]", text, NO_NETWORK))
+        elif part.version != whole.version or part == whole or not part.subnet_of(whole):  # type: ignore[arg-type]
+            causes.append(invalid(f"{path}.except[{i}]", text, "must be a strict subset of `cidr`"))
+    return causes
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text, strict=False) if "/" in text else None
+    except ValueError:
+        return None

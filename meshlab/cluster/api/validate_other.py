@@ -15,8 +15,8 @@ from meshlab.cluster.api.validate_client import client_config
 from meshlab.cluster.api.validate_meta import immutable, non_negative, selector
 
 __all__ = [
-    "autoscaler", "claim", "config_map", "disruption_budget", "event", "lease", "limit_range", "priority_class",
-    "quota", "role", "role_binding", "secret", "storage_class", "volume", "webhooks",
+    "autoscaler", "claim", "config_map", "disruption_budget", "event", "lease", "priority_class", "role",
+    "role_binding", "secret", "storage_class", "volume", "webhooks",
 ]  # fmt: skip
 
 Object = Mapping[str, Any]
@@ -24,6 +24,10 @@ Object = Mapping[str, Any]
 DATA_LIMIT = 1024 * 1024
 RBAC = "rbac.authorization.k8s.io"
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+#: Fields of structs that a real server shows by their names in Go, in its order.
+REFERENCE = (("APIGroup", "apiGroup"), ("Kind", "kind"), ("Name", "name"))
+BUDGET = (("MinAvailable", "minAvailable"), ("Selector", "selector"), ("MaxUnavailable", "maxUnavailable"),
+          ("UnhealthyPodEvictionPolicy", "unhealthyPodEvictionPolicy"))  # fmt: skip
 #: What Secrets of a type must hold.
 SECRET_KEYS = {
     "kubernetes.io/dockercfg": (".dockercfg",),
@@ -135,7 +139,8 @@ def role_binding(obj: Object, old: Object | None) -> list[Cause]:
     for i, subject in enumerate(obj.get("subjects") or ()):
         causes += _subject(f"subjects[{i}]", subject, namespaced=obj.get("kind") == "RoleBinding")
     if old is not None and reference != (old.get("roleRef") or {}):
-        causes.append(invalid("roleRef", dict(reference), "cannot change roleRef"))
+        shown = {name: reference.get(key) or "" for name, key in REFERENCE}
+        causes.append(invalid("roleRef", shown, "cannot change roleRef"))
     return causes
 
 
@@ -246,37 +251,6 @@ def priority_class(obj: Object, old: Object | None) -> list[Cause]:
     return causes
 
 
-def quota(obj: Object, _old: Object | None) -> list[Cause]:
-    hard = (obj.get("spec") or {}).get("hard") or {}
-    causes: list[Cause] = []
-    for name, value in sorted(hard.items()):
-        causes += [invalid(f"spec.hard[{name}]", name, why) for why in formats.label_key(name)]
-        if parse(value)[0] < 0:
-            causes.append(invalid(f"spec.hard[{name}]", value, "must be greater than or equal to 0"))
-    return causes
-
-
-def limit_range(obj: Object, _old: Object | None) -> list[Cause]:
-    causes: list[Cause] = []
-    kinds: set[str] = set()
-    for i, item in enumerate((obj.get("spec") or {}).get("limits") or ()):
-        path, kind = f"spec.limits[{i}]", item.get("type") or ""
-        if kind in kinds:
-            causes.append(duplicate(f"{path}.type", kind))
-        kinds.add(kind)
-        for name in sorted({*item.get("min", {}), *item.get("max", {})}):
-            low, high = item.get("min", {}).get(name), item.get("max", {}).get(name)
-            if low is not None and high is not None and parse(low)[0] > parse(high)[0]:
-                why = f"min value {low} is greater than max value {high}"
-                causes.append(invalid(f"{path}.min[{name}]", low, why))
-        for name, value in sorted(item.get("defaultRequest", {}).items()):
-            limit = item.get("default", {}).get(name)
-            if limit is not None and parse(value)[0] > parse(limit)[0]:
-                why = f"default request value {value} is greater than default limit value {limit}"
-                causes.append(invalid(f"{path}.defaultRequest[{name}]", value, why))
-    return causes
-
-
 def autoscaler(obj: Object, _old: Object | None) -> list[Cause]:
     spec = obj.get("spec") or {}
     low, high = spec.get("minReplicas"), spec.get("maxReplicas", 0)
@@ -310,13 +284,15 @@ def disruption_budget(obj: Object, _old: Object | None) -> list[Cause]:
     causes: list[Cause] = []
     if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
         why = "minAvailable and maxUnavailable cannot be both set"
-        causes.append(invalid("spec", dict(spec), why))
+        causes.append(invalid("spec", {name: spec.get(key) for name, key in BUDGET}, why))
     for key in ("minAvailable", "maxUnavailable"):
         value = spec.get(key)
         if isinstance(value, int):
             causes += non_negative(f"spec.{key}", value)
         elif value is not None:
-            causes += [invalid(f"spec.{key}", value, why) for why in formats.percent(value)]
+            why = "must not be greater than 100%"
+            reasons = formats.percent(value) or ([why] if int(value[:-1]) > 100 else [])
+            causes += [invalid(f"spec.{key}", value, why) for why in reasons]
     return causes + selector("spec.selector", spec.get("selector") or {})
 
 

@@ -224,10 +224,23 @@ def test_services_get_addresses_and_keep_them(send: Send) -> None:
     assert address.startswith("127.105.")
     replaced = json.loads(send("PUT", services + "/s", service).data)
     assert replaced["spec"]["clusterIP"] == address
+    moved = send("PATCH", services + "/s", {"spec": {"clusterIP": "1.2.3.4"}}, type="application/merge-patch+json")
+    assert "may not change once set" in status(moved)["message"]
     other = {**service, "metadata": {"name": "t"}, "spec": {**service["spec"], "clusterIP": address}}  # type: ignore[dict-item]
     assert "provided IP is already allocated" in status(send("POST", services, other))["message"]
     open_ = {**service, "metadata": {"name": "u"}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}}
     assert 30000 <= json.loads(send("POST", services, open_).data)["spec"]["ports"][0]["nodePort"] < 32768
+
+
+def test_another_uid_is_a_conflict_or_a_change_of_what_may_not_change(send: Send) -> None:
+    maps, body = "/api/v1/namespaces/{ns}/configmaps", {"apiVersion": "v1", "kind": "ConfigMap"}
+    send("POST", maps, {**body, "metadata": {"name": "u"}})
+    put = status(send("PUT", maps + "/u", {**body, "metadata": {"name": "u", "uid": "other"}}))
+    assert (put["code"], "UID in precondition: other, UID in object meta: " in put["message"]) == (409, True)
+    patch = send("PATCH", maps + "/u", {"metadata": {"uid": "other"}}, type="application/merge-patch+json")
+    told = status(patch)
+    assert (told["code"], told["message"]) == (
+        422, 'ConfigMap "u" is invalid: metadata.uid: Invalid value: "other": field is immutable')
 
 
 def test_a_body_beyond_the_limit_is_413(send: Send) -> None:

@@ -79,6 +79,27 @@ def deployment(labels: dict[str, str] | None = None, **spec: Any) -> dict[str, A
             "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template, **spec}}  # fmt: skip
 
 
+def budget(**spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "spec": spec}
+
+
+def quota(**hard: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": hard}}
+
+
+def limits(**item: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "LimitRange", "spec": {"limits": [{"type": "Container", **item}]}}
+
+
+def policy(**spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}, **spec}}
+
+
+def binding(role: str) -> dict[str, Any]:
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role}}  # fmt: skip
+
+
 def config_map(**fields: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", **fields}
 
@@ -181,6 +202,37 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
         "rules[0].resources: Required value: resource rules must supply at least one resource"]),
     ({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "data": {}},
      ["data[tls.crt]: Required value", "data[tls.key]: Required value"]),
+    ({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": {}},
+     ["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"]),
+    (budget(minAvailable=1, maxUnavailable=1, selector={"matchLabels": {"a": "b"}}), [
+        'spec: Invalid value: {"MinAvailable":1,"Selector":{"matchLabels":{"a":"b"}},"MaxUnavailable":1,'
+        '"UnhealthyPodEvictionPolicy":null}: minAvailable and maxUnavailable cannot be both set']),
+    (budget(minAvailable="120%"), ['spec.minAvailable: Invalid value: "120%": must not be greater than 100%']),
+    (quota(pods="1500m", cpu="-1", apples="1"), [
+        'spec.hard[apples]: Invalid value: "apples": must be a standard resource for quota',
+        'spec.hard[cpu]: Invalid value: "-1": must be greater than or equal to 0',
+        'spec.hard[pods]: Invalid value: "1500m": must be an integer']),
+    (limits(min={"cpu": "2"}, default={"cpu": "1"}), [
+        'spec.limits[0].defaultRequest[cpu]: Invalid value: "1": min value 2 is greater than default request value 1',
+        'spec.limits[0].default[cpu]: Invalid value: "2": min value 2 is greater than default value 1']),
+    (limits(type="Pod", default={"cpu": "1"}), [
+        "spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'"]),
+    (limits(type="PersistentVolumeClaim"), [
+        "spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was "
+        "provided"]),
+    (policy(policyTypes=["In"]), [
+        'spec.policyTypes[0]: Unsupported value: "In": supported values: "Ingress", "Egress"']),
+    (policy(ingress=[{"ports": [{"port": "http", "endPort": 90}, {"port": 80, "endPort": 79}, {"endPort": 1}]}]), [
+        "spec.ingress[0].ports[0].endPort: Invalid value: 90: may not be specified when `port` is non-numeric",
+        "spec.ingress[0].ports[1].endPort: Invalid value: 79: must be greater than or equal to `port`",
+        "spec.ingress[0].ports[2].endPort: Invalid value: 1: may not be specified when `port` is not specified"]),
+    (policy(egress=[{"to": [{"ipBlock": {"cidr": "10.0.0.1"}}, {"ipBlock": {"cidr": "10.0.0.0/8", "except": [
+        "10.1.0.0/16", "11.0.0.0/16", "x"]}}]}]), [
+        'spec.egress[0].to[0].ipBlock.cidr: Invalid value: "10.0.0.1": must be a valid CIDR value, (e.g. 10.9.8.0/24 '
+        "or 2001:db8::/64)",
+        'spec.egress[0].to[1].ipBlock.except[1]: Invalid value: "11.0.0.0/16": must be a strict subset of `cidr`',
+        'spec.egress[0].to[1].ipBlock.except[2]: Invalid value: "x": must be a valid CIDR value, (e.g. 10.9.8.0/24 or '
+        "2001:db8::/64)"]),
 ]  # fmt: skip
 
 
@@ -200,6 +252,9 @@ UPDATES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
      ["data: Forbidden: field is immutable when `immutable` is set"]),
     (service(clusterIP="127.105.0.2"), service(clusterIP="127.105.0.1"),
      ['spec.clusterIPs[0]: Invalid value: ["127.105.0.2"]: may not change once set']),
+    (binding("b"), binding("a"), [
+        'roleRef: Invalid value: {"APIGroup":"rbac.authorization.k8s.io","Kind":"Role","Name":"b"}: cannot change '
+        "roleRef"]),
     (pod(containers=[{"name": "c", "image": "i:2"}]), pod(), []),
 ]  # fmt: skip
 
