@@ -28,6 +28,10 @@ FLAGS = [
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine-context", help="run tests/conformance on this context of your kubeconfig, too")
+    parser.addoption(
+        "--lessons", action="store_true",
+        help="every lesson on the engine for clusters: the stand-in's (15 minutes), and --engine-context's",
+    )  # fmt: skip
     group = parser.getgroup("the workbook in a browser")
     group.addoption("--all-lessons", action="store_true", help="every lesson in JupyterLab, not two (4 minutes)")
     group.addoption("--artifacts", type=Path, metavar="DIR", help="keep screenshots here, not in pytest's folder")

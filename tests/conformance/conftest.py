@@ -4,6 +4,7 @@
                                                       Kubernetes, with a stand-in for istiod
     pytest tests/conformance --engine-context NAME    also a cluster of your kubeconfig, with the real Istio: it is
                                                       installed if there is none, and removed again afterwards
+    … --lessons                                       also every lesson, exercises solved, on the engine for clusters
 
 What the stand-in shows: the whole way from a context to requests that a translated rule leads, with meshlab's own
 Pilot and sidecars in the place of Istio's. What it cannot show is Istio itself.
@@ -25,13 +26,16 @@ USERS = pytest.StashKey[str]()
 HERE = Path(__file__).parent
 CHARTS = HERE / "charts"
 ADDONS = ("prometheus", "servicegraph", "zipkin")
-ENGINES = ("embedded", "stand-in")
+#: Engine → the fixture with a lab on it.
+FIXTURES = {"embedded": "embedded", "stand-in": "cluster_on_embedded", "cluster": "real"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    engines = [each for each in FIXTURES if each != "cluster" or metafunc.config.getoption("--engine-context")]
     if "engine" in metafunc.fixturenames:
-        more = ("cluster",) if metafunc.config.getoption("--engine-context") else ()
-        metafunc.parametrize("engine", [*ENGINES, *more], indirect=True, scope="module")
+        metafunc.parametrize("engine", engines, indirect=True, scope="module")
+    if "cluster" in metafunc.fixturenames:
+        metafunc.parametrize("cluster", engines[1:], indirect=True, scope="module")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -117,10 +121,16 @@ def real(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest) -> Lab:
+    """A lab on the engine for clusters: "stand-in", or "cluster" for that of --engine-context."""
+    lab: Lab = request.getfixturevalue(FIXTURES[request.param])
+    return lab
+
+
+@pytest.fixture(scope="module")
 def engine(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A lab with the demo in it, on each engine in turn; the demo is gone before the next engine has its turn."""
-    fixture = {"embedded": "embedded", "stand-in": "cluster_on_embedded", "cluster": "real"}[request.param]
-    lab: Lab = request.getfixturevalue(fixture)
+    lab: Lab = request.getfixturevalue(FIXTURES[request.param])
     lab.require("control-plane", "demo")
     found = lab.checkpoint()
     yield lab

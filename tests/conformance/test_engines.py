@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from meshlab.capability import Capability
 from meshlab.errors import ManifestError, MeshlabError, RuleError
 from meshlab.lab import Lab
+from meshlab.notebook import LiveGraph, until
 
 REQUESTS = 60
 
@@ -147,6 +149,53 @@ def test_an_addon_is_reached_through_the_api_server(lab: Lab, name: str) -> None
         "zipkin": lab.traced_services,
     }
     asked[name]()
+
+
+SVCA, SVCB = "svca.default.svc.cluster.local", "svcb.default.svc.cluster.local"
+#: https://istio.io/latest/docs/reference/config/metrics/, of a request from svca to svcb.
+TODAYS_LABELS = {
+    "source_workload": "svca",
+    "source_workload_namespace": "default",
+    "source_app": "svca",
+    "source_version": "v0.1",
+    "source_canonical_service": "svca",
+    "source_principal": ANY,
+    "destination_workload": "svcb",
+    "destination_workload_namespace": "default",
+    "destination_app": "svcb",
+    "destination_version": "v0.1",
+    "destination_principal": ANY,
+    "destination_service": SVCB,
+    "destination_service_name": "svcb",
+    "destination_service_namespace": "default",
+    "request_protocol": "http",
+    "response_code": "500",
+    "response_flags": "-",
+    "connection_security_policy": ANY,
+}
+
+
+def test_the_mesh_counts_exactly_what_is_sent_and_pictures_show_it(lab: Lab) -> None:
+    lab.addons("prometheus")
+    lab.apply("svca-http.yaml", "svcb-http.yaml")
+    lab.renew("svca")
+    assert lab.curl("http://svca/no-such-page", 20).by_status() == {"404": 20}
+    live = LiveGraph(lab)
+
+    def failing() -> bool:
+        call = live.take().get(("svca (v0.1)", "svcb (v0.1)"))
+        return call is not None and call.failing == pytest.approx(1)
+
+    with lab.load("http://svca/pay", rps=20, seconds=60):
+        # The way out is closed: svcb fails each request, and its caller does not mind. Lesson 05.
+        until(failing, timeout=40, what="svca's calls in the picture, all red")
+    missed = f'istio_request_count{{destination_service="{SVCA}",response_code="404"}}'
+    assert lab.prometheus.value(f"sum({missed})") == 20
+    if lab.engine.can(Capability.ISTIOD):
+        found = lab.prometheus.vector(f'istio_requests_total{{source_app="svca",destination_service="{SVCB}"}}')
+        assert {labels["reporter"] for labels, _ in found} == {"source", "destination"}
+        for labels, _ in found:
+            assert {name: labels.get(name) for name in TODAYS_LABELS} == TODAYS_LABELS
 
 
 def test_an_error_names_the_cause_and_the_next_command(lab: Lab) -> None:

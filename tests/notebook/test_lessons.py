@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import NotebookNode
+from solving import solved
 
 from meshlab.lab import Lab
 from meshlab.notebook.execute import execute, lessons
@@ -18,36 +19,6 @@ from meshlab.notebook.progress import EXERCISES
 ROOT = Path(__file__).resolve().parents[2]
 #: Backwards, because the lessons must run in any order; `meshlab workbook --html` runs them forwards.
 BOOKS = lessons(ROOT / "notebooks")[::-1]
-#: In front of a solution: the answer that the notebook comes with must not be right already.
-UNSOLVED = """
-from meshlab.notebook.exercise import Outcome
-verdict = list(Out.values())[-1]
-assert verdict.outcome is not Outcome.RIGHT, f"unsolved, and yet {verdict}"
-"""
-WRONG = """
-verdict = list(Out.values())[-1]
-assert verdict.outcome is Outcome.NOT_YET and verdict.because, f"a wrong answer is judged: {verdict}"
-"""
-SOLVED = """
-verdict = list(Out.values())[-1]
-assert verdict.outcome is Outcome.RIGHT, f"the solution is judged: {verdict}"
-"""
-
-
-def solved(path: Path, folder: Path) -> Path:
-    """A copy of the lesson in which each exercise is answered by the solution in its cell's metadata."""
-    book = nbformat.read(path, as_version=4)
-    cells: list[NotebookNode] = []
-    for cell in book.cells:
-        cells.append(cell)
-        if solution := cell.metadata.get("meshlab", {}).get("solution"):
-            wrong = cell.metadata["meshlab"].get("wrong")
-            steps = (UNSOLVED, *((wrong, WRONG) if wrong else ()), solution, SOLVED)
-            cells += [nbformat.v4.new_code_cell(source) for source in steps]
-    book.cells = cells
-    folder.mkdir(parents=True, exist_ok=True)
-    nbformat.write(book, folder / path.name)
-    return folder / path.name
 
 
 def outputs(path: Path) -> list[NotebookNode]:
