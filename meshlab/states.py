@@ -15,6 +15,7 @@ from .access import Access
 from .causes import causes
 from .errors import WaitTimeout
 from .follow import follow
+from .phrases import tr
 
 __all__ = ["COMING", "Deployment", "Report", "coming", "not_ready", "wait_gone", "wait_ready"]
 
@@ -89,7 +90,7 @@ def wait_ready(access: Access, wanted: Iterable[Deployment], *, timeout: float, 
             for deployment in sorted(pending, key=str):
                 if not _lack(states.get((deployment.namespace, deployment.name))):
                     pending.discard(deployment)
-                    report(f"{deployment} ready after {time.monotonic() - start:.1f} s")
+                    report(tr("{name} ready after {seconds:.1f} s", name=deployment, seconds=time.monotonic() - start))
             if not pending:
                 return time.monotonic() - start
         before, said = said, _causes(access, pending)

@@ -12,7 +12,7 @@ from pathlib import Path
 from .doctor import fetch_prometheus
 from .errors import ManifestError
 from .lab import Lab, connect
-from .phrases import current
+from .phrases import current, tr
 from .settings import Settings
 
 __all__ = ["headless", "jupyter", "prepare"]
@@ -29,7 +29,7 @@ def prepare(report: Report) -> Lab:
     # Somebody at a terminal can be asked whether he means a cluster that looks like production.
     lab = connect(ask=input if sys.stdin.isatty() else None, report=report)
     lab.require("control-plane", "demo", "prometheus", "grafana", "servicegraph", "zipkin")
-    report(f"the lab is ready after {time.monotonic() - began:.1f} s")
+    report(tr("the lab is ready after {seconds:.1f} s", seconds=time.monotonic() - began))
     return lab
 
 
@@ -46,7 +46,7 @@ def jupyter(lab: Lab, words: Sequence[str], *, browser: bool, report: Report) ->
         command.append("--allow-root")
     if not browser:
         command.append("--no-browser")
-    report("opening the workbook; Ctrl-C ends JupyterLab, `meshlab down` ends the lab")
+    report(tr("opening the workbook; Ctrl-C ends JupyterLab, `meshlab down` ends the lab"))
     sys.stdout.flush()
     os.execv(sys.executable, [*command, *words])
 
@@ -62,7 +62,7 @@ def _configure(settings: Settings) -> None:
     config = {
         # Of what it says, the address to open is enough; and Ctrl-C is meant.
         "ServerApp": {"ip": "127.0.0.1", "root_dir": str(ROOT), "log_level": "WARN", "answer_yes": True},
-        "LabApp": {"check_for_updates_class": "jupyterlab.NeverCheckForUpdate"},
+        "LabApp": {"log_level": "WARN", "check_for_updates_class": "jupyterlab.NeverCheckForUpdate"},
     }
     news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
     (folder / "labconfig").mkdir(parents=True, exist_ok=True)
@@ -104,5 +104,5 @@ def headless(lab: Lab, out: Path, *, report: Report, only: Sequence[str] = ()) -
     done = execute_all(books, out, say=report, environ=env)
     for text in notebooks.glob("*.md"):
         export_text(text, out / f"{text.stem}.html")
-    print(f"the workbook as it ran: {out / 'index.html'}")
+    print(tr("the workbook as it ran: {page}", page=out / "index.html"))
     return 0 if all(lesson.passed for lesson in done) else 1

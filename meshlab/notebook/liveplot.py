@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Self
 
 from meshlab.addons.svg import line_chart
 from meshlab.notebook.live import Live
@@ -44,6 +45,15 @@ class LivePlot(Live):
         self._began = time.monotonic()
         self._draw()
 
+    def start(self) -> Self:
+        """Draw in the background until `stop()`; lines do not bridge the time since they were last drawn."""
+        if not self.running:
+            now = time.monotonic() - self._began
+            with self._lock:
+                for line in self._points.values():
+                    line.append((now, math.nan))
+        return super().start()
+
     def take(self) -> Mapping[str, float]:
         """Sample once, add the point and draw."""
         values = self._sample()
@@ -60,12 +70,13 @@ class LivePlot(Live):
         return values
 
     def __repr__(self) -> str:
-        last = [f"{name} {line[-1][1]:.4g}" for name, line in self.series.items() if line]
+        seen = {name: [y for _, y in line if math.isfinite(y)] for name, line in self.series.items()}
+        last = [f"{name} {values[-1]:.4g}" for name, values in seen.items() if values]
         return f"[{self._heading}] {', '.join(last) or 'no data yet'}"
 
     @property
     def series(self) -> dict[str, list[tuple[float, float]]]:
-        """What is drawn: per line, (seconds since the plot was made, value)."""
+        """What is drawn: per line, (seconds since the plot was made, value); NaN where it was not watched."""
         with self._lock:
             return {name: list(line) for name, line in self._points.items()}
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import threading
 
 from meshlab.errors import LabError
@@ -62,3 +63,12 @@ def test_old_points_leave_the_window() -> None:
     for _ in range(20):
         plot.take()
     assert len(plot.series["a"]) <= 5
+
+
+def test_the_time_between_two_streams_is_a_gap_in_the_lines() -> None:
+    plot = LivePlot(lambda: {"a": 1.0}, title="t", every=60.0)
+    plot.take()
+    with plot.start():
+        plot.take()
+    assert [math.isfinite(y) for _, y in plot.series["a"]] == [True, False, True]
+    assert "a 1" in repr(plot) and "nan" not in plot._picture.value
