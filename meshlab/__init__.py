@@ -19,7 +19,10 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """`connect` and `Lab` on first use: the daemon and the pods import this package and need neither."""
     if name in ("Lab", "connect"):
-        from . import lab
+        from .uninterrupted import uninterrupted
+
+        with uninterrupted():
+            from . import lab
 
         return getattr(lab, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

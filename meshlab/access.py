@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from .errors import LabError, ManifestError, Rejected
 from .inward import Inward, Lost, Unsent
 from .reply import Reply
+from .uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -67,8 +68,9 @@ class Access:
 
     @cached_property
     def client(self) -> ApiClient:
-        from kubernetes.client import ApiClient, Configuration
-        from kubernetes.config import ConfigException, load_kube_config
+        with uninterrupted():
+            from kubernetes.client import ApiClient, Configuration
+            from kubernetes.config import ConfigException, load_kube_config
 
         configuration = Configuration()
         try:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from meshlab.uninterrupted import uninterrupted
+
 if TYPE_CHECKING:
     from meshlab.notebook.again import StartAgain
     from meshlab.notebook.canary import Canary
@@ -117,4 +119,5 @@ def __getattr__(name: str) -> Any:
         home = _HOME[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
-    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    with uninterrupted():
+        return getattr(importlib.import_module(f"{__name__}.{home}"), name)
