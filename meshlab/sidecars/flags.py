@@ -57,10 +57,19 @@ _DETAILS: tuple[tuple[str, str], ...] = (
     (r"(local_)?rate_limited$", "a rate limit was reached"),
     (r"upstream_reset_before_response_started\{overflow.*\}", "the circuit breaker let nothing more through"),
     (
+        r"upstream_reset_before_response_started\{.*TLS_error.*(WRONG_VERSION_NUMBER|HTTP_REQUEST)",
+        "the sidecar began TLS, and the other side speaks plain text",
+    ),
+    (
+        r"upstream_reset_before_response_started\{.*TLS_error.*CERTIFICATE_VERIFY_FAILED",
+        "the sidecar does not believe the other side's certificate",
+    ),
+    (
         r"upstream_reset_before_response_started\{(?P<what>[^}]*)\}",
         "no answer had begun when the upstream went: {what}",
     ),
     (r"upstream_reset_after_response_started\{(?P<what>[^}]*)\}", "the answer broke off: {what}"),
+    (r"upgrade_failed$", "the request asks for another protocol (Upgrade), which its route does not allow"),
     (r"downstream_remote_disconnect$", "the caller went away"),
     (r"filter_chain_not_found$", "no filter chain of the port takes such a connection"),
     (r"maintenance_mode|overload", "the proxy or the upstream is overloaded"),

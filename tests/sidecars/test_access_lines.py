@@ -96,3 +96,18 @@ def test_flags_and_details_have_a_meaning_and_strange_ones_say_so() -> None:
         "connection_termination"
     )
     assert detail_meaning("something_new") == ""
+
+
+@pytest.mark.parametrize(
+    ("details", "meaning"),
+    [
+        ("upgrade_failed", "asks for another protocol"),
+        ("upstream_reset_before_response_started{remote_connection_failure|TLS_error:|268435703:SSL_routines:"
+         "OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end}", "the other side speaks plain text"),
+        ("upstream_reset_before_response_started{remote_connection_failure|TLS_error:|268435581:SSL_routines:"
+         "OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end}", "does not believe the other side's certificate"),
+        ("upstream_reset_before_response_started{connection_termination}", "connection_termination"),
+    ],
+)  # fmt: skip
+def test_what_envoy_says_of_upgrades_and_of_tls_is_told_in_words(details: str, meaning: str) -> None:
+    assert meaning in detail_meaning(details)
