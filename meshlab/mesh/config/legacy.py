@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from meshlab.mesh.config import model, routing, traffic
 from meshlab.mesh.config.durations import Duration
+from meshlab.mesh.config.header_values import literal
 from meshlab.mesh.config.labels import NO_LABELS, Labels
 from meshlab.mesh.config.names import check_subnet, resolve_hostname
 from meshlab.mesh.config.order import destination_of, sort_route_rules
@@ -57,7 +58,7 @@ def route(rule: model.Config[model.RouteRule]) -> routing.Route:
         fault=_fault(spec.fault),
         mirrors=() if answered or spec.mirror is None else (routing.Mirror(_destination(rule.meta, spec.mirror)),),
         cors=_cors(spec.cors),
-        request=routing.HeaderChanges(add=tuple(sorted(spec.append_headers.items()))),
+        request=routing.HeaderChanges(add=tuple(sorted((k, literal(v)) for k, v in spec.append_headers.items()))),
         websocket=spec.websocket_upgrade,
         origin=routing.Origin(rule.key, rule.meta.resource_version),
     )

@@ -196,8 +196,7 @@ def header_changes(request: routing.HeaderChanges, response: routing.HeaderChang
 
 
 def _header(name: str, value: str, action: str) -> Fields:
-    # A % begins one of Envoy's variables; doubled, it is itself.
-    return {"header": {"key": name, "value": value.replace("%", "%%")}, "append_action": action}
+    return {"header": {"key": name, "value": value}, "append_action": action}
 
 
 def hash_policy(balancer: Balancer) -> Fields | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from meshlab.mesh.config.header_values import value_problem
 from meshlab.mesh.config.legacy import route
 from meshlab.mesh.config.model import Config, EgressRule, RouteRule
 from meshlab.mesh.config.routing import HostRules, Pattern, PatternKind, Route
@@ -75,6 +76,8 @@ def _problems(wanted: Route) -> Iterator[str]:
                 yield f"headers: {name!r} cannot be added to a request"
             if _LINE_ENDS.search(value):
                 yield f"headers.{name}: a header's value is one line"
+            if found := value_problem(value):
+                yield f"headers.{name}: {found}"
         for name in changes.remove:
             if name.lower() == "host" or not _TOKEN.fullmatch(name):
                 yield f"headers: {name!r} cannot be removed from a request"

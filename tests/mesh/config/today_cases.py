@@ -151,6 +151,8 @@ BY_RULES: list[tuple[str, Spec, str]] = [
     ("VirtualService", http(headers={"response": {"set": {"host": "a"}}}), "it cannot be changed"),
     ("VirtualService", http(headers={"request": {"remove": ["Host"]}}), "it cannot be changed"),
     ("VirtualService", http(headers={"request": {"set": {"x": "a\nb"}}}), "header value configuration"),
+    ("VirtualService", http(headers={"request": {"set": {"x": "100%"}}}), "Un-escaped %: a percent sign is written %%"),
+    ("VirtualService", http(headers={"response": {"add": {"x": "%NOTHING%"}}}), "Envoy knows no %NOTHING%"),
     ("VirtualService", http(headers={"request": {"add": {":authority": "a"}}}, rewrite={"authority": "b"}),
      "authority header cannot be set multiple times"),
     ("VirtualService", http(corsPolicy={"exposeHeaders": ["x a"]}), "is not a valid header name"),

@@ -120,7 +120,9 @@ def test_of_several_routes_and_matches_the_first_that_matches_is_taken(cluster: 
     ({"redirect": {"scheme": "https"}}, 301, "location", "https://svcb/x"),
     ({"redirect": {"port": 8443, "redirectCode": 308}}, 308, "location", "http://svcb:8443/x"),
     ({"directResponse": {"status": 503, "body": {"string": "closed"}}}, 503, "content-length", "6"),
-    ({"route": [ONE], "headers": {"response": {"set": {"x-a": "50%"}}}}, 200, "x-a", "50%"),
+    ({"route": [ONE], "headers": {"response": {"set": {"x-a": "50%%"}}}}, 200, "x-a", "50%"),
+    ({"route": [ONE], "headers": {"response": {"set": {"x-a": "%PROTOCOL% %REQ(:method)%"}}}}, 200, "x-a",
+     "HTTP/1.1 GET"),
     ({"route": [{**ONE, "headers": {"response": {"add": {"x-b": "1"}}}}]}, 200, "x-b", "1"),
 ])
 def test_what_the_caller_gets(

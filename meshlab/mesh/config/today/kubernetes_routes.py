@@ -8,6 +8,7 @@ from typing import Any
 
 from meshlab.mesh.config import routing
 from meshlab.mesh.config.grants import Reference
+from meshlab.mesh.config.header_values import literal
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.outside import GatewayServer, LabelSelector, MeshGateway, ServerTls
 from meshlab.mesh.config.routing import Pattern, PatternKind
@@ -268,8 +269,8 @@ def _retries(fields: Fields) -> routing.Retries | None:
 def _changes(fields: Fields | None) -> routing.HeaderChanges:
     known = fields or {}
     return routing.HeaderChanges(
-        tuple(sorted((each["name"], each["value"]) for each in known.get("set") or ())),
-        tuple(sorted((each["name"], each["value"]) for each in known.get("add") or ())),
+        tuple(sorted((each["name"], literal(each["value"])) for each in known.get("set") or ())),
+        tuple(sorted((each["name"], literal(each["value"])) for each in known.get("add") or ())),
         tuple(sorted(texts(known.get("remove")))),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from meshlab.mesh.config.durations import Duration
 from meshlab.mesh.config.gotext import go_quote
+from meshlab.mesh.config.header_values import value_problem
 from meshlab.mesh.config.routing import MESH
 from meshlab.mesh.config.today.checks import (
     PSEUDO_HEADERS,
@@ -189,9 +190,11 @@ def _headers(headers: Fields | None) -> list[str]:
                 out += at(f"headers.{side}.{kind}", found)
         for kind in ("set", "add"):
             for name, value in (changes.get(kind) or {}).items():
+                what = f"header value configuration {go_quote(value)} is invalid"
                 if _NOT_IN_VALUES.search(value):
-                    what = f"header value configuration {go_quote(value)} is invalid"
                     out.append(f"headers.{side}.{kind}[{name}]: {what}")
+                elif why := value_problem(value):
+                    out.append(f"headers.{side}.{kind}[{name}]: {what}: {why}")
     return out
 
 
