@@ -83,7 +83,7 @@ def execute(
     error is in the result, and the page shows everything up to the cell that failed.
     """
     with Spare(notebook.parent, environ) as spare:
-        lesson = _run(notebook, out, spare.take(last=True), parameters, deadline)
+        lesson = _run(notebook, out, spare.take(notebook), parameters, deadline)
     _show(lesson, out)
     return lesson
 
@@ -94,6 +94,8 @@ def _run(notebook: Path, out: Path, kernel: Kernel, parameters: Mapping[str, Any
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    from meshlab.notebook.saving import register
+
     out.mkdir(parents=True, exist_ok=True)
     run, page = out / notebook.name, out / f"{notebook.stem}.html"
     began, error = time.monotonic(), ""
@@ -103,6 +105,7 @@ def _run(notebook: Path, out: Path, kernel: Kernel, parameters: Mapping[str, Any
             str(run),
             parameters=dict(parameters or {}),
             cwd=str(notebook.parent),
+            engine_name=register(),
             kernel_name="python3",
             progress_bar=False,
             log_output=False,
@@ -150,7 +153,8 @@ def execute_all(
     with Spare(books[0].parent, environ) as spare, ThreadPoolExecutor(1) as writer:
         for number, notebook in enumerate(books, 1):
             say(f"[{number}/{len(books)}] {notebook.stem} …")
-            lesson = _run(notebook, out, spare.take(last=number == len(books)), None, deadline)
+            following = books[number] if number < len(books) else None
+            lesson = _run(notebook, out, spare.take(notebook, following), None, deadline)
             say(f"      {lesson}")
             done.append(lesson)
             pages.append(writer.submit(_page, lesson, list(done), len(books) - number, out))

@@ -26,7 +26,8 @@ _MODULES = (
     "ipywidgets", "kubernetes.client", "kubernetes.config", "meshlab.cluster.daemon", "meshlab.lab",
     "meshlab.notebook.exercise", "meshlab.notebook.knobs", "meshlab.notebook.lesson", "meshlab.phrases",
 )  # fmt: skip
-_IMPORTS = f"exec('import {', '.join(_MODULES)}', {{}})"
+#: What shows its answers as tables, which take as long again.
+_TABLES = "lab.prometheus."
 
 
 class Kernel(AsyncKernelManager):
@@ -52,13 +53,13 @@ class Spare:
         self._folder, self._environ = folder, dict(environ or {})
         self._next: Kernel | None = None
 
-    def take(self, *, last: bool = False) -> Kernel:
-        """A kernel that was started before, or is now; unless it is the `last`, another one begins to boot.
+    def take(self, notebook: Path, following: Path | None = None) -> Kernel:
+        """A kernel for a notebook, started before if it was `following` then; that of the `following` begins to boot.
 
         Whoever takes it ends it.
         """
-        taken = self._next or self._start()
-        self._next = None if last else self._start()
+        taken = self._next or self._start(notebook)
+        self._next = self._start(following) if following is not None else None
         return taken
 
     def __enter__(self) -> Spare:
@@ -71,9 +72,10 @@ class Spare:
             self._next.end()
             self._next = None
 
-    def _start(self) -> Kernel:
+    def _start(self, notebook: Path) -> Kernel:
         kernel = Kernel(kernel_name="python3")
-        arguments = [*ARGUMENTS, f"--IPKernelApp.exec_lines={_IMPORTS}"]
+        modules = [*_MODULES, *(["pandas"] if _TABLES in notebook.read_text(encoding="utf-8") else [])]
+        arguments = [*ARGUMENTS, f"--IPKernelApp.exec_lines=exec('import {', '.join(modules)}', {{}})"]
         environ = {**os.environ, **self._environ}
         run_sync(kernel.start_kernel)(extra_arguments=arguments, cwd=str(self._folder), env=environ)
         return kernel

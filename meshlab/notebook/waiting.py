@@ -16,7 +16,7 @@ __all__ = ["Waited", "until"]
 T = TypeVar("T")
 
 #: Pauses between looks grow from the first to the second, seconds. Below 20 ms the look itself costs more.
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 
 
 @dataclass(frozen=True)
