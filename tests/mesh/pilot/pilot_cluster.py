@@ -29,6 +29,8 @@ from meshlab.settings import Network, unprivileged_port_start
 NETWORK = Network(6)
 #: Third octet: above those that a lab gives its pods, and another one for each test process.
 BLOCK = 64 + os.getpid() % 190
+#: Seconds that an application holds a request at most.
+PATIENCE = 10.0
 
 
 class Memory:
@@ -64,11 +66,15 @@ class Application(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     pod = ""
+    #: What is asked for under /held is answered when this is set.
+    gate = threading.Event()
 
     def do_GET(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         self.rfile.read(length)
         self.hits.append(self.path)  # type: ignore[attr-defined]
+        if self.path.startswith("/held"):
+            self.gate.wait(PATIENCE)
         status = 200
         if self.headers.get("Upgrade") == "websocket":
             self.send_response(101)
