@@ -1,7 +1,7 @@
 """The istioctl that stands on PATH while a lab works on a cluster.
 
-It is the lab's own, with two differences: `kube-inject` marks pods for istiod's webhook, and what `create`, `replace`
-and `delete` stored is translated into the kinds that the cluster's Istio knows.
+It is the lab's own, with three differences: `kube-inject` marks pods for istiod's webhook; what `create`, `replace`
+and `delete` stored is translated into the kinds that the cluster's Istio knows; and istiod is asked where it is.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from .rules import sync
 __all__ = ["main"]
 
 _WRITING = ("create", "replace", "delete")
+#: Commands that ask istiod, and the flags by which its namespace is given.
+_ASKING, _NAMESPACE = ("proxy-status", "ps"), ("-i", "--istioNamespace")
 
 
 def main(argv: Sequence[str] | None = None, stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
@@ -35,6 +37,9 @@ def main(argv: Sequence[str] | None = None, stdout: TextIO | None = None, stderr
     try:
         if "kube-inject" in words:
             return _kube_inject([word for word in words if word != "kube-inject"], out)
+        if any(word in _ASKING for word in words) and not any(word.startswith(_NAMESPACE) for word in words):
+            istio = look(_access()).istio
+            words += ["--istioNamespace", istio.namespace] if istio else []
         status = plain(words, out, err)
         if status == 0 and any(word in _WRITING for word in words):
             done = sync(_access())

@@ -61,8 +61,8 @@ _RESTRICTED: Mapping[str, Any] = {
 _PLAIN = Network(0).external
 #: What ServiceGraph is made of, and the program that starts it.
 _GRAPH = (
-    "errors.py", "addons/__init__.py", "addons/servicegraph.py", "addons/graph.py", "addons/prom.py", "addons/dot.py",
-    "addons/svg.py", "mesh/__init__.py", "mesh/web.py",
+    "errors.py", "phrases.py", "addons/__init__.py", "addons/servicegraph.py", "addons/graph.py", "addons/prom.py",
+    "addons/dot.py", "addons/svg.py", "addons/scale.py", "mesh/__init__.py", "mesh/web.py",
 )  # fmt: skip
 _RUN = "import sys\n\nfrom meshlab.addons.servicegraph import main\n\nsys.exit(main())\n"
 

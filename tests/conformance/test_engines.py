@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import ANY
@@ -12,6 +13,7 @@ from meshlab.capability import Capability
 from meshlab.errors import ManifestError, MeshlabError, RuleError
 from meshlab.lab import Lab
 from meshlab.notebook import LiveGraph, until
+from meshlab.notebook.pages import pages
 
 REQUESTS = 60
 
@@ -196,6 +198,17 @@ def test_the_mesh_counts_exactly_what_is_sent_and_pictures_show_it(lab: Lab) -> 
         assert {labels["reporter"] for labels, _ in found} == {"source", "destination"}
         for labels, _ in found:
             assert {name: labels.get(name) for name in TODAYS_LABELS} == TODAYS_LABELS
+
+
+def test_a_browser_on_this_machine_sees_the_addons_pages(lab: Lab) -> None:
+    lab.addons("prometheus", "servicegraph", "zipkin")
+    links = pages(lab).links
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for name, text in (("servicegraph", "<svg"), ("zipkin", "Zipkin")):
+        with opener.open(links[name], timeout=20) as answer:
+            assert answer.status == 200 and text in answer.read().decode()
+    assert pages(lab).links == links
+    lab.close()
 
 
 def test_an_error_names_the_cause_and_the_next_command(lab: Lab) -> None:

@@ -128,6 +128,7 @@ def documents_of(lab: Lab, charts: Path) -> Iterator[tuple[str, dict[str, Any]]]
     for path in sorted(folder.rglob("*.yaml")):
         if path.parent.name in ("demo", "addons"):
             yield from ((path.name, inject(each)) for each in yaml.safe_load_all(path.read_text()))
+    yield "telemetry", istio.telemetry()
     yield from (("definitions", each) for each in definitions())
     rules = [lab.documents(path) for path in sorted((folder / "demo" / "rules").glob("*.yaml"))]
     for some in rules:

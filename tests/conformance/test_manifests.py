@@ -123,4 +123,22 @@ def test_servicegraph_is_one_file_the_same_each_time_and_small_enough() -> None:
     program = servicegraph_program()
     assert program == servicegraph_program()
     assert len(program) < 100_000
-    assert "meshlab/addons/servicegraph.py" in zipfile.ZipFile(io.BytesIO(program)).namelist()
+    names = zipfile.ZipFile(io.BytesIO(program)).namelist()
+    assert "meshlab/addons/servicegraph.py" in names
+
+
+def test_servicegraph_has_all_that_it_is_made_of_and_draws(tmp_path: Path) -> None:
+    file = tmp_path / "servicegraph.pyz"
+    file.write_bytes(servicegraph_program())
+    modules = [
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for name in zipfile.ZipFile(file).namelist()
+        if name.startswith("meshlab/")
+    ]
+    # Without this checkout, and without the packages of this environment, as in python:3.12-slim.
+    text = f"import sys; sys.path.insert(0, {str(file)!r})\n"
+    text += "".join(f"import {name}\n" for name in modules)
+    text += "print(meshlab.errors.__file__, meshlab.addons.dot.draw('digraph { a -> b }'))"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", text], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(file)) and "a" in done.stdout
