@@ -15,7 +15,7 @@ from .lab import Lab, connect
 from .phrases import current, tr
 from .settings import Settings
 
-__all__ = ["headless", "jupyter", "prepare"]
+__all__ = ["configure", "headless", "jupyter", "prepare"]
 
 ROOT = Path(__file__).resolve().parent.parent
 Report = Callable[[str], None]
@@ -40,7 +40,7 @@ def jupyter(lab: Lab, words: Sequence[str], *, browser: bool, report: Report) ->
     was left open.
     """
     os.environ.update(lab.engine.environment(os.environ))
-    _configure(lab.settings)
+    configure(lab.settings)
     command = [sys.executable, "-m", "jupyter", "lab"]
     if os.geteuid() == 0:
         command.append("--allow-root")
@@ -51,7 +51,7 @@ def jupyter(lab: Lab, words: Sequence[str], *, browser: bool, report: Report) ->
     os.execv(sys.executable, [*command, *words])
 
 
-def _configure(settings: Settings) -> None:
+def configure(settings: Settings) -> None:
     """Our settings of JupyterLab, in the lab's folder: as files, because words of the command line win over these.
 
     JupyterLab offers to fetch news from another host, and asks about it first: neither belongs in a lesson.

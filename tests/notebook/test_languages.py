@@ -16,6 +16,8 @@ from meshlab.notebook import LanguageSwitch
 from meshlab.notebook.languages import Catalogue, digest, sources, switch, texts
 from meshlab.notebook.spoken import Kind, in_language, sayings
 from meshlab.phrases import LANGUAGES
+from meshlab.settings import Settings
+from meshlab.workbook import configure
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 CATALOGUES = [Catalogue.load(NOTEBOOKS, language) for language in LANGUAGES if language != "en"]
@@ -111,3 +113,14 @@ def test_emphasis_is_drawn_and_no_mark_of_it_is_left(catalogue: Catalogue) -> No
             drawn = re.sub(r"<(code|pre|div).*?</\1>", "", markdown2html_mistune(text), flags=re.S)
             wrong += [cell] * ("*" in drawn)
     assert wrong == []
+
+
+def test_the_workbook_opens_in_the_language_of_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTERLAB_WORKSPACES_DIR"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("MESHLAB_LANGUAGE", "zh")
+    configure(Settings(tmp_path))
+    (workspace,) = (tmp_path / "jupyter" / "workspaces").iterdir()
+    opened = re.findall(r"notebook:([^\"]+)\"\]", workspace.read_text())
+    assert opened == ["notebooks/zh/00-start-here.ipynb", "notebooks/zh/board.ipynb"]
+    assert all((NOTEBOOKS.parent / path).is_file() for path in opened)

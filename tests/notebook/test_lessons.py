@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -67,3 +70,17 @@ def test_each_lesson_has_two_exercises_at_least_and_the_learners_page_counts_the
     cells = nbformat.read(path, as_version=4).cells
     count = sum("solution" in cell.metadata.get("meshlab", {}) for cell in cells)
     assert count == EXERCISES[path.stem[:2]] >= 2
+
+
+def test_a_lesson_keeps_its_language_when_it_leaves_its_folder(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "zh").mkdir()
+    cell = "import os, meshlab; meshlab.connect(); os.chdir('/'); from meshlab.phrases import tr; print(tr('not yet'))"
+    done = subprocess.run(
+        [sys.executable, "-c", cell],
+        cwd=tmp_path / "zh",
+        env={key: value for key, value in os.environ.items() if key != "MESHLAB_LANGUAGE"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[1:] == ["还不对"] and "实验环境" in done.stdout, done.stdout + done.stderr
