@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshlab.cluster.api.causes import invalid
+from meshlab.cluster.api.priorities import resolve_priority
 from meshlab.cluster.api.registry import Resource
 from meshlab.cluster.api.status import Forbidden, Invalid, NotFound
 from meshlab.cluster.api.store import Store
@@ -49,8 +50,8 @@ class Admission:
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise Forbidden.of(resource, name, why, causes=[cause])
 
-    def account(self, resource: Resource, obj: Object) -> None:
-        """That the service account that a pod names is there; `default` may still be on its way."""
+    def pod(self, resource: Resource, obj: Object) -> None:
+        """That the service account that a pod names is there (`default` may still be on its way); its priority."""
         if resource.collection != PODS:
             return
         meta, account = obj["metadata"], (obj.get("spec") or {}).get("serviceAccountName") or "default"
@@ -58,6 +59,7 @@ class Admission:
         if account != "default" and self.store.get(ACCOUNTS, key) is None:
             why = f'error looking up service account {key}: serviceaccount "{account}" not found'
             raise Forbidden.of(resource, meta.get("name", ""), why)
+        resolve_priority(self.store, resource, obj)
 
     def deletable(self, resource: Resource, name: str) -> None:
         if resource.storage == ("", "namespaces") and name in PERMANENT:

@@ -290,7 +290,7 @@ class Api:
                 f"name {resource.collection} {prefix}", lambda: self._free_name(resource, namespace, prefix)
             )
         name = meta.get("name", "")
-        self.admission.account(resource, new)
+        self.admission.pod(resource, new)
         born = self.review.remember(f"birth {resource.collection} {name}", lambda: (new_uid(), timestamp()))
         meta["uid"], meta["creationTimestamp"] = born
         new = self.types.defaults(resource, prepare_create(resource, new))

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshlab.cluster.api.api import Api
 from meshlab.cluster.api.apiservices import ensure_api_services
+from meshlab.cluster.api.priorities import SYSTEM_CLASSES
 from meshlab.cluster.api.rbac.bootstrap import ensure_roles
 
 __all__ = ["ensure_firsts"]
@@ -34,6 +35,8 @@ def ensure_firsts(api: Api, host: str, port: int) -> None:
     ensure_roles(api)
     ensure_api_services(api)
     _ensure_storage(api)
+    for each in SYSTEM_CLASSES:
+        _ensure(api, each)
     labels = {"component": "apiserver", "provider": "kubernetes"}
     _ensure(api, {
         "kind": "Service", "apiVersion": "v1",
@@ -64,9 +67,10 @@ def _ensure_storage(api: Api) -> None:
 def _ensure(api: Api, obj: Object) -> None:
     resource = api.resource(obj["apiVersion"], obj["kind"])
     meta = obj["metadata"]
-    live = api.find(resource, meta["namespace"], meta["name"])
+    namespace = meta.get("namespace")
+    live = api.find(resource, namespace, meta["name"])
     if live is None:
-        api.create(resource, meta["namespace"], obj)
-    elif obj["kind"] != "Service":
+        api.create(resource, namespace, obj)
+    elif obj["kind"] == "Endpoints":
         change = {k: v for k, v in obj.items() if k == "subsets"}
-        api.patch(resource, meta["namespace"], meta["name"], change, "merge")
+        api.patch(resource, namespace, meta["name"], change, "merge")

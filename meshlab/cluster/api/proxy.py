@@ -105,11 +105,23 @@ class Proxy:
             for p in subset.get("ports") or () if p.get("name", "") == wanted
             for address in subset.get("addresses") or ()
         ]
-        if not ready:
+        if not (ready := ready or self._in_slices(namespace, name, wanted)):
             asked = f"{name}:{port}" if port else name
             raise ServiceUnavailable(f'no endpoints available for service "{asked}"')
         chosen: tuple[str, int] = random.choice(ready)  # noqa: S311
         return chosen
+
+    def _in_slices(self, namespace: str, name: str, port: str) -> list[tuple[str, int]]:
+        """Ready addresses of a service whose author wrote EndpointSlices, and no Endpoints."""
+        slices, _ = self.api.list(
+            self.api.kinds("EndpointSlice"), namespace, label_selector=f"kubernetes.io/service-name={name}")
+        return [
+            (address, p["port"])
+            for one in slices
+            for p in one.get("ports") or () if (p.get("name") or "") == port and p.get("port")
+            for endpoint in one.get("endpoints") or () if (endpoint.get("conditions") or {}).get("ready") is not False
+            for address in endpoint["addresses"][:1]
+        ]
 
     def _pod(self, target: Target, namespace: str, name: str, port: str) -> tuple[str, int]:
         pod = self.api.get(target.resource, namespace, name)

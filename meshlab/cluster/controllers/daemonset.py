@@ -100,10 +100,13 @@ class DaemonSetController:
     def _of_node(self, kind: str, node: Obj) -> Iterable[Key]:
         """A heartbeat changes nothing; labels and taints do."""
         name = node["metadata"]["name"]
-        shape = (node["metadata"].get("labels"), (node.get("spec") or {}).get("taints"), kind == "DELETED")
-        if self._shapes.get(name) == shape:
-            return []
-        self._shapes[name] = shape
+        if kind == "DELETED":
+            self._shapes.pop(name, None)
+        else:
+            shape = (node["metadata"].get("labels"), (node.get("spec") or {}).get("taints"))
+            if self._shapes.get(name) == shape:
+                return []
+            self._shapes[name] = shape
         return [key_of(found) for found in self._api.list(self._resource)[0]]
 
     def reconcile(self, key: Key) -> float | None:

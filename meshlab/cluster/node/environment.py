@@ -55,7 +55,7 @@ def field_value(pod: Mapping[str, Any], path: str) -> str:
         "metadata.labels": lambda: _lines(pod["metadata"].get("labels")),
         "metadata.annotations": lambda: _lines(pod["metadata"].get("annotations")),
         "spec.nodeName": lambda: spec.get("nodeName", ""),
-        "spec.serviceAccountName": lambda: spec.get("serviceAccountName", ""),
+        "spec.serviceAccountName": lambda: spec.get("serviceAccountName") or "default",
         "status.hostIP": lambda: status.get("hostIP", ""),
         "status.podIP": lambda: status.get("podIP", ""),
         "status.podIPs": lambda: status.get("podIP", ""),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from meshlab.cluster.api.status import NotFound
 from meshlab.cluster.controllers.events import Recorder
 from meshlab.cluster.network.podnetwork import PodNetwork
+from meshlab.cluster.node.account import account_volumes
 from meshlab.cluster.node.images import Catalogue
 from meshlab.cluster.node.paths import ContainerPaths, PodPaths
 from meshlab.cluster.node.process import CONTAINER_MARK
@@ -76,6 +77,12 @@ class Host:
         data = self.data(kind, namespace, name)
         return None if data is None else {key: value.decode(errors="replace") for key, value in data.items()}
 
+    def volumes(self, pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """A pod's volumes, its account's among them."""
+        spec, accounts = pod["spec"], self.api.kinds("ServiceAccount")
+        account = self.api.find(accounts, pod["metadata"]["namespace"], spec.get("serviceAccountName") or "default")
+        return [*(spec.get("volumes") or []), *account_volumes(pod, account)]
+
     def mark(self, uid: str, container: str = "") -> str:
         """What the processes of a pod, or of one of its containers, carry in their environment."""
         return f"{self.settings.home}|{uid}|" + (f"{container}|" if container else "")
@@ -102,6 +109,9 @@ class Host:
             "MESHLAB_SOCKETS": str(settings.sockets),
             "MESHLAB_CAPTURE": settings.network.capture.value,
             "KUBECONFIG": str(paths.kubeconfig),
+            # What libraries look for in a cluster. The address is the node's: that of the service is not everybody's.
+            "KUBERNETES_SERVICE_HOST": settings.network.node,
+            "KUBERNETES_SERVICE_PORT": str(settings.api_port),
             "no_proxy": "*",
             "NO_PROXY": "*",
             CONTAINER_MARK: self.mark(str(pod["metadata"]["uid"]), container),

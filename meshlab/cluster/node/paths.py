@@ -83,6 +83,10 @@ class PodPaths:
     def volumes(self) -> Path:
         return self.folder / "volumes"
 
+    def has(self, volume: str) -> bool:
+        """Whether a volume was made."""
+        return (self.volumes / volume).is_dir()
+
     @property
     def containers(self) -> Path:
         return self.folder / "containers"

@@ -235,7 +235,7 @@ class PodRunner:
         # status.podIP is offered to volumes too, and is ours to know first.
         described = {**self.object, "status": {**(self.object.get("status") or {}), "podIP": self.address}}
         disk = self.host.settings.disk
-        for volume in spec.get("volumes") or []:
+        for volume in self.host.volumes(self.object):
             folder = self.paths.volumes / volume["name"]
             try:
                 if (place := elsewhere(self.host.api, disk, meta["namespace"], volume)) is not None:
@@ -252,7 +252,7 @@ class PodRunner:
     def data_changed(self, kind: str, name: str) -> None:
         """A ConfigMap or Secret of the pod's namespace was written or deleted."""
         self._sources.set()
-        if self._set_up and not self._end and (kind, name) in references(self.object):
+        if self._set_up and not self._end and (kind, name) in references(self.host.volumes(self.object)):
             try:
                 self._write_volumes()
             except BadReference as error:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from meshlab.cluster.node.account import VOLUME, mounts_of
 from meshlab.cluster.node.paths import ContainerPaths, PodPaths, rewrite
 from meshlab.cluster.node.volumes import mount
 
@@ -43,13 +44,13 @@ class View:
     @property
     def places(self) -> list[str]:
         """Paths of the container that lie below `root`."""
-        mounts = [str(entry["mountPath"]) for entry in self._spec.get("volumeMounts") or []]
+        mounts = [str(entry["mountPath"]) for entry in mounts_of(self._spec)]
         return [*mounts, *(private for private in PRIVATE if private not in mounts), self._message_file]
 
     def make(self, pod: PodPaths) -> None:
         """Everything for a new run: what an earlier one wrote outside its volumes is gone. Raises BadReference."""
         shutil.rmtree(self.root, ignore_errors=True)
-        mount(self._files, pod, self._spec.get("volumeMounts") or [])
+        mount(self._files, pod, [m for m in mounts_of(self._spec) if m["name"] != VOLUME or pod.has(VOLUME)])
         for private in PRIVATE:
             self.at(private).mkdir(parents=True, exist_ok=True)
         message = self.at(self._message_file)

@@ -37,10 +37,10 @@ class Sources:
     token: Callable[[str], str]
 
 
-def references(pod: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """(kind, name) of every ConfigMap and Secret in the pod's volumes: a change of these changes its files."""
+def references(volumes: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """(kind, name) of every ConfigMap and Secret in a pod's volumes: a change of these changes its files."""
     found: set[tuple[str, str]] = set()
-    for volume in pod["spec"].get("volumes") or []:
+    for volume in volumes:
         for source in [volume, *((volume.get("projected") or {}).get("sources") or [])]:
             if config := source.get("configMap"):
                 found.add(("ConfigMap", str(config.get("name", ""))))

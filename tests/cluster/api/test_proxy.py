@@ -100,6 +100,21 @@ def test_a_redirect_stays_below_the_proxy(kube: Kube, base: str, location: str, 
     assert found == seen.replace("BASE", base)
 
 
+def test_who_writes_slices_needs_no_endpoints(kube: Kube, namespace: str, port: int) -> None:
+    kube.create(("v1", "services", namespace), {
+        "kind": "Service", "apiVersion": "v1", "metadata": {"name": "sliced"}, "spec": {"ports": [{"port": 80}]},
+    })
+    path = f"/api/v1/namespaces/{namespace}/services/sliced:80/proxy/"
+    for name, number, ready in (("gone", 1, False), ("there", port, True)):
+        assert kube.raw("GET", path).status == 503
+        kube.create(("discovery.k8s.io/v1", "endpointslices", namespace), {
+            "kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1", "addressType": "IPv4",
+            "metadata": {"name": name, "labels": {"kubernetes.io/service-name": "sliced"}},
+            "ports": [{"port": number}], "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": ready}}],
+        })
+    assert kube.raw("GET", path).status == 200
+
+
 def test_what_cannot_be_reached_is_503(kube: Kube, base: str, namespace: str) -> None:
     kube.patch(("v1", "endpoints", namespace, "echo"), {"subsets": None})
     raw = kube.raw("GET", f"{base}/echo/proxy/")
