@@ -1,5 +1,8 @@
 """The graph of who calls whom, from Prometheus, in the three forms of Istio 0.4's ServiceGraph.
 
+It asks by the names of 0.4. Under them a cluster's Prometheus records today's istio_requests_total and
+istio_tcp_received_bytes_total (manifests/cluster/addons/prometheus.yaml).
+
 `Graph` is a value; `build` makes one from the two queries' results. Nodes are versions of services, edges
 carry `reqs/sec` or `bytes/sec` with six decimals. HTTP edges come before TCP edges, and one pair of nodes may
 have both.

@@ -83,7 +83,8 @@ class LiveGraph(Live):
     """Who calls whom now, drawn anew every second. `calls` are what was seen last; `take()` looks once.
 
     With `locks` Mixer, where there is one, is told to count requests by the caller's certificate, too (`IDENTITY`; the
-    end of the lesson puts that back). Today's sidecars count by it anyway.
+    end of the lesson puts that back). Today's sidecars count by it anyway: `connection_security_policy` is one of their
+    standard labels, https://istio.io/latest/docs/reference/config/metrics/.
     """
 
     def __init__(self, lab: Lab, *, locks: bool = False, every: float = 1.0) -> None:

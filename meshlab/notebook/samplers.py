@@ -1,4 +1,8 @@
-"""What live pictures of a service show, asked of Prometheus: how well, and how fast."""
+"""What live pictures of a service show, asked of Prometheus: how well, and how fast.
+
+Asked by the names of 0.4, under which a cluster's Prometheus records today's metrics, too: its rules, and where today's
+names are documented, are in manifests/cluster/addons/prometheus.yaml.
+"""
 
 from __future__ import annotations
 

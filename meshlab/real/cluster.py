@@ -187,7 +187,7 @@ class RealCluster:
             timeout=timeout,
             report=lab.report,
         )
-        for each in [*definitions(), *msgd_service()]:
+        for each in [_namespace(self.addons_namespace), *definitions(), *msgd_service()]:
             self._owned.apply(each)
         lab.report("  rules of v1alpha2 can be stored; they are translated")
         return time.monotonic() - start

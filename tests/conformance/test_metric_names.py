@@ -82,14 +82,17 @@ CASES = {
         by("istio_tcp_bytes_received", "source_service"),
         [sample({"source_service": "svca.default.svc.cluster.local"}, 100)],
     ),
-    "the bounds of buckets, in seconds": (
-        {
-            series("istio_request_duration_milliseconds_bucket", {**CALLED, "le": le}): "1x60"
-            for le in ("0.5", "1", "25", "250", "1000", "2500", "60000", "+Inf")
-        },
-        "count(istio_request_duration_bucket) by (le)",
-        [sample({"le": le}, 1) for le in ("0.0005", "0.001", "0.025", "0.250", "1.000", "2.500", "60.000", "+Inf")],
-    ),
+    **{
+        f"the bounds of buckets, in seconds, as {version} writes them": (
+            {
+                series("istio_request_duration_milliseconds_bucket", {**CALLED, "le": le}): "1x60"
+                for le in ("0.5", f"1{end}", f"25{end}", f"250{end}", f"1000{end}", f"2500{end}", f"60000{end}", "+Inf")
+            },
+            "count(istio_request_duration_bucket) by (le)",
+            [sample({"le": le}, 1) for le in ("0.0005", "0.001", "0.025", "0.250", "1.000", "2.500", "60.000", "+Inf")],
+        )
+        for version, end in (("Prometheus 2", ""), ("Prometheus 3", ".0"))
+    },
     "the mean duration": (
         {
             series("istio_request_duration_milliseconds_sum", CALLED): "0+1500x60",
