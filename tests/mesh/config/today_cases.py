@@ -76,6 +76,7 @@ BY_SCHEMA: list[tuple[str, Spec, str]] = [
     ("Sidecar", {"egress": [{"hosts": ["svcb"]}]}, "does not match"),
     ("Sidecar", {"outboundTrafficPolicy": {"mode": "REGISTRY"}}, "must be one of REGISTRY_ONLY, ALLOW_ANY"),
     ("PeerAuthentication", {"mtls": {"mode": "strict"}}, "must be one of UNSET, DISABLE, PERMISSIVE, STRICT"),
+    ("PeerAuthentication", {"selector": {"matchLabels": {"a": "b"}}, "portLevelMtls": {}}, "at least 1 entries"),
     ("PeerAuthentication", {"portLevelMtls": {"80": {"mode": "STRICT"}}}, "portLevelMtls requires selector"),
     ("PeerAuthentication", {"selector": {"matchLabels": {"a": "b"}}, "portLevelMtls": {"0": {}}}, "between 1-65535"),
     ("AuthorizationPolicy", {"action": "REFUSE"}, "unknown value"),

@@ -31,7 +31,7 @@ def peer_authentication() -> Schema:
     return obj(
         selector=_SELECTOR,
         mtls=mtls,
-        portLevelMtls=mapping(mtls, most=128, doc="By the port number of the workload.").with_rule(
+        portLevelMtls=mapping(mtls, most=128, doc="By the port number of the workload.").but(fewest=1).with_rule(
             "self.all(key, 0 < int(key) && int(key) <= 65535)",
             "port must be between 1-65535",
             lambda ports: all(key.isdigit() and 0 < int(key) <= 65535 for key in ports),
