@@ -91,7 +91,8 @@ def embedded(place: str, versions: dict[str, str], lacking: dict[Deployment, str
 
 def _kubernetes(found: Found) -> Iterator[Check]:
     numbers = re.match(r"v?(\d+)\.(\d+)", found.kubernetes)
-    if numbers and (int(numbers[1]), int(numbers[2])) < OLDEST_KUBERNETES:
+    brought = found.istio is None or found.istio.ours  # an Istio that is there has its own opinion
+    if brought and numbers and (int(numbers[1]), int(numbers[2])) < OLDEST_KUBERNETES:
         oldest = ".".join(map(str, OLDEST_KUBERNETES))
         seen = f"{found.kubernetes}; Istio {ISTIO_VERSION} wants {oldest} or newer"
         yield Check(Level.MISSING, "kubernetes", seen, "a newer cluster, or lab.install(version=…) with an older Istio")

@@ -12,6 +12,7 @@ from ..errors import Rejected
 from ..follow import follow
 from ..helm import release_of
 from . import istio
+from .found import look
 from .owned import SELECTOR, Owned
 from .places import SYSTEM
 from .rules import GROUP
@@ -54,8 +55,11 @@ def remove_all(access: Access, *, timeout: float) -> list[str]:
     for release in istio.installed(access):
         if release.release == "istio-base":
             # Before the release itself, which says that they are ours: whoever is killed here can begin again.
-            done += _definitions(access)
-            done += _root_certificates(access)
+            if others := look(access).istios:
+                done.append(f"kept Istio's definitions and root certificates: {others[0]} uses them")
+            else:
+                done += _definitions(access)
+                done += _root_certificates(access)
         done += istio.uninstall(access, release, timeout=max(1.0, end - time.monotonic()))
     done += _delete(owned, [d for d in owned.items([_DEFINITION]) if d["spec"]["group"] == GROUP])
     for namespace in owned.items([("v1", "Namespace")]):

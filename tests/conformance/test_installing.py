@@ -198,7 +198,24 @@ def test_a_release_that_was_left_half_done_is_installed_anew(lab: Lab, charts: P
         "  istio-base was left pending-install: it is installed anew",
         f"  istio-base {istio.ISTIO_VERSION} installed",
     ]
-    lab.uninstall()
+    # Somebody has made an Istio of his own on these definitions meanwhile.
+    labels = {"app": "istiod"}
+    pod = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "discovery", "image": "istio/pilot:1.29.0"}]},
+    }
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod}
+    theirs = {"metadata": {"name": "istiod", "labels": labels}, "spec": spec}
+    lab.access.request("POST", "/apis/apps/v1/namespaces/default/deployments", body=theirs)
+    kept = {each for each in inventory(lab) if each.startswith("CustomResourceDefinition") and "istio.io" in each}
+    done = lab.uninstall()
+    assert (
+        "kept Istio's definitions and root certificates: 1.29.0 in default, revision default, no injection"
+        in "".join(done)
+    )
+    assert len(kept) == 15 and kept <= inventory(lab)
+    lab.kubectl("delete deployment istiod")
+    lab.kubectl("delete crd --all")
 
 
 def test_a_chart_comes_from_a_repository(lab: Lab, stand_in: Path, tmp_path: Path) -> None:

@@ -12,9 +12,13 @@ from faulty_server import Fault, FaultyServer, answer, answer_with
 from meshlab.access import Access
 from meshlab.cluster import Cluster, Parts
 from meshlab.errors import LabError
+from meshlab.kube import Kube
 from meshlab.real import istio
 from meshlab.real.found import look
+from meshlab.real.inforce import Istiod
 from meshlab.real.preflight import Preflight, preflight
+from meshlab.sidecars.sidecars import Pod, Sidecars
+from meshlab.sidecars.syncz import control_planes
 
 HOOKS = ("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
 
@@ -117,6 +121,36 @@ def test_an_istiod_without_debug_pages_is_told_from_one_with(
     made.append(("apps/v1", "deployments", "default", istiod(kubernetes, env={"ENABLE_DEBUG_ON_HTTP": "false"})))
     (said,) = lines(preflight(access, "here"), "debug pages")
     assert said.startswith("missing: istiod shows no debug pages (ENABLE_DEBUG_ON_HTTP=false)")
+
+
+def test_an_istio_that_is_there_decides_itself_which_kubernetes_will_do(
+    server: FaultyServer, access: Access, kubernetes: Cluster, made: list[tuple[str, ...]]
+) -> None:
+    server.faults.append(Fault("GET /version", answer_with({"gitVersion": "v1.30.4-gke.7"}), times=-1))
+    (said,) = lines(preflight(access, "here"), "kubernetes")
+    assert said.startswith("missing: v1.30.4-gke.7; Istio 1.30.3 wants 1.32 or newer")
+    made.append(("apps/v1", "deployments", "default", istiod(kubernetes)))
+    assert lines(preflight(access, "here"), "kubernetes") == ["ok: v1.30.4-gke.7 → "]
+
+
+def test_only_the_pods_of_its_revision_are_asked(server: FaultyServer, access: Access) -> None:
+    def pod(name: str, **labels: str) -> dict[str, Any]:
+        return {"metadata": {"name": name, "labels": {"app": "istiod", **labels}}, "status": {"phase": "Running"}}
+
+    pods = [pod("blue", **{"istio.io/rev": "blue"}), pod("green", **{"istio.io/rev": "green"}), pod("old")]
+    listed = {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": pods}
+    server.faults.append(Fault("GET /api/v1/namespaces/mesh/pods", answer_with(listed), times=-1))
+    assert Istiod(access, "mesh", "istiod-blue", "blue").pods() == ["blue", "old"]
+
+
+def test_proxy_status_finds_an_istiod_of_a_revision() -> None:
+    sidecars = Sidecars(Kube("http://127.0.0.1:1"))
+    sidecars.__dict__["pods"] = (
+        Pod("mesh", "istiod-blue-1", "", {"app": "istiod", "istio": "istiod"}, programs=("discovery",)),
+        Pod("mesh", "istio-pilot-1", "", {"istio": "pilot"}, programs=("discovery",)),
+        Pod("mesh", "grafana-1", "", {"app": "grafana"}, programs=("grafana",)),
+    )
+    assert [each.name for each in control_planes(sidecars, "mesh")] == ["istiod-blue-1", "istio-pilot-1"]
 
 
 def test_a_mesh_that_is_run_from_outside_gets_no_second_istio(
