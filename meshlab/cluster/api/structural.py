@@ -1,8 +1,7 @@
 """Structural schemas of custom resources: pruning, defaults, validation, and types for server-side apply.
 
 All functions take the openAPIV3Schema of one version. `metadata`, `apiVersion` and `kind` at the root are the
-server's own and never pruned; the shape of metadata is checked all the same, for a list must be able to show what
-was stored.
+server's own, whatever the schema says: metadata has the fields and the shape that all kinds have.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from meshlab.cluster.api.filling import copied
+from meshlab.cluster.api.metadata import ORDER as FIELDS
 from meshlab.cluster.api.schema import Node
 from meshlab.cluster.api.status import BadRequest
 from meshlab.cluster.api.structural_rules import EMBEDDED, INT_OR_STRING, OWN, json_kind, validate
@@ -32,6 +32,9 @@ def prune(obj: Mapping[str, Any], schema: Schema) -> tuple[Object, list[str]]:
     pruned = _pruned(obj, schema, "", unknown, root=True)
     _check_metadata(obj.get("metadata"))
     made: Object = pruned if isinstance(pruned, dict) else dict(obj)
+    if isinstance(meta := made.get("metadata"), Mapping):
+        unknown += [f"metadata.{key}" for key in meta if key not in FIELDS]
+        made["metadata"] = {key: value for key, value in meta.items() if key in FIELDS and value is not None}
     return made, unknown
 
 

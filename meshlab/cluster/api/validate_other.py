@@ -290,8 +290,9 @@ def disruption_budget(obj: Object, _old: Object | None) -> list[Cause]:
         if isinstance(value, int):
             causes += non_negative(f"spec.{key}", value)
         elif value is not None:
-            why = "must not be greater than 100%"
-            reasons = formats.percent(value) or ([why] if int(value[:-1]) > 100 else [])
+            digits = value[:-1].lstrip("0")
+            over = len(digits) > 3 or (digits.isdigit() and int(digits) > 100)
+            reasons = formats.percent(value) or (["must not be greater than 100%"] if over else [])
             causes += [invalid(f"spec.{key}", value, why) for why in reasons]
     return causes + selector("spec.selector", spec.get("selector") or {})
 

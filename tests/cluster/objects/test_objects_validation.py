@@ -314,6 +314,12 @@ def test_custom_resources_lose_what_their_schema_does_not_know() -> None:
     assert obj == before
 
 
+def test_custom_resources_have_the_metadata_of_all_kinds() -> None:
+    zag = {"apiVersion": "x.io/v1", "kind": "Zag", "metadata": {"name": None, "labels": {"a": "b"}, "colour": "red"}}
+    pruned, unknown = prune(zag, {"type": "object"})
+    assert (pruned["metadata"], unknown) == ({"labels": {"a": "b"}}, ["metadata.colour"])
+
+
 def test_custom_resources_get_their_schemas_defaults() -> None:
     assert default(zag(items=[{"name": "a"}]), ZAG) == zag(size=3, items=[{"name": "a", "w": 1}])
     assert default(zag(size=None), ZAG) == zag(size=3)
