@@ -55,6 +55,16 @@ def test_requests_have_connections_of_their_own_unless_told_otherwise(
     assert server.connections == connections
 
 
+def test_several_requests_at_a_time_share_the_number_that_is_asked_for(
+    order: Order, script: Callable[..., Script]
+) -> None:
+    server = script(OK, OK, OK, OK, OK)
+    wanted = {"url": f"http://{server.address}", "n": 5, "concurrency": 2, "keep_alive": True}
+    _, result = order("POST", "/curl", wanted)
+    assert [answer["status"] for answer in result["answers"]] == [200] * 5
+    assert server.connections == 2
+
+
 def test_a_long_body_is_cut_and_ends_its_connection(order: Order, script: Callable[..., Script]) -> None:
     long = b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000
     server = script(long, OK)
