@@ -115,6 +115,8 @@ class Access:
                     time.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
                     continue
+                if isinstance(error, Lost):
+                    raise LabError(str(error), then=self.hint) from error
                 raise LabError(
                     f"the API server at {self.client.configuration.host} does not answer",
                     why=str(error),

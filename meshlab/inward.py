@@ -61,6 +61,8 @@ class Inward:
 
         Raises `LabError` with what was said to both ways, if none is open.
         """
+        from urllib3 import HTTPHeaderDict
+
         if query:
             path += ("&" if "?" in path else "?") + urlencode({k: str(v) for k, v in query.items()})
         key, proxy = (kind, namespace), f"/api/v1/namespaces/{namespace}/{kind}/{name}:{port}/proxy"
@@ -75,15 +77,25 @@ class Inward:
                 return reply
 
         def send() -> Reply:
-            return self._forwarded(kind, namespace, name, port, method, path, body, headers, timeout)
+            pod, number = self._pod(kind, namespace, name, port)
+            try:
+                tunnel = Tunnel.open(self._access.upgrade, namespace, pod, number, timeout=timeout)
+            except LabError as error:
+                raise Unsent(f"{error.seen}: {error.why}") from error
+            try:
+                status, said, data = request(tunnel, method, path, body, headers)
+            except LabError as error:
+                raise Lost(f"{error.seen}: {error.why}") from error
+            return Reply(status, HTTPHeaderDict(said), data)
 
         try:
             reply = self._access.persist(method, send)
         except MeshlabError as error:
             self._closed.pop(key, None)
+            forward = ": ".join(filter(None, [error.seen, error.why]))
             raise LabError(
                 f"no way leads to {name} in {namespace}, port {port}",
-                why=f"the API server's proxy: {refused}; a port-forward: {error.seen} {error.why}".strip(),
+                why=f"the API server's proxy: {refused}; a port-forward: {forward}",
                 then=f"kubectl auth can-i create pods/portforward -n {namespace}",
             ) from error
         self._closed[key] = refused
@@ -94,42 +106,22 @@ class Inward:
 
         Raises `LabError`, `Rejected`.
         """
-        pod, number = endpoint(self._access, namespace, name, port) if kind == "services" else (name, int(port))
+        pod, number = self._pod(kind, namespace, name, port)
         return Tunnel.open(self._access.upgrade, namespace, pod, number, timeout=timeout)
+
+    def _pod(self, kind: str, namespace: str, name: str, port: int | str) -> tuple[str, int]:
+        return endpoint(self._access, namespace, name, port) if kind == "services" else (name, int(port))
 
     def _first(self, proxy: str) -> str:
         """Is the proxy open? Whatever a service answers says that it is."""
-        from urllib3.exceptions import ReadTimeoutError
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
 
         try:
             return closed(self._access.send("GET", f"{proxy}/", None, {}, _FIRST))
         except ReadTimeoutError:
             return f"it says nothing for {_FIRST:g} s"
-
-    def _forwarded(
-        self,
-        kind: str,
-        namespace: str,
-        name: str,
-        port: int | str,
-        method: str,
-        path: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        timeout: float,
-    ) -> Reply:
-        from urllib3 import HTTPHeaderDict
-
-        pod, number = endpoint(self._access, namespace, name, port) if kind == "services" else (name, int(port))
-        try:
-            tunnel = Tunnel.open(self._access.upgrade, namespace, pod, number, timeout=timeout)
-        except LabError as error:
-            raise Unsent(f"{error.seen}: {error.why}") from error
-        try:
-            status, said, data = request(tunnel, method, path, body, headers)
-            return Reply(status, HTTPHeaderDict(said), data)
-        except LabError as error:
-            raise Lost(f"{error.seen}: {error.why}") from error
+        except HTTPError:
+            return ""  # the request itself finds out what is wrong with the connection
 
 
 def closed(reply: Reply) -> str:

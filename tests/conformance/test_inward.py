@@ -162,6 +162,13 @@ def test_what_a_service_refuses_itself_is_its_answer(serve: Serve, status: int) 
     assert server.requests("/portforward") == []
 
 
+def test_a_connection_that_breaks_at_the_first_question_is_no_reason_to_go_around(serve: Serve) -> None:
+    server = serve()
+    server.faults.append(Fault("/proxy/", dropped, times=2))
+    assert reach(server).service("default", "echo", 80, "/w").text == "GET /w "
+    assert server.requests("/portforward") == []
+
+
 @pytest.mark.parametrize("deed", [dropped, cut(400)], ids=["at once", "under way"])
 def test_a_port_forward_that_breaks_is_made_again(walker: str, serve: Serve, deed: Any) -> None:
     server = serve(walker)
