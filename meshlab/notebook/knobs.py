@@ -14,7 +14,6 @@ import ipywidgets as widgets
 import yaml
 
 from meshlab.notebook.controls import Control, acknowledged
-from meshlab.notebook.slider import Slider
 from meshlab.phrases import tr
 
 if TYPE_CHECKING:
@@ -94,10 +93,18 @@ class RouteKnobs(Control):
         self._match = {key: {"exact": value} for key, value in (headers or {}).items()}
         self.name = name or "knobs-" + destination.replace(".", "-")
         self.setting = Setting()
-        self._sliders: dict[str, Slider] = {}
+        self._sliders: dict[str, widgets.Widget] = {}
         for knob in knobs:
             text, low, high, step = _sliders()[knob]
-            slider = Slider(value=getattr(self.setting, knob), min=low, max=high, step=step, description=text)
+            kind = widgets.IntSlider if isinstance(getattr(self.setting, knob), int) else widgets.FloatSlider
+            slider = kind(
+                value=getattr(self.setting, knob),
+                min=low,
+                max=high,
+                step=step,
+                description=text,
+                continuous_update=False,
+            )
             slider.observe(lambda change, knob=knob: self.pressed(lambda: self.set(**{knob: change["new"]})), "value")
             self._sliders[knob] = slider
         self.assemble(*self._sliders.values())
@@ -113,8 +120,7 @@ class RouteKnobs(Control):
     def set(self, **knobs: float) -> InForce:
         """Move these knobs (fields of `Setting`); with all at 0 the rule is deleted."""
         with self._lock:
-            given = {knob: type(getattr(self.setting, knob))(value) for knob, value in knobs.items()}
-            self.setting = replace(self.setting, **given)
+            self.setting = replace(self.setting, **knobs)  # type: ignore[arg-type]
             done = self._lab.delete(self.yaml) if self.setting.off else self._lab.apply(self.yaml)
             self.quietly(self._place)
             self.show_yaml("" if self.setting.off else self.yaml, command=f"istioctl replace -f {self.name}.yaml")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import ipywidgets as widgets
+
 from meshlab.notebook.controls import Control
-from meshlab.notebook.slider import Slider
 from meshlab.phrases import tr
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ class ScaleSlider(Control):
     def __init__(self, lab: Lab, deployment: str = "svcb", *, most: int = MOST) -> None:
         super().__init__(tr("Pods of {deployment}", deployment=deployment))
         self._lab, self._deployment, self._most = lab, deployment, most
-        self._slider = Slider(value=self.pods, min=0, max=most, description=tr("pods"))
+        self._slider = widgets.IntSlider(
+            value=self.pods, min=0, max=most, description=tr("pods"), continuous_update=False
+        )
         self._slider.observe(lambda change: self.pressed(lambda: self.set(int(change["new"]))), "value")
         self.assemble(self._slider)
         self._show(self.pods)

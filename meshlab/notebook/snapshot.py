@@ -100,7 +100,8 @@ _DRAW: Mapping[str, Callable[[State, Mapping[str, State], int], str]] = {
     "ToggleButtonModel": _toggle,
     "CheckboxModel": _toggle,
     "ButtonModel": _button,
-    "AnyModel": _slider,  # of anywidget there is only ours
+    "IntSliderModel": _slider,
+    "FloatSliderModel": _slider,
     "BoundedIntTextModel": _value,
     "IntTextModel": _value,
     "TextModel": _value,

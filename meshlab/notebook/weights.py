@@ -9,7 +9,6 @@ import ipywidgets as widgets
 
 from meshlab.notebook.chance import Split, split
 from meshlab.notebook.controls import Control, acknowledged
-from meshlab.notebook.slider import Slider
 from meshlab.phrases import tr
 
 if TYPE_CHECKING:
@@ -40,7 +39,15 @@ class WeightSlider(Control):
         self._lab, self._service, self._versions, self._name, self._url = lab, service, versions, name, url
         found = self.weights
         start = int(found.get(versions[1], 0)) if found else 50
-        self._slider = Slider(value=start, min=0, max=100, step=5, description=versions[1])
+        self._slider = widgets.IntSlider(
+            value=start,
+            min=0,
+            max=100,
+            step=5,
+            continuous_update=False,
+            description=versions[1],
+            readout_format="d",
+        )
         self._slider.observe(lambda change: self.pressed(lambda: self.set(int(change["new"]))), "value")
         self._count = widgets.Button(
             description=tr("send 400 requests and count"), layout=widgets.Layout(width="max-content")

@@ -48,7 +48,7 @@ _FOCUS = """() => {
     element.blur();
     const otherwise = drawn();
     element.focus();
-    return {text, inside, role: element.getAttribute('role') || element.type || element.tagName.toLowerCase(),
+    return {text, inside, role: element.getAttribute('role') || element.tagName.toLowerCase(),
             visible: focused !== otherwise};
 }"""
 
@@ -103,7 +103,7 @@ def test_the_keyboard_reaches_each_control_in_its_turn_and_one_sees_where_it_is(
         walked.append(at)
         page.keyboard.press("Tab")
     roles = [each["role"] for each in walked]
-    assert roles.count("range") == 6, walked  # one of weights, four knobs, one of pods
+    assert roles.count("slider") == 6, walked  # one of weights, four knobs, one of pods
     assert [each for each in walked if not each["visible"]] == []
     weights = book.control("Traffic: how much")
     slider = weights.get_by_role("slider", name="v0.2")

@@ -116,7 +116,7 @@ def test_emphasis_is_drawn_and_no_mark_of_it_is_left(catalogue: Catalogue) -> No
 
 
 def test_the_workbook_opens_in_the_language_of_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("JUPYTER_CONFIG_PATH", "JUPYTERLAB_WORKSPACES_DIR"):
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "JUPYTERLAB_WORKSPACES_DIR"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("MESHLAB_LANGUAGE", "zh")
     configure(Settings(tmp_path))
