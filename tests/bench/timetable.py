@@ -42,10 +42,10 @@ def measured() -> tuple[dict[str, float], float]:
 def rows(page: str, seconds: Mapping[str, float], load: float) -> dict[str, tuple[str, str]]:
     """By each row of a lesson as it is: what becomes of its second and third column."""
     found = {}
-    for row in re.findall(r"(?m)^\| (?:\d\d|all) .*\|$", page):
+    for row in re.findall(r"(?m)^\| (?:\d\d|all,) .*\|$", page):
         name = row.split()[1]
-        if name == "all":
-            found[row] = ("", f"{sum(seconds.values()):.0f} s, load {load:.1f} before")
+        if name == "all,":
+            found[row] = ("", f"{sum(seconds.values()):.0f} s (load {load:.1f})")
         else:
             (notebook,) = NOTEBOOKS.glob(f"{name}-*.ipynb")
             found[row] = (str(count(notebook).rounded), f"{seconds[name]:.0f} s")
