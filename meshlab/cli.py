@@ -160,7 +160,7 @@ def tour(args: argparse.Namespace) -> int:  # noqa: RET503 - execv does not retu
     os.execv(sys.executable, [sys.executable, "-m", "meshlab.notebook.tour", *args.lesson])
 
 
-#: All the tests have two workers; tests/sharing.py says which tests stay together.
+#: Of all the tests; tests/sharing.py says which stay together.
 WORKERS = ("-n", "2")
 
 
@@ -177,7 +177,8 @@ def test(args: argparse.Namespace) -> int:
         except MeshlabError as error:
             say(f"{error}\ntests {what} will be skipped")
     os.chdir(ROOT)
-    words = [sys.executable, "-m", "pytest", *(args.pytest or WORKERS)]
+    single = any(word.startswith("tests/") for word in args.pytest)
+    words = [sys.executable, "-m", "pytest", *(() if single else WORKERS), *args.pytest]
     sys.stdout.flush()
     os.execv(sys.executable, words)
 
