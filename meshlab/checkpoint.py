@@ -22,6 +22,8 @@ CHECK_KINDS = (
     *("rule", "denier", "listchecker", "memquota", "checknothing", "listentry", "quota"),
     *("metric", "prometheus", "logentry", "stdio"),
 )
+#: Kinds of which an installation brings objects: Mixer's of 0.4, and what today's sidecars count and trace.
+BROUGHT_KINDS = frozenset((*CHECK_KINDS, "Telemetry"))
 GATEWAY_API = "gateway.networking.k8s.io"
 #: Today's kinds, and Ingress: what lessons on them store.
 TODAY_KINDS = (
@@ -60,7 +62,7 @@ class Putter(Protocol):
 class Checkpoint:
     """Objects by (kind, namespace, name), without what the server filled in.
 
-    `unserved` are the kinds that nobody served then. Objects of them came with the control plane, which stays.
+    `unserved` are kinds of which a control plane brings objects, where nobody served them then: these stay as it does.
     """
 
     objects: Mapping[Key, Object]
@@ -90,7 +92,7 @@ def _legacy(kinds: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 def _stored(
     access: Access, kinds: tuple[tuple[str, str], ...], namespace: str | None = None, selector: str = ""
 ) -> tuple[list[Object], frozenset[str]]:
-    """The objects, and the kinds that nobody serves: they come with the control plane."""
+    """The objects, and the kinds that nobody serves."""
     query = {"labelSelector": selector} if selector else {}
     found: list[Object] = []
     unserved = set()
@@ -124,7 +126,7 @@ def take(access: Access, selector: str = "") -> Checkpoint:
         wanted = {"labelSelector": label or selector} if selector or label else {}
         for o in access.items(version, kind, **wanted):
             kept[_key(o)] = {"apiVersion": version, "kind": kind, "metadata": {"name": o["metadata"]["name"]}}
-    return Checkpoint(kept, unserved)
+    return Checkpoint(kept, unserved & BROUGHT_KINDS)
 
 
 def restore(access: Access, checkpoint: Checkpoint, writer: Putter, selector: str = "") -> list[str]:

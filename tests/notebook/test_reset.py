@@ -78,6 +78,7 @@ def test_a_mess_is_cleared_by_a_reset_and_by_the_begin_of_another_lesson(lab: La
     assert difference(start, lab.checkpoint()) == []  # both begin alike
     lesson.end()
     assert difference(found, lab.checkpoint()) == []
+    assert [name for *_, name in lab.checkpoint().objects if name == "left-over"] == [], "also of kinds that are new"
 
 
 @contextmanager
