@@ -25,6 +25,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +45,7 @@ __all__ = ["Cluster"]
 T = TypeVar("T")
 
 #: Seconds until the API answers, and until everything is stopped.
-STARTING, STOPPING = 10.0, 45.0
+STARTING, STOPPING = 30.0, 45.0
 
 
 class Cluster:
@@ -69,7 +70,7 @@ class Cluster:
         self._kube: Kube | None = None
         self._ready = threading.Event()
         self._error: BaseException | None = None
-        self._end: asyncio.Event | None = None
+        self._end: Future[None] = Future()
         self.settings = Settings(self._home or Path())
 
     @property
@@ -129,6 +130,7 @@ class Cluster:
         )
         self._thread.start()
         if not self._ready.wait(STARTING):
+            self.__exit__(None, None, None)  # what has begun by now ends again
             raise LabError(f"the cluster in {home} did not answer within {STARTING:g} s")
         if self._error is not None:
             self._thread.join()
@@ -141,8 +143,8 @@ class Cluster:
     ) -> None:
         if self._kube is not None:
             self._kube.close()
-        if self._loop is not None and self._end is not None:
-            self._loop.call_soon_threadsafe(self._end.set)
+        if not self._end.done():
+            self._end.set_result(None)
         if self._thread is not None:
             self._thread.join(STOPPING)
         self._clean()
@@ -189,7 +191,7 @@ class Cluster:
         from meshlab.cluster.api import pki
         from meshlab.cluster.assembly import Assembly, write_kubeconfig
 
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         settings = self.settings
         maker = pki.begin(settings)
         keys = pki.keys(settings, maker)
@@ -199,6 +201,6 @@ class Cluster:
             write_kubeconfig(settings, keys, self.server)
             await assembly.start_rest()
             self._ready.set()
-            await self._end.wait()
+            await asyncio.wrap_future(self._end)
         finally:
             await assembly.stop(kill_pods=True)

@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import kubernetes
 import pytest
 
-from meshlab.cluster import Cluster, Parts
+from meshlab.cluster import Cluster, Parts, cluster
+from meshlab.errors import LabError
 
 README = Path(__file__).resolve().parents[3] / "README.md"
 
@@ -42,3 +44,12 @@ def test_many_run_at_the_same_time() -> None:
         assert one.server != other.server and one.kubeconfig != other.kubeconfig
         assert one.kubeconfig.exists()
     assert not one.kubeconfig.exists()
+
+
+def test_what_takes_too_long_to_start_is_stopped_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "STARTING", 0)
+    late = Cluster(parts=Parts.ALL)
+    with pytest.raises(LabError, match="did not answer within 0 s"), late:
+        pytest.fail("it came up in no time")
+    assert not [each for each in threading.enumerate() if each.name == "meshlab cluster"]
+    assert not late.kubeconfig.exists()
