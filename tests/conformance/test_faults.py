@@ -236,6 +236,10 @@ def test_a_webhook_that_lets_no_pod_in_is_named_while_somebody_waits(
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}
     spec = {"selector": {"matchLabels": labels}, "template": pod}
     kube.create(("apps/v1", "deployments", "judged"), {"metadata": {"name": "judged"}, "spec": spec})
+    for stored in follow(access, "/apis/apps/v1/namespaces/judged/deployments", 20.0):
+        conditions = [each for found in stored.values() for each in found.get("status", {}).get("conditions", ())]
+        if any(each["type"] == "ReplicaFailure" for each in conditions):
+            break
     said: list[str] = []
     with pytest.raises(WaitTimeout) as caught:
         wait_ready(access, [Deployment("judged", "judged")], timeout=2.0, report=said.append)
