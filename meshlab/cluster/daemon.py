@@ -36,8 +36,8 @@ __all__ = ["Running", "Status", "main", "start", "status", "stop"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a daemon gets until it answers. It takes half a second, on a machine with ten others at work ten; one that
-#: dies is noticed at once.
+#: Seconds that a daemon gets until it answers: half a one is what it takes, ten on a machine with twenty busy programs.
+#: One that dies is noticed at once.
 STARTING = 30.0
 #: Seconds that a daemon gets to stop its pods before it is killed; their own grace periods are within it.
 STOPPING = 40.0
