@@ -58,7 +58,7 @@ class Admission:
         key = f"{meta.get('namespace', '')}/{account}"
         if account != "default" and self.store.get(ACCOUNTS, key) is None:
             why = f'error looking up service account {key}: serviceaccount "{account}" not found'
-            raise Forbidden.of(resource, meta.get("name", ""), why)
+            raise Forbidden.of(resource, meta.get("name") or meta.get("generateName", ""), why)
         resolve_priority(self.store, resource, obj)
 
     def deletable(self, resource: Resource, name: str) -> None:

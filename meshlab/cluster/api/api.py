@@ -281,16 +281,18 @@ class Api:
             meta.pop(key, None)
         if resource.namespaced:
             self.admission.namespace(resource, self.kinds("Namespace"), namespace or "", meta.get("name", ""))
+        self.admission.pod(resource, new)
         if self.limits.concern(resource) or not isinstance(self.review, Unreviewed):
             new = self.limits.filled(resource, namespace or "", self.types.defaults(resource, new))
-            new = self.mutated(resource, "CREATE", new, None, dry_run=dry_run) or new
+            if changed_ := self.mutated(resource, "CREATE", new, None, dry_run=dry_run):
+                new = changed_
+                self.admission.pod(resource, new)
             meta = new["metadata"]
         if (prefix := meta.get("generateName", "")) and not meta.get("name"):
             meta["name"] = self.review.remember(
                 f"name {resource.collection} {prefix}", lambda: self._free_name(resource, namespace, prefix)
             )
         name = meta.get("name", "")
-        self.admission.pod(resource, new)
         born = self.review.remember(f"birth {resource.collection} {name}", lambda: (new_uid(), timestamp()))
         meta["uid"], meta["creationTimestamp"] = born
         new = self.types.defaults(resource, prepare_create(resource, new))

@@ -27,7 +27,8 @@ SYSTEM_CLASSES: tuple[Object, ...] = tuple(
 
 def resolve_priority(store: Store, resource: Resource, pod: Object) -> None:
     """Completes a new pod in place. Raises Forbidden where its class is not there, or another number stands in it."""
-    spec, name = pod.get("spec") or {}, pod["metadata"].get("name", "")
+    spec, meta = pod.get("spec") or {}, pod["metadata"]
+    name = meta.get("name") or meta.get("generateName", "")
     if wanted := spec.get("priorityClassName"):
         entry = store.get(CLASSES, wanted)
         if entry is None:

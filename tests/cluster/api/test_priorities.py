@@ -44,6 +44,13 @@ def test_a_class_is_looked_up(kube: Kube, namespace: str) -> None:
         assert made(kube, namespace) == ("usual", 5, "PreemptLowerPriority")
 
 
+def test_a_class_is_looked_up_before_limits_and_webhooks_see_the_pod(kube: Kube, namespace: str) -> None:
+    limits = {"kind": "LimitRange", "apiVersion": "v1", "metadata": {"name": "some"},
+              "spec": {"limits": [{"type": "Container", "default": {"cpu": "1"}}]}}  # fmt: skip
+    kube.create(("v1", "limitranges", namespace), limits)
+    assert made(kube, namespace, priorityClassName="system-node-critical")[1] == 2_000_001_000
+
+
 @pytest.mark.parametrize(("spec", "why"), [
     ({"priorityClassName": "none"}, "no PriorityClass with name none was found"),
     ({"priority": 3}, "the integer value of priority (3) must not be provided in pod spec; priority admission "
