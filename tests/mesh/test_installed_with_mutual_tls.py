@@ -17,6 +17,7 @@ from cryptography import x509
 
 from meshlab.errors import LabError
 from meshlab.lab import Lab, connect
+from meshlab.notebook.waiting import until
 
 TTL = 5
 ISTIO = "istio-system"
@@ -67,20 +68,30 @@ def ends(lab: Lab, namespace: str, account: str) -> datetime:
     return x509.load_pem_x509_certificate(chain).not_valid_after_utc
 
 
-def proxies(lab: Lab) -> dict[str, Any]:
+def members(lab: Lab) -> list[dict[str, Any]]:
+    """The pods with a sidecar that are not about to go."""
+    pods = lab.access.items("v1", "Pod", "default") + lab.access.items("v1", "Pod", "client")
+    return [p for p in pods if len(p["spec"]["containers"]) > 1 and "deletionTimestamp" not in p["metadata"]]
+
+
+def names(pods: list[dict[str, Any]]) -> set[str]:
+    return {f"{pod['metadata']['name']}.{pod['metadata']['namespace']}" for pod in pods}
+
+
+def connected(lab: Lab) -> set[str]:
+    """The sidecars that Pilot serves, `pod.namespace` each."""
     (pilot,) = (p for p in lab.access.items("v1", "Pod", ISTIO, labelSelector="istio=pilot"))
     found: dict[str, Any] = lab.access.pod(ISTIO, pilot["metadata"]["name"], 15014, "/debug/syncz").json()
-    return dict(found["proxies"])
+    return {name.split("~")[2] for name in found["proxies"]}
 
 
 def test_injected_sidecars_speak_mutual_tls_with_the_control_plane_and_each_other(secured: Lab) -> None:
-    pods = secured.access.items("v1", "Pod", "default") + secured.access.items("v1", "Pod", "client")
+    pods = members(secured)
     for pod in pods:
         args = pod["spec"]["containers"][1]["args"]
         assert args[args.index("--controlPlaneAuthPolicy") + 1] == "MUTUAL_TLS"
     assert secured.curl(URL).by_status() == {"200": 1}
-    connected = {name.split("~")[2] for name in proxies(secured)}
-    assert {f"{p['metadata']['name']}.{p['metadata']['namespace']}" for p in pods} <= connected
+    assert names(pods) <= connected(secured)
 
 
 def test_who_is_no_member_is_refused(secured: Lab) -> None:
@@ -124,6 +135,9 @@ def test_while_pilot_is_away_no_pod_comes_without_its_sidecar_and_says_why(secur
 def test_after_that_a_new_sidecar_finds_its_way_and_rules_come_into_force(secured: Lab) -> None:
     secured.kubectl("rollout restart deployment/svcb")
     secured.wait("default/svcb")
+    # The client's sidecar lost Pilot, and tries again after a pause: until then it knows the old svcb.
+    until(lambda: names(members(secured)) <= connected(secured), timeout=30)
+    secured.settled()
     assert secured.curl(URL).by_status() == {"200": 1}
     denied = {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "nobody"},
               "spec": {"selector": {"matchLabels": {"app": "svcb"}}}}  # fmt: skip

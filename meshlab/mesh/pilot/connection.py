@@ -146,6 +146,10 @@ class Connection:
             return
         if kind in (Kind.CLUSTER, Kind.LISTENER):
             self._all(kind)
+            if kind is Kind.CLUSTER and Kind.ENDPOINTS in self.subscriptions:
+                # A sidecar that comes back asks for endpoints first. Clusters that have changed meanwhile wait for
+                # theirs once more, and nothing is acknowledged until then.
+                self._some(Kind.ENDPOINTS, self.subscriptions[Kind.ENDPOINTS].names)
         else:
             wanted = known.names if names is None else names
             nonce = self._some(kind, wanted)

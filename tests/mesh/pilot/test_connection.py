@@ -81,6 +81,25 @@ def test_a_changed_cluster_is_followed_by_its_unchanged_endpoints() -> None:
     assert len(envoy.messages[1].resources) == 1
 
 
+def test_who_comes_back_and_asks_for_endpoints_first_gets_them_again_after_the_clusters() -> None:
+    envoy = Envoy(registry())
+    before = envoy.connection.snapshot
+    assert before is not None
+    rule(envoy.target, {**SVCB, "loadBalancing": {"name": "RANDOM"}}, kind="DestinationPolicy")
+    envoy.connection = Connection(PROXY, envoy._receive, lambda: envoy.now)
+    envoy.push()
+    envoy.ask(Kind.ENDPOINTS, *before.of(Kind.ENDPOINTS))
+    envoy.ask(Kind.CLUSTER)
+    assert envoy.kinds == ["ClusterLoadAssignment", "Cluster", "ClusterLoadAssignment"]
+    assert envoy.messages[2].resources == envoy.messages[0].resources
+    assert envoy.messages[2].version_info != envoy.messages[0].version_info
+    envoy.acknowledge()
+    assert envoy.connection.synced is False  # it has yet to ask for listeners
+    envoy.ask(Kind.LISTENER)
+    envoy.acknowledge()
+    assert envoy.connection.synced
+
+
 def test_an_unused_cluster_stays_for_a_while_and_comes_back_without_being_sent() -> None:
     envoy = Envoy(registry())
     for version, expected in (("v0.1", 3), ("v0.2", 1), ("v0.1", 1)):
