@@ -18,7 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faulty_server import FaultyServer
 
+from meshlab.cluster import Cluster, Parts
 from meshlab.installation import wait_webhooks
 from meshlab.lab import Lab, connect
 
@@ -139,3 +141,17 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Lab]:
     if request.param == "embedded":
         folder = "istio-0.4.0/install/kubernetes/addons"
         lab.kubectl(" ".join(["delete --ignore-not-found", *(f"-f {folder}/{name}.yaml" for name in ADDONS)]))
+
+
+@pytest.fixture(scope="module")
+def kubernetes() -> Iterator[Cluster]:
+    """With controllers and no node: what is installed is made, and its pods stay Pending."""
+    with Cluster(parts=Parts.CONTROLLERS) as running:
+        yield running
+
+
+@pytest.fixture
+def server(kubernetes: Cluster, tmp_path: Path) -> Iterator[FaultyServer]:
+    """The same cluster behind a proxy that can be told to fail."""
+    with FaultyServer(kubernetes.server, kubernetes.token, tmp_path) as running:
+        yield running

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from faulty_server import Fault, FaultyServer, answer, answer_with, cut, dropped
 from meshlab import states as waits
 from meshlab.access import Access
 from meshlab.causes import causes
-from meshlab.cluster import Cluster, Parts
+from meshlab.cluster import Cluster
 from meshlab.errors import LabError, ManifestError, Rejected, WaitTimeout
 from meshlab.follow import follow
 from meshlab.real.cluster import RealCluster
@@ -26,19 +25,6 @@ from meshlab.settings import Settings
 from meshlab.states import Deployment, wait_ready
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
-
-
-@pytest.fixture(scope="module")
-def kubernetes() -> Iterator[Cluster]:
-    """With controllers and no node: pods stay Pending, as on a cluster that is full."""
-    with Cluster(parts=Parts.CONTROLLERS) as running:
-        yield running
-
-
-@pytest.fixture
-def server(kubernetes: Cluster, tmp_path: Path) -> Iterator[FaultyServer]:
-    with FaultyServer(kubernetes.server, kubernetes.token, tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

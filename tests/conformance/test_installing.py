@@ -22,7 +22,7 @@ from stored import inventory
 
 from meshlab import tutorial
 from meshlab.checkpoint import restore
-from meshlab.cluster import Cluster, Parts
+from meshlab.cluster import Cluster
 from meshlab.errors import LabError, Missing, Taken, WaitTimeout
 from meshlab.helm import Chart, HelmError, open_helm
 from meshlab.lab import Lab
@@ -38,13 +38,6 @@ from meshlab.settings import Settings
 
 #: What the release process would have stamped the charts with.
 STAMPED = {"istiod": {"global": {"hub": "docker.io/istio", "tag": istio.ISTIO_VERSION}}}
-
-
-@pytest.fixture(scope="module")
-def kubernetes() -> Iterator[Cluster]:
-    """With controllers and no node: what is installed is made, and nothing of it runs."""
-    with Cluster(parts=Parts.CONTROLLERS) as running:
-        yield running
 
 
 @pytest.fixture

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from faulty_server import Fault, FaultyServer, dropped
 from stored import inventory
 
-from meshlab.cluster import Cluster, Parts
+from meshlab.cluster import Cluster
 from meshlab.errors import WaitTimeout
 from meshlab.lab import Lab
 from meshlab.real.cluster import RealCluster
@@ -38,13 +37,6 @@ if sys.argv[3] == "uninstall":
 else:
     lab.install(charts=charts, timeout=0.2, values={STAMPED!r})
 """
-
-
-@pytest.fixture(scope="module")
-def kubernetes() -> Iterator[Cluster]:
-    """With controllers and no node: what is installed is made, and nothing of it runs."""
-    with Cluster(parts=Parts.CONTROLLERS) as running:
-        yield running
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from faulty_server import Fault, FaultyServer, answer, answer_with
 
 from meshlab.access import Access
-from meshlab.cluster import Cluster, Parts
+from meshlab.cluster import Cluster
 from meshlab.errors import LabError
 from meshlab.kube import Kube
 from meshlab.real import istio
@@ -21,18 +21,6 @@ from meshlab.sidecars.sidecars import Pod, Sidecars
 from meshlab.sidecars.syncz import control_planes
 
 HOOKS = ("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations")
-
-
-@pytest.fixture(scope="module")
-def kubernetes() -> Iterator[Cluster]:
-    with Cluster(parts=Parts.CONTROLLERS) as running:
-        yield running
-
-
-@pytest.fixture
-def server(kubernetes: Cluster, tmp_path: Path) -> Iterator[FaultyServer]:
-    with FaultyServer(kubernetes.server, kubernetes.token, tmp_path) as running:
-        yield running
 
 
 @pytest.fixture
