@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from meshlab.errors import LabError
@@ -40,6 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("MESHLAB_CONTEXT", None)  # tests mean the lab of this machine, whatever their shell works on
     config.addinivalue_line("markers", "both_captures: run with the shim and with iptables")
+    # The same examples in every run, however busy the machine; --hypothesis-profile=new looks for others.
+    patient = hypothesis.settings(deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+    hypothesis.settings.register_profile("new", patient)
+    hypothesis.settings.register_profile("same", patient, derandomize=True)
+    hypothesis.settings.load_profile("same")
 
 
 @pytest.hookimpl(optionalhook=True)

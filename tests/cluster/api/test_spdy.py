@@ -129,7 +129,7 @@ def test_what_is_no_spdy_is_refused(frames: bytes) -> None:
         run(work)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_any_bytes_end_in_a_refusal_or_an_end(noise: bytes) -> None:
     wire = Wire(Sender().open(1, a="b") + noise)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshlab.cluster.api.patch import PatchError, json_patch, merge_patch
@@ -143,7 +143,7 @@ def containers(directives: bool) -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(element, max_size=4, unique_by=lambda e: e["name"])
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 @given(live=containers(False), patch=containers(True), ordered=st.booleans())
 def test_any_merge_of_containers_is_kubectls(
     live: list[Any], patch: list[Any], ordered: bool, schemas: Schemas, patch_local: Callable[..., Any]

@@ -6,7 +6,7 @@ from typing import Any
 
 import rules
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from meshlab.mesh.config.convert.stream import convert
 from meshlab.mesh.config.today.kinds import kind_of
@@ -76,7 +76,7 @@ def comparable(resources: list[dict[str, Any]], dead: set[str]) -> list[dict[str
     return resources
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60)
 @given(rules.streams())
 def test_converted_rules_give_every_sidecar_the_same_resources(documents: list[dict[str, Any]]) -> None:
     result = convert(yaml.safe_dump_all(documents))

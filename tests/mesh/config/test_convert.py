@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import rules
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from meshlab.mesh.config import legacy
 from meshlab.mesh.config.combine import Combined, combine
@@ -93,7 +93,7 @@ def traffic(mesh: Combined, host: str, labels: Labels, caller: Caller) -> Traffi
     return replace(said, balancer=None) if said.balancer == Balancer("ROUND_ROBIN") else said
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100)
 @given(rules.streams())
 def test_what_is_converted_means_the_same_for_every_caller(documents: list[dict[str, Any]]) -> None:
     converted = convert(yaml.safe_dump_all(documents))

@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonpatch import apply_patch
 
@@ -205,29 +205,25 @@ def answered(asked: Any, path: str) -> None:
         assert response["allowed"] or response["status"]["message"]
 
 
-def fuzzed(examples: int) -> settings:
-    return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@fuzzed(120)
+@settings(max_examples=120)
 @given(PODS, st.just("default") | ODD)
 def test_whatever_pod_is_asked_about_there_is_an_answer(obj: Any, namespace: Any) -> None:
     answered({"request": {"uid": "u", "namespace": namespace, "object": obj}}, "/inject")
 
 
-@fuzzed(120)
+@settings(max_examples=120)
 @given(RULES)
 def test_whatever_rule_is_asked_about_there_is_an_answer(obj: Any) -> None:
     answered({"request": {"uid": "u", "object": obj}}, "/validate")
 
 
-@fuzzed(60)
+@settings(max_examples=60)
 @given(ODD | st.fixed_dictionaries({"request": ODD, "apiVersion": ODD}), st.sampled_from(("/inject", "/validate")))
 def test_whatever_is_asked_there_is_an_answer(asked: Any, path: str) -> None:
     answered(asked, path)
 
 
-@fuzzed(40)
+@settings(max_examples=40)
 @given(st.binary(max_size=64), st.sampled_from(("/inject", "/validate", "/")))
 def test_any_bytes_are_answered(body: bytes, path: str) -> None:
     assert respond(Request("POST", path, {}, {}, body), MeshConfig()).status in (200, 400, 404)

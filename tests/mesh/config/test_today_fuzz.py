@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from today_cases import obj
 
@@ -62,7 +62,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return obj(kind.kind, draw(values(kind.spec)), kind.api_version)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250)
 @given(st.lists(documents(), min_size=1, max_size=3))
 def test_odd_documents_are_judged_translated_and_analyzed_or_refused(listed: list[dict[str, Any]]) -> None:
     for each in listed:

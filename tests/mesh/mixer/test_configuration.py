@@ -115,7 +115,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size
                         inner, max_size=4), max_leaves=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(kind=st.sampled_from(list(KINDS.values())), spec=JSON)
 def test_no_object_however_odd_breaks_the_configuration(kind: str, spec: Any) -> None:
     odd = {"kind": kind, "metadata": {"name": "odd", "namespace": "istio-system"}, "spec": spec}

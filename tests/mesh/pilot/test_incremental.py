@@ -104,7 +104,7 @@ def change(target: Registry, plural: str, name: str, obj: dict[str, Any] | None)
     put(target, plural, name, "DELETED" if obj is None else "MODIFIED", meta, **given)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.lists(CHANGES, min_size=1, max_size=2), min_size=2, max_size=8))
 def test_a_change_leads_to_what_is_made_from_nothing(steps: list[list[Change]]) -> None:
     target, builder = registry(), Builder()

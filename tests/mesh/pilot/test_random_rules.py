@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pilot_cluster import Cluster
 from translating import registry, rule, snapshot
@@ -81,7 +81,7 @@ POLICY = st.fixed_dictionaries({"destination": SERVICE}, optional={
 })
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(spec=ANY, kind=st.sampled_from(["RouteRule", "EgressRule", "DestinationPolicy"]))
 def test_nonsense_leaves_pilot_alive_and_the_rest_in_force(spec: Any, kind: str) -> None:
     target = registry()
@@ -90,7 +90,7 @@ def test_nonsense_leaves_pilot_alive_and_the_rest_in_force(spec: Any, kind: str)
     snapshot(target)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(rules=st.lists(SPEC, max_size=3), egress=st.lists(EGRESS, max_size=2), policies=st.lists(POLICY, max_size=2))
 def test_any_combination_of_rules_is_a_consistent_snapshot(
     rules: list[Any], egress: list[Any], policies: list[Any]
@@ -102,14 +102,14 @@ def test_any_combination_of_rules_is_a_consistent_snapshot(
     snapshot(target)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(spec=SPEC, policy=POLICY)
 def test_envoy_takes_whatever_pilot_lets_through(cluster: Cluster, spec: Any, policy: Any) -> None:
     check(cluster, {"RouteRule": spec, "DestinationPolicy": policy})
 
 
 # Fewer: each replaces listeners, whose old connections are waited for.
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4)
 @given(egress=EGRESS)
 def test_envoy_takes_any_egress_rule(cluster: Cluster, egress: Any) -> None:
     check(cluster, {"EgressRule": egress})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pilot_cluster import Cluster
 
@@ -147,7 +147,7 @@ def check(cluster: Cluster, specs: dict[str, Any]) -> None:
     assert {node: why for node, why in found.rejected.items() if "/" not in node} == {}, specs
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40)
 @given(VIRTUAL_SERVICE, DESTINATION_RULE)
 def test_envoy_takes_whatever_pilot_lets_through(
     cluster: Cluster, virtual: dict[str, Any], rule: dict[str, Any]
@@ -157,7 +157,7 @@ def test_envoy_takes_whatever_pilot_lets_through(
 
 
 # Fewer: each replaces listeners, whose old connections are waited for.
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6)
 @given(SERVICE_ENTRY)
 def test_envoy_takes_any_service_entry(cluster: Cluster, entry: dict[str, Any]) -> None:
     check(cluster, {"ServiceEntry": entry})
