@@ -32,14 +32,13 @@ def claim(settings: Settings) -> tuple[Settings, socket.socket]:
         raise LabError(f"{where} says {asked!r}, which is no slot", why=f"slots are 0 to {SLOTS - 1}", then=then)
     for slot in slots:
         chosen = replace(settings, network=replace(settings.network, slot=slot))
+        if not file.exists() and _kept(chosen.network):
+            log.info("slot %d is kept by a lab, whose daemon may have been killed", slot)
+            continue
         try:
             listener = bind(chosen.network.api, chosen.api_port)
         except OSError as error:
             log.info("slot %d is taken: %s", slot, error)
-            continue
-        if not file.exists() and _kept(chosen.network):
-            log.info("slot %d is kept by a lab whose daemon was killed", slot)
-            listener.close()
             continue
         file.write_text(f"{slot}\n")
         return chosen, listener

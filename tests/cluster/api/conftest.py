@@ -64,7 +64,7 @@ def kubectl(cluster: Cluster, namespace: str) -> Callable[..., subprocess.Comple
 
     def run(*args: str, input: str | None = None, ok: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [program, "--namespace", namespace, *args], input=input, capture_output=True, text=True, timeout=30,
+            [program, "--namespace", namespace, *args], input=input, capture_output=True, text=True, timeout=180,
             env=cluster.environ,
         )
         assert (done.returncode == 0) is ok, done.stdout + done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -15,9 +16,9 @@ from meshlab.cluster import daemon
 from meshlab.cluster.processes import Process
 from meshlab.errors import LabError, Rejected
 from meshlab.kube import Informer, Kube
-from meshlab.settings import Settings
+from meshlab.settings import LOW_PORT_OFFSET, Network, Settings
 
-__all__ = ["Outcome", "kill_under_load"]
+__all__ = ["Outcome", "keep", "kill_under_load"]
 
 MAPS = ("v1", "configmaps", "default")
 #: Writers at the same time.
@@ -106,6 +107,11 @@ class _Watcher(threading.Thread):
                 self.reached.wait(0.02)
 
 
+def keep(network: Network) -> socket.socket:
+    """Keeps a lab's addresses for it while its daemon is dead, as its kube-proxy does where there are pods."""
+    return socket.create_server((f"{network.services}.0.1", 443 + LOW_PORT_OFFSET))
+
+
 def kill_under_load(settings: Settings, kills: int) -> Outcome:
     """Starts a daemon, kills it so many times while two clients write, and stops it."""
     outcome = Outcome(kills)
@@ -120,35 +126,36 @@ def kill_under_load(settings: Settings, kills: int) -> Outcome:
     writers = [_Writer(settings.kubeconfig, f"w{n}") for n in range(WRITERS)]
     for writer in writers:
         writer.start()
+    kept = keep(running.settings.network)
     try:
         for _ in range(kills):
             for writer in writers:
                 writer.progress.clear()
-                assert writer.progress.wait(10)
+                assert writer.progress.wait(60)
             threading.Event().wait(random.random() * LOAD)  # noqa: S311
             process = Process.of(running.pid)
             assert process is not None
             process.signal(signal.SIGKILL)
-            assert process.wait(5)
+            assert process.wait(60)
             began = time.monotonic()
             running = daemon.start(settings)
             assert running.started
             outcome.down.append(time.monotonic() - began)
     finally:
+        kept.close()
         for writer in writers:
             writer.stopping.set()
-            writer.join(10)
+            writer.join(60)
     stored = {o["metadata"]["name"]: o["data"]["v"] for o in kube.list(MAPS)["items"]}
     for writer in writers:
         outcome.acknowledged += len(writer.revisions)
         outcome.lost += [name for name, value in writer.known.items() if stored.get(name) != value]
     last = kube.create(MAPS, {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "last"}})
     watcher.last = int(last["metadata"]["resourceVersion"])
-    assert watcher.reached.wait(10) or watcher.last in watcher.seen
+    assert watcher.reached.wait(60) or watcher.last in watcher.seen
     outcome.missed = [r for writer in writers for r in writer.revisions if r not in watcher.seen]
-    for _ in range(500):
-        if informer.revision >= watcher.last:
-            break
+    end = time.monotonic() + 60
+    while informer.revision < watcher.last and time.monotonic() < end:
         threading.Event().wait(0.01)
     outcome.mistold = [n for n, times in told.items() if times != 1] + sorted(set(stored) - set(told))
     informer.stop()

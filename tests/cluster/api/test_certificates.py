@@ -55,7 +55,7 @@ def settled(kube: Kube, name: str, has: Callable[[Object], bool]) -> Object:
     status = kube.get((*REQUESTS, None, name))["status"]
     if has(status):
         return dict(status)
-    for _, obj in kube.watch((*REQUESTS, None), 0, fieldSelector=f"metadata.name={name}", timeoutSeconds=20):
+    for _, obj in kube.watch((*REQUESTS, None), 0, fieldSelector=f"metadata.name={name}", timeoutSeconds=120):
         if has(obj["status"]):
             return dict(obj["status"])
     raise AssertionError(f"{name} did not settle")
@@ -87,7 +87,7 @@ def test_who_is_approved_speaks_to_the_server_by_certificate(signing: Cluster, t
         signing.server + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    with opener.open(asking, timeout=10) as answer:
+    with opener.open(asking, timeout=60) as answer:
         who = json.load(answer)["status"]["userInfo"]
     assert who == {"username": "ann", "groups": ["readers", "system:authenticated"]}
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from crash_lab import keep
 
 from meshlab.cluster import daemon
 from meshlab.cluster.processes import Process
@@ -62,11 +63,12 @@ def test_what_was_acknowledged_survives_a_kill(settings: Settings) -> None:
         })
     process = Process.of(running.pid)
     assert process is not None
-    os.kill(running.pid, signal.SIGKILL)
-    assert process.wait(5)
-    kube.close()
-    assert daemon.status(settings).why == "killed"
-    again = daemon.start(settings)
+    with keep(running.settings.network):
+        os.kill(running.pid, signal.SIGKILL)
+        assert process.wait(60)
+        kube.close()
+        assert daemon.status(settings).why == "killed"
+        again = daemon.start(settings)
     assert again.started and again.pid != running.pid
     assert names(settings) == [f"m{n:02}" for n in range(20)]
 
@@ -80,12 +82,10 @@ def test_two_starts_at_the_same_time_make_one_daemon(settings: Settings) -> None
 
 def test_an_address_that_is_taken_is_said(settings: Settings) -> None:
     had = daemon.start(settings).settings
-    daemon.stop(settings)
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind((had.network.node, had.api_port))
-        other.listen()
-        with pytest.raises(Taken, match=f"cannot listen on {had.network.node}:6443"):
+    with keep(had.network):
+        daemon.stop(settings)
+        taken = pytest.raises(Taken, match=f"cannot listen on {had.network.node}:6443")
+        with socket.create_server((had.network.node, had.api_port)), taken:
             daemon.start(settings)
 
 
@@ -110,5 +110,5 @@ def test_run_by_hand_it_serves_until_told_to_stop(settings: Settings) -> None:
         assert "server" in pipe.readline()
     assert names(settings) == []
     child.send_signal(signal.SIGINT)
-    assert child.wait(10) == 0
+    assert child.wait(60) == 0
     assert not settings.daemon_file.exists()

@@ -139,7 +139,7 @@ class Sender:
 
     def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
         if self.connection is None:
-            self.connection = http.client.HTTPSConnection(self.host, self.port, timeout=20, context=self.context)
+            self.connection = http.client.HTTPSConnection(self.host, self.port, timeout=60, context=self.context)
         self.connection.request(method, path, body, headers)
         answer = self.connection.getresponse()
         return answer.status, answer.read()

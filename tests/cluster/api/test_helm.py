@@ -20,7 +20,7 @@ from meshlab.errors import Rejected
 CHART = str(Path(__file__).parent / "chart")
 THING = ("demo.example.org/v1", "things", "demo", "demo")
 #: Helm answers when everything is ready, or gone.
-WAIT: dict[str, Any] = {"wait": "watcher", "timeout": 60}
+WAIT: dict[str, Any] = {"wait": "watcher", "timeout": 180}
 
 
 @pytest.fixture(scope="module")

@@ -132,9 +132,9 @@ def test_tables_show_the_columns_of_each_kind(kubectl: Kubectl) -> None:
 
 def test_wait_and_delete_watch_to_the_end(kubectl: Kubectl) -> None:
     kubectl("create", "-f", "-", input=DEPLOYMENT)
-    kubectl("wait", "--for=jsonpath={.spec.replicas}=1", "deploy/web", "--timeout=5s")
-    assert 'service "web" deleted' in kubectl("delete", "svc/web", "--timeout=5s").stdout
-    late = kubectl("wait", "--for=condition=Available", "deploy/web", "--timeout=0.3s", ok=False)
+    kubectl("wait", "--for=jsonpath={.spec.replicas}=1", "deploy/web", "--timeout=120s")
+    assert 'service "web" deleted' in kubectl("delete", "svc/web", "--timeout=120s").stdout
+    late = kubectl("wait", "--for=condition=Available", "deploy/web", "--timeout=1s", ok=False)
     assert "timed out waiting for the condition" in late.stderr
 
 

@@ -70,5 +70,5 @@ def test_the_status_says_what_is_used() -> None:
 
         with Informer(kube, ("v1", "ResourceQuota", "default")) as informer:
             informer.start(note)
-            assert counted.wait(10), seen
+            assert counted.wait(60), seen
         assert seen[-1]["hard"] == {"pods": "3", "requests.cpu": "2"}

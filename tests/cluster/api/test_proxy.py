@@ -172,7 +172,7 @@ def test_an_upgraded_connection_goes_through(
         })
         host, _, api_port = cluster.server.removeprefix("https://").partition(":")
         context = ssl.create_default_context(cafile=str(cluster.settings.pki / "ca.pem"))
-        with socket.create_connection((host, int(api_port)), 10) as plain, \
+        with socket.create_connection((host, int(api_port)), 60) as plain, \
                 context.wrap_socket(plain, server_hostname=host) as client:
             path = f"/api/v1/namespaces/{namespace}/services/up/proxy/live?x=1"
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {cluster.token}\r\n"

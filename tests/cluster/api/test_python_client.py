@@ -50,7 +50,7 @@ def test_a_watch_follows_a_list(official: Any, namespace: str) -> None:
         core.create_namespaced_config_map(namespace, client.V1ConfigMap(metadata={"name": name}))
     watcher, seen = watch.Watch(), []
     for event in watcher.stream(
-        core.list_namespaced_config_map, namespace, resource_version=since, timeout_seconds=5
+        core.list_namespaced_config_map, namespace, resource_version=since, timeout_seconds=60
     ):
         seen.append((event["type"], event["object"].metadata.name))
         if len(seen) == 2:

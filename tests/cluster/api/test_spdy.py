@@ -54,7 +54,7 @@ def data(number: int, body: bytes, flags: int = 0) -> bytes:
 
 
 def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    return asyncio.run(asyncio.wait_for(work(), 10))
+    return asyncio.run(asyncio.wait_for(work(), 60))
 
 
 def test_the_dictionary_is_the_one_of_the_protocol() -> None:

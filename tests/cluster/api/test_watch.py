@@ -126,7 +126,7 @@ def test_the_stream_begins_with_what_there_is_and_its_bookmark(kube: Kube, names
     kube.create(target, config_map("a"))
     query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
     types = []
-    with contextlib.closing(kube.watch(target, timeout=5, **query)) as events:
+    with contextlib.closing(kube.watch(target, timeout=60, **query)) as events:
         for type_, obj in events:
             types.append(type_)
             if type_ == "BOOKMARK":
@@ -190,7 +190,7 @@ class Recorder:
 
     def wait(self, condition: Callable[[list[tuple[str, str]]], bool]) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: condition(self.events), 10.0), self.events
+            assert self._changed.wait_for(lambda: condition(self.events), 60.0), self.events
 
 
 def test_an_informer_follows(kube: Kube, namespace: str) -> None:
@@ -198,7 +198,7 @@ def test_an_informer_follows(kube: Kube, namespace: str) -> None:
     kube.create(target, config_map("a"))
     seen = Recorder()
     with Informer(kube, target).start(seen) as informer:
-        assert informer.synced.wait(5)
+        assert informer.synced.wait(60)
         kube.create(target, config_map("b"))
         kube.delete((*target, "a"))
         seen.wait(lambda events: len(events) == 3)

@@ -32,7 +32,7 @@ def configure(kube: Kube, namespace: str) -> Iterator[Callable[..., None]]:
             "kind": target[1], "apiVersion": target[0], "metadata": {"name": target[3]},
             "webhooks": [{
                 "name": f"{name}.hooks.io", "clientConfig": client, "rules": [rule], "sideEffects": "None",
-                "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
+                "admissionReviewVersions": ["v1"], "timeoutSeconds": 30,
                 "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}, **fields,
             }],
         })  # fmt: skip
@@ -165,7 +165,7 @@ def test_a_webhook_that_is_not_there(
         kube.create(maps(namespace), config_map())
     assert refused.value.status["message"] == (
         'Internal error occurred: failed calling webhook "first.hooks.io": failed to call webhook: '
-        f'Post "https://nobody.{namespace}.svc:443/?timeout=1s": services "nobody" not found'
+        f'Post "https://nobody.{namespace}.svc:443/?timeout=30s": services "nobody" not found'
     )
     assert refused.value.status["code"] == 500
 
@@ -176,11 +176,11 @@ def test_a_webhook_that_does_not_answer_in_time(
     go_on = threading.Event()
 
     def answer(request: Object) -> Object:
-        go_on.wait(10)
+        go_on.wait(60)
         return {"allowed": True}
 
     hook.answer = answer
-    configure("Validating", hook.client())
+    configure("Validating", hook.client(), timeoutSeconds=1)
     try:
         with pytest.raises(Rejected, match="context deadline exceeded"):
             kube.create(maps(namespace), config_map())
@@ -322,7 +322,7 @@ def test_what_controllers_make_is_shown_as_well(hook: Hook) -> None:
 
         with informer:
             informer.start(note)
-            assert three.wait(10)
+            assert three.wait(60)
     assert all(names == ["c", "side"] for names in seen.values()) and len(seen) == 3
     validated = {request["name"] for request in hook.asked if request.get("name")}
     assert validated == set(seen)

@@ -48,7 +48,7 @@ def whole() -> Iterator[Cluster]:
 def kubectl(cluster: Cluster, *args: str, input: str | None = None) -> str:
     program = str(Path(sys.executable).parent / "kubectl")
     done = subprocess.run(
-        [program, *args], input=input, capture_output=True, text=True, timeout=60, env=cluster.environ, check=False
+        [program, *args], input=input, capture_output=True, text=True, timeout=180, env=cluster.environ, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -56,33 +56,33 @@ def kubectl(cluster: Cluster, *args: str, input: str | None = None) -> str:
 
 def test_a_deployment_comes_up_answers_rolls_and_goes(whole: Cluster) -> None:
     kubectl(whole, "apply", "-f", "-", input=WEB)
-    assert "successfully rolled out" in kubectl(whole, "rollout", "status", "deploy/web", "--timeout=20s")
-    kubectl(whole, "wait", "--for=condition=Ready", "pod", "-l", "app=web", "--timeout=10s")
+    assert "successfully rolled out" in kubectl(whole, "rollout", "status", "deploy/web", "--timeout=120s")
+    kubectl(whole, "wait", "--for=condition=Ready", "pod", "-l", "app=web", "--timeout=120s")
     rows = kubectl(whole, "get", "pods", "-l", "app=web", "--no-headers").splitlines()
     assert [row.split()[1:3] for row in rows] == [["1/1", "Running"]] * 2
     page = kubectl(whole, "get", "--raw", "/api/v1/namespaces/default/services/web/proxy/")
     assert "Directory listing" in page
     assert "GET / HTTP/1.1" in "".join(kubectl(whole, "logs", "-l", "app=web", "--tail=-1"))
     kubectl(whole, "rollout", "restart", "deploy/web")
-    kubectl(whole, "rollout", "status", "deploy/web", "--timeout=20s")
+    kubectl(whole, "rollout", "status", "deploy/web", "--timeout=120s")
     described = kubectl(whole, "describe", "deploy", "web")
     assert "ScalingReplicaSet" in described and "2 desired | 2 updated | 2 total | 2 available" in described
-    kubectl(whole, "delete", "-f", "-", "--timeout=20s", input=WEB)
-    kubectl(whole, "wait", "--for=delete", "pod", "-l", "app=web", "--timeout=20s")
+    kubectl(whole, "delete", "-f", "-", "--timeout=120s", input=WEB)
+    kubectl(whole, "wait", "--for=delete", "pod", "-l", "app=web", "--timeout=120s")
 
 
 def test_a_namespace_goes_with_all_that_is_in_it(whole: Cluster) -> None:
     kubectl(whole, "create", "namespace", "brief")
     kubectl(whole, "-n", "brief", "apply", "-f", "-", input=WEB)
-    kubectl(whole, "-n", "brief", "rollout", "status", "deploy/web", "--timeout=20s")
-    kubectl(whole, "delete", "namespace", "brief", "--timeout=20s")
+    kubectl(whole, "-n", "brief", "rollout", "status", "deploy/web", "--timeout=120s")
+    kubectl(whole, "delete", "namespace", "brief", "--timeout=120s")
     left = json.loads(kubectl(whole, "get", "namespaces", "-o", "json"))
     assert "brief" not in [n["metadata"]["name"] for n in left["items"]]
 
 
 def test_a_pod_that_ends_shows_its_output(whole: Cluster) -> None:
     kubectl(whole, "run", "once", "--image=python:3.12", "--restart=Never", "--", "python", "-c", "print('said')")
-    kubectl(whole, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/once", "--timeout=20s")
+    kubectl(whole, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/once", "--timeout=120s")
     assert kubectl(whole, "logs", "once") == "said\n"
     kubectl(whole, "delete", "pod", "once")
 
@@ -94,4 +94,4 @@ def test_housekeeping_lets_go_of_pods_whose_node_is_not_there(monkeypatch: pytes
             "kind": "Pod", "apiVersion": "v1", "metadata": {"name": "lost"},
             "spec": {"nodeName": "nowhere", "containers": [{"name": "c", "image": "x"}]},
         })
-        kubectl(cluster, "delete", "pod", "lost", "--timeout=10s")
+        kubectl(cluster, "delete", "pod", "lost", "--timeout=120s")

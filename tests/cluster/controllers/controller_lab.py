@@ -25,7 +25,7 @@ class ControllerLab:
         #: Names of pods that the played node does not get to run.
         self.idle: set[str] = set()
 
-    async def until(self, look: Callable[[], T], seconds: float = 5.0) -> T:
+    async def until(self, look: Callable[[], T], seconds: float = 60.0) -> T:
         """The first true value of `look`; AssertionError with its last value after `seconds`."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds

@@ -35,4 +35,4 @@ def pod(tmp_path: Path) -> Iterator[Pod]:
     yield made
     for process in made.running:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)

@@ -37,7 +37,7 @@ def service_ip() -> str:
     return f"{NETWORK.services}.{number // 250}.{2 + number % 250}"
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until a condition holds; it is looked at every 5 ms."""
     end, pause = time.monotonic() + seconds, threading.Event()
     while not true():
@@ -120,7 +120,7 @@ class Pod:
 
     def run(self, code: str) -> str:
         """The output of a program in the pod; it must end by itself with status 0."""
-        done = subprocess.run([sys.executable, "-c", code], env=self.environ, text=True, timeout=30,
+        done = subprocess.run([sys.executable, "-c", code], env=self.environ, text=True, timeout=120,
                               capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -207,4 +207,4 @@ def start_envoy(config: Json, folder: Path) -> Iterator[subprocess.Popen[bytes]]
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)

@@ -64,7 +64,7 @@ CLIENTS = {
 import urllib.request, urllib.error
 def get(url):
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -74,7 +74,7 @@ def get(url):
 import http.client
 from urllib.parse import urlsplit
 def get(url):
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     connection.request("GET", urlsplit(url).path)
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
@@ -82,13 +82,13 @@ def get(url):
     "requests": """
 import requests
 def get(url):
-    answer = requests.get(url, timeout=5)
+    answer = requests.get(url, timeout=60)
     return answer.status_code, answer.text
 """,
     "aiohttp": """
 import asyncio, aiohttp
 async def fetch(url):
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as session, session.get(url) as answer:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60)) as session, session.get(url) as answer:
         return answer.status, await answer.text()
 def get(url):
     return asyncio.run(fetch(url))
@@ -100,7 +100,7 @@ async def fetch(url):
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
     writer.write(f"GET {parts.path} HTTP/1.1\\r\\nHost: {parts.netloc}\\r\\nConnection: close\\r\\n\\r\\n".encode())
-    text = (await asyncio.wait_for(reader.readuntil(b"\\r\\n\\r\\n"), 5)).decode()
+    text = (await asyncio.wait_for(reader.readuntil(b"\\r\\n\\r\\n"), 60)).decode()
     length = next((int(l.split(":")[1]) for l in text.lower().split("\\r\\n") if l.startswith("content-length")), 0)
     body = (await reader.readexactly(length)).decode()
     writer.close()
@@ -159,7 +159,7 @@ import ssl, socket, asyncio
 context = ssl.create_default_context(cafile={str(tmp_path / "ca.pem")!r})
 with context.wrap_socket(socket.socket(), server_hostname="raw") as s:
     s.connect(("raw", 90)); s.sendall(b"x"); print(s.recv(100).split()[-2].decode())
-with context.wrap_socket(socket.create_connection(("raw", 90), 5), server_hostname="raw") as s:
+with context.wrap_socket(socket.create_connection(("raw", 90), 60), server_hostname="raw") as s:
     s.sendall(b"x"); print(s.recv(100).split()[-2].decode())
 async def main():
     reader, writer = await asyncio.open_connection("raw", 90, ssl=context)
@@ -186,7 +186,7 @@ def test_only_the_included_ranges_are_captured(mesh: Mesh, ranges: str, answer: 
     mesh.pod.capture(ranges.format(network=NETWORK.services, lost=mesh.lost))
     seen = mesh.pod.run("""
 import socket
-s = socket.create_connection(("lost", 9997), 5)
+s = socket.create_connection(("lost", 9997), 60)
 try:
     s.sendall(b"x"); print((s.recv(100) or b"closed").split()[0].decode())
 except ConnectionError:
@@ -200,7 +200,7 @@ def test_what_stays_in_the_pod_is_not_captured(mesh: Mesh) -> None:
 import socket, threading
 s = socket.create_server(('', 8080))
 threading.Thread(target=lambda: s.accept()[0].sendall(b'here'), daemon=True).start()
-print(socket.create_connection(("127.0.0.1", 8080), 5).recv(10).decode())
+print(socket.create_connection(("127.0.0.1", 8080), 60).recv(10).decode())
 """) == "here"
 
 
@@ -208,7 +208,7 @@ def test_a_connection_to_the_pods_own_address_goes_through_its_sidecar(mesh: Mes
     # iptables redirects what goes over lo to anything but 127.0.0.1; here the tree has no listener for it.
     assert mesh.pod.run("""
 import socket, os
-s = socket.create_connection((os.environ["POD_IP"], 8080), 5)
+s = socket.create_connection((os.environ["POD_IP"], 8080), 60)
 try:
     print(s.recv(10))
 except ConnectionError:

@@ -32,7 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.path == "/":
                 found = {"peer": self.client_address[0], "name": socket.gethostname()}
             else:
-                found = json.load(urllib.request.urlopen("http:/" + self.path, timeout=5))
+                found = json.load(urllib.request.urlopen("http:/" + self.path, timeout=30))
         except OSError as error:
             found = {"error": str(error)}
         body = json.dumps(found).encode()
@@ -70,6 +70,8 @@ def settings(_possible: None, home: Settings) -> Settings:
             kube.create(None, pod(name))
             kube.create(None, service(name))
     wait_until(lambda: [is_ready(each) for each in pods(settings)] == [True, True])
+    for one, other in (("one", "two"), ("two", "one")):  # a pod is ready before its service leads to it
+        wait_until(lambda one=one, other=other: ask(settings, one, other).get("name") == other)
     return settings
 
 
@@ -111,7 +113,7 @@ def is_ready(pod: dict[str, Any]) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "the condition did not come true in time"
@@ -232,7 +234,7 @@ def test_a_lab_keeps_its_capture(settings: Settings) -> None:
 
 def run(home: Settings, *words: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "MESHLAB_HOME": str(home.home)}
-    return subprocess.run([*before, *CLI, *words], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*before, *CLI, *words], env=environ, capture_output=True, text=True, timeout=99, check=False)
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv of util-linux takes the right away")

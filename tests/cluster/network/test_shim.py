@@ -128,7 +128,7 @@ def test_a_program_reaches_its_own_pod(pod: Pod, host: str) -> None:
 import socket, threading
 s = socket.create_server(('', 8080))
 threading.Thread(target=lambda: s.accept()[0].sendall(b'here'), daemon=True).start()
-print(socket.create_connection(({host!r}, 8080), 5).recv(10).decode())
+print(socket.create_connection(({host!r}, 8080), 60).recv(10).decode())
 """) == "here"
 
 
@@ -192,12 +192,12 @@ def test_low_ports_are_moved_up_on_both_sides(pod: Pod, server: MakeServer) -> N
     assert pod.run(f"""
 import socket
 for address in (("web", 443), ({end!r}, 80)):
-    s = socket.create_connection(address, 5); s.sendall(b"x"); print(s.recv(100).split()[-2].decode())
+    s = socket.create_connection(address, 60); s.sendall(b"x"); print(s.recv(100).split()[-2].decode())
 """) == "low\nlow"
 
 
 @pytest.mark.parametrize("code", [
-    "socket.create_connection(('web', 80), 5)",
+    "socket.create_connection(('web', 80), 60)",
     "socket.socket().connect(('web', 80))",
     "urllib.request.urlopen('http://web/')",
     "asyncio.run(asyncio.open_connection('web', 80))",
@@ -238,7 +238,7 @@ def test_datagrams_to_a_service_reach_an_endpoint(pod: Pod, server: MakeServer, 
     end = pod_ip()
     statsd = server(end, 9125, "statsd", socket.SOCK_DGRAM)
     write_network(pod.network_file, {"default/stats": service(service_ip(), 9125, (end, 9125), udp=True)})
-    assert pod.run(f"import socket; s = socket.socket(type=2); s.settimeout(5); {send}; print(s.recv(100).decode())"
+    assert pod.run(f"import socket; s = socket.socket(type=2); s.settimeout(60); {send}; print(s.recv(100).decode())"
                    ) == "statsd x"
     assert statsd.peers == [pod.ip]
 
@@ -273,6 +273,6 @@ def test_a_network_file_that_is_not_there_yet_means_no_services(pod: Pod) -> Non
 def test_a_program_is_seen_by_its_peers_under_its_pods_address(pod: Pod, server: MakeServer) -> None:
     end = pod_ip()
     peer = server(end, 8080)
-    pod.run(f"import socket; socket.create_connection(({end!r}, 8080), 5)")
+    pod.run(f"import socket; socket.create_connection(({end!r}, 8080), 60)")
     wait_until(lambda: bool(peer.peers))
     assert peer.peers == [pod.ip]

@@ -62,16 +62,15 @@ def test_a_container_whose_first_hook_fails_is_killed(tmp_path: Path) -> None:
 def test_the_hook_before_the_stop_comes_before_the_signal(tmp_path: Path) -> None:
     async def story() -> None:
         async with node_lab(tmp_path) as lab:
-            program = "import signal, time; signal.signal(15, lambda *_: print('signal', flush=True)); time.sleep(600)"
-            lab.run("p", python(program, volumeMounts=[{"name": "v", "mountPath": "/v"}],
-                                lifecycle={"preStop": exec_hook("sleep 0.1; echo hook > /v/hook")}),
-                    volumes=[{"name": "v", "hostPath": {"path": "/kept"}}], terminationGracePeriodSeconds=1)
-            await lab.until(lambda: lab.ready("p"))
-            kept = tmp_path / "disk/kept/hook"
+            lab.run("p", shell("trap 'echo signal >> /v/order; exit 0' TERM; touch /v/up; while :; do sleep 0.02; done",
+                               volumeMounts=[{"name": "v", "mountPath": "/v"}],
+                               lifecycle={"preStop": exec_hook("sleep 0.1; echo hook >> /v/order")}),
+                    volumes=[{"name": "v", "hostPath": {"path": "/kept"}}], terminationGracePeriodSeconds=60)
+            kept = tmp_path / "disk/kept"
+            await lab.until(lambda: lab.ready("p") and (kept / "up").exists())
             lab.delete("p")
-            await lab.until(lambda: kept.exists())
             await lab.until(lambda: lab.gone("p"))
-            assert kept.read_text() == "hook\n"
+            assert (kept / "order").read_text().split() == ["hook", "signal"]
 
     asyncio.run(story())
 
@@ -92,15 +91,17 @@ def test_a_hook_that_takes_all_of_the_grace_is_left_and_said(tmp_path: Path) -> 
 def test_sidecars_end_after_the_containers_that_they_serve(tmp_path: Path) -> None:
     async def story() -> None:
         async with node_lab(tmp_path) as lab:
-            note = "trap 'echo {0} >> /v/order; exit 0' TERM; while :; do sleep 0.02; done"
+            note = "trap 'echo {0} >> /v/order; exit 0' TERM; touch /v/{0}; while :; do sleep 0.02; done"
             mounts = [{"name": "v", "mountPath": "/v"}]
             lab.run("p", shell(note.format("app"), volumeMounts=mounts), volumes=[
                 {"name": "v", "hostPath": {"path": "/kept"}}], initContainers=[
-                shell(note.format(name), name, volumeMounts=mounts, restartPolicy="Always") for name in ("one", "two")])
-            await lab.until(lambda: lab.ready("p"))
+                shell(note.format(name), name, volumeMounts=mounts, restartPolicy="Always") for name in ("one", "two")],
+                terminationGracePeriodSeconds=60)
+            kept = tmp_path / "disk/kept"
+            await lab.until(lambda: lab.ready("p") and all((kept / each).exists() for each in ("app", "one", "two")))
             lab.delete("p")
             await lab.until(lambda: lab.gone("p"))
-            assert (tmp_path / "disk/kept/order").read_text().split() == ["app", "two", "one"]
+            assert (kept / "order").read_text().split() == ["app", "two", "one"]
 
     asyncio.run(story())
 
@@ -141,7 +142,7 @@ def test_the_health_question_of_grpc_is_understood(said: bytes, ok: bool, words:
 
         async def ask() -> Any:
             asking = asyncio.create_task(serving("127.0.0.1", server.server_address[1], "", "127.0.0.1"))
-            return await asyncio.wait_for(asking, 5)
+            return await asyncio.wait_for(asking, 60)
 
         found = asyncio.run(ask())
         server.shutdown()
@@ -219,8 +220,9 @@ def test_folders_of_the_container_are_its_own_and_new_in_every_run(tmp_path: Pat
     async def story() -> None:
         async with node_lab(tmp_path) as lab:
             # The liveness example of the Kubernetes documentation.
-            lab.run("p", shell("touch /tmp/healthy; ls /tmp; sleep 600", livenessProbe={
-                **exec_hook("cat /tmp/healthy"), "periodSeconds": 1, "failureThreshold": 1}))
+            alive = {**exec_hook("cat /tmp/healthy"), "periodSeconds": 1, "timeoutSeconds": 60}
+            lab.run("p", shell("touch /tmp/healthy; ls /tmp; sleep 600", startupProbe={**alive, "failureThreshold": 60},
+                               livenessProbe={**alive, "failureThreshold": 1}))
             await lab.until(lambda: lab.ready("p"))
             (lab.folder("p") / "containers/c/root/tmp/more").touch()
             (lab.folder("p") / "containers/c/root/tmp/healthy").unlink()

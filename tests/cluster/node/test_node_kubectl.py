@@ -82,7 +82,7 @@ AGGREGATED = [
 ]
 SCALER = {
     "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"}, "spec": {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}, "maxReplicas": 5, "metrics": [
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"}, "maxReplicas": 5, "metrics": [
             {"type": "Object", "object": {
                 "describedObject": {"apiVersion": "v1", "kind": "Service", "name": "web"},
                 "metric": {"name": "requests_per_second"},
@@ -104,7 +104,7 @@ def try_kubectl(settings: Settings) -> Callable[..., subprocess.CompletedProcess
     environ = {**os.environ, "KUBECONFIG": str(settings.kubeconfig), "KUBECACHEDIR": str(settings.home / "cache")}
 
     def call(*args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run([program, *args], input=stdin, capture_output=True, text=True, env=environ, timeout=30)
+        return subprocess.run([program, *args], input=stdin, capture_output=True, text=True, env=environ, timeout=180)
 
     return call
 
@@ -121,20 +121,20 @@ def kubectl(try_kubectl: Callable[..., subprocess.CompletedProcess[str]]) -> Kub
 
 def test_stateful_and_daemon_sets_roll_out_and_back(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=STATEFUL)
-    kubectl("rollout", "status", "sts/db", "ds/agent", "--timeout=20s")
+    kubectl("rollout", "status", "sts/db", "ds/agent", "--timeout=120s")
     for kind in ("sts/db", "ds/agent"):
         kubectl("set", "image", kind, "c=busybox:2")
-        kubectl("rollout", "status", kind, "--timeout=20s")
+        kubectl("rollout", "status", kind, "--timeout=120s")
         assert [line.split()[0] for line in kubectl("rollout", "history", kind).splitlines()[2:] if line] == ["1", "2"]
         kubectl("rollout", "undo", kind)
-        kubectl("rollout", "status", kind, "--timeout=20s")
+        kubectl("rollout", "status", kind, "--timeout=120s")
         name = kind.rpartition("/")[2]
         images = kubectl("get", "pods", "-l", f"app={name}", "-o", "jsonpath={.items[*].spec.containers[0].image}")
         assert set(images.split()) == {"busybox:1"}
     assert kubectl("get", "sts", "db", "-o", "jsonpath={.status.readyReplicas}") == "2"
     kubectl("run", "ask", "--restart=Never", "--image=python:3", "--command", "--",
             "python", "-c", "import socket; print(socket.gethostbyname('db-1.db'))")
-    kubectl("wait", "pod/ask", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=20s")
+    kubectl("wait", "pod/ask", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
     assert kubectl("logs", "ask").strip() == kubectl("get", "pod", "db-1", "-o", "jsonpath={.status.podIP}")
     kubectl("delete", "pod/ask", "--wait=false")
     kubectl("delete", "sts/db", "ds/agent", "svc/db", "--wait=false")
@@ -142,7 +142,7 @@ def test_stateful_and_daemon_sets_roll_out_and_back(kubectl: Kubectl) -> None:
 
 def test_files_are_copied_into_a_pod_and_out_of_it(kubectl: Kubectl, tmp_path: Path) -> None:
     kubectl("run", "box", "--image=busybox", "--command", "--", "sleep", "600")
-    kubectl("wait", "--for=condition=Ready", "pod/box", "--timeout=20s")
+    kubectl("wait", "--for=condition=Ready", "pod/box", "--timeout=120s")
     (tmp_path / "note").write_text("brought\n")
     kubectl("cp", str(tmp_path / "note"), "box:/opt/note")
     assert kubectl("exec", "box", "--", "cat", "/opt/note") == "brought\n"
@@ -159,12 +159,12 @@ def test_a_debugger_joins_a_pod_that_runs(
     kubectl: Kubectl, try_kubectl: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     kubectl("run", "subject", "--image=busybox", "--command", "--", "sleep", "600")
-    kubectl("wait", "--for=condition=Ready", "pod/subject", "--timeout=20s")
+    kubectl("wait", "--for=condition=Ready", "pod/subject", "--timeout=120s")
     said = kubectl("debug", "-i", "subject", "--image=busybox", "--profile=general", "-c", "look", "--", "sh",
                    stdin="echo in $HOSTNAME; exit 3\n")
     assert "in subject" in said
     kubectl("wait", "--for=jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=3", "pod/subject",
-            "--timeout=20s")
+            "--timeout=120s")
     assert "in subject" in kubectl("logs", "subject", "-c", "look")
     assert kubectl("get", "pod", "subject", "--no-headers").split()[1:3] == ["1/1", "Running"]
     refused = try_kubectl("patch", "pod", "subject", "--subresource=ephemeralcontainers", "--type=merge",
@@ -177,26 +177,31 @@ def test_a_drain_waits_for_the_budget(
     kubectl: Kubectl, try_kubectl: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     kubectl("create", "deployment", "web", "--image=busybox", "--replicas=2", "--", "sleep", "600")
-    kubectl("rollout", "status", "deploy/web", "--timeout=20s")
+    kubectl("rollout", "status", "deploy/web", "--timeout=120s")
     kubectl("apply", "-f", "-", stdin=BUDGET)
-    kubectl("wait", "--for=jsonpath={.status.currentHealthy}=2", "pdb/web", "--timeout=20s")
-    drained = try_kubectl("drain", "meshlab", "--ignore-daemonsets", "--pod-selector=app=web", "--timeout=1s")
+    kubectl("wait", "--for=jsonpath={.status.currentHealthy}=2", "pdb/web", "--timeout=120s")
+    drain = ("drain", "meshlab", "--ignore-daemonsets", "--pod-selector=app=web", "--grace-period=0")
+    drained = try_kubectl(*drain, "--timeout=3s")
     assert drained.returncode == 1
     assert "Cannot evict pod as it would violate the pod's disruption budget." in drained.stderr
     kubectl("delete", "pdb", "web")
-    kubectl("drain", "meshlab", "--ignore-daemonsets", "--pod-selector=app=web", "--grace-period=0", "--timeout=20s")
+    kubectl(*drain, "--timeout=120s")
+    kubectl("wait", "--for=create", "pod", "-l", "app=web", "--timeout=120s")
     kubectl("wait", "--for=jsonpath={.status.conditions[0].reason}=Unschedulable", "pod", "-l", "app=web",
-            "--timeout=20s")
+            "--timeout=120s")
     kubectl("uncordon", "meshlab")
-    kubectl("rollout", "status", "deploy/web", "--timeout=20s")
+    kubectl("rollout", "status", "deploy/web", "--timeout=120s")
 
 
 def test_an_autoscaler_acts_on_requests_that_somebody_else_counts(kubectl: Kubectl) -> None:
+    kubectl("create", "deployment", "busy", "--image=busybox", "--replicas=2", "--", "sleep", "600")
+    kubectl("rollout", "status", "deploy/busy", "--timeout=120s")
     kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": AGGREGATED}))
-    kubectl("wait", "--for=condition=Available", "apiservice/v1beta2.custom.metrics.k8s.io", "--timeout=20s")
+    kubectl("wait", "--for=condition=Available", "apiservice/v1beta2.custom.metrics.k8s.io", "--timeout=120s")
     assert "custom.metrics.k8s.io/v1beta2" in kubectl("api-versions").split()
     path = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/services/web/requests_per_second"
     assert json.loads(kubectl("get", "--raw", path))["asked"] == "kubernetes-admin"
     kubectl("apply", "-f", "-", stdin=json.dumps(SCALER))
-    kubectl("wait", "--for=jsonpath={.spec.replicas}=3", "deploy/web", "--timeout=20s")
-    assert kubectl("get", "hpa", "web", "--no-headers").split()[2:4] == ["15/10", "(avg)"]
+    kubectl("wait", "--for=jsonpath={.spec.replicas}=3", "deploy/busy", "--timeout=120s")
+    shown = kubectl("get", "hpa", "web", "--no-headers").split()[2:4]
+    assert shown in (["15/10", "(avg)"], ["10/10", "(avg)"]), "as it was measured for two pods, or for three"

@@ -41,7 +41,7 @@ def test_real_processes_are_measured() -> None:
     with subprocess.Popen([sys.executable, "-c", spin], start_new_session=True) as child:
         try:
             before, wanted = time.monotonic(), None
-            while wanted is None or (wanted.cpu < 0.05 and time.monotonic() - before < 10):
+            while wanted is None or (wanted.cpu < 0.05 and time.monotonic() - before < 60):
                 wanted = measure({"a": child.pid}, tasks(), time.monotonic()).get("a")
             assert wanted.cpu >= 0.05
             assert 10**6 < wanted.memory < 10**8

@@ -32,7 +32,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
     env = {"HOME": str(home), "KUBECACHEDIR": str(home / "cache"), "PATH": os.environ["PATH"]}
 
     def run(*args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run([str(program), *args], input=stdin, capture_output=True, text=True, env=env, timeout=30)
+        return subprocess.run([str(program), *args], input=stdin, capture_output=True, text=True, env=env, timeout=180)
 
     return run
 
