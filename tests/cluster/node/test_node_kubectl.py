@@ -82,7 +82,7 @@ AGGREGATED = [
 ]
 SCALER = {
     "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"}, "spec": {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "busy"}, "maxReplicas": 5, "metrics": [
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"}, "maxReplicas": 5, "metrics": [
             {"type": "Object", "object": {
                 "describedObject": {"apiVersion": "v1", "kind": "Service", "name": "web"},
                 "metric": {"name": "requests_per_second"},
@@ -194,14 +194,14 @@ def test_a_drain_waits_for_the_budget(
 
 
 def test_an_autoscaler_acts_on_requests_that_somebody_else_counts(kubectl: Kubectl) -> None:
-    kubectl("create", "deployment", "busy", "--image=busybox", "--replicas=2", "--", "sleep", "600")
-    kubectl("rollout", "status", "deploy/busy", "--timeout=120s")
+    kubectl("create", "deployment", "app", "--image=busybox", "--replicas=2", "--", "sleep", "600")
+    kubectl("rollout", "status", "deploy/app", "--timeout=120s")
     kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": AGGREGATED}))
     kubectl("wait", "--for=condition=Available", "apiservice/v1beta2.custom.metrics.k8s.io", "--timeout=120s")
     assert "custom.metrics.k8s.io/v1beta2" in kubectl("api-versions").split()
     path = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/services/web/requests_per_second"
     assert json.loads(kubectl("get", "--raw", path))["asked"] == "kubernetes-admin"
     kubectl("apply", "-f", "-", stdin=json.dumps(SCALER))
-    kubectl("wait", "--for=jsonpath={.spec.replicas}=3", "deploy/busy", "--timeout=120s")
+    kubectl("wait", "--for=jsonpath={.spec.replicas}=3", "deploy/app", "--timeout=120s")
     shown = kubectl("get", "hpa", "web", "--no-headers").split()[2:4]
     assert shown in (["15/10", "(avg)"], ["10/10", "(avg)"]), "as it was measured for two pods, or for three"
