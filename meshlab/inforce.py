@@ -55,6 +55,8 @@ class InForce:
     proxies: Mapping[str, float] = field(default_factory=dict)
     #: Where the mesh is told in today's kinds: the documents that the rules became, as YAML.
     translation: str = ""
+    #: Fields that were stored and that this mesh does not act on, and why.
+    unheeded: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         what = ", ".join(self.objects)
@@ -63,6 +65,7 @@ class InForce:
             said = tr("{what}: in force in {count} sidecars after {ms:.1f} ms", what=what, count=count, ms=self.ms)
             if count == 1:
                 said = tr("{what}: in force in 1 sidecar after {ms:.1f} ms", what=what, ms=self.ms)
+        said = "\n".join((said, *self.unheeded))
         return f"{said}\n{tr('the mesh was told:')}\n{self.translation}" if self.translation else said
 
     __repr__ = __str__
@@ -80,6 +83,8 @@ class Written:
     name: str
     revision: int
     plural: str
+    #: What is in it that the mesh does not act on.
+    unheeded: tuple[str, ...] = ()
 
 
 class Writer:
@@ -115,6 +120,8 @@ class Writer:
         return self._settle(newest, timeout, ("all that is stored",))
 
     def _write(self, document: dict[str, Any]) -> Written:
+        from .mesh.config.unheeded import warnings
+
         kind, version, name, namespace = identity(document)
         path = self._access.path(version, kind, namespace, name)
         if version.startswith(MESH_GROUP + "/"):
@@ -130,7 +137,8 @@ class Writer:
             headers = {"Content-Type": "application/apply-patch+yaml"}
             query = {"fieldManager": MANAGER, "force": "true"}
             stored = self._access.request("PATCH", path, query=query, body=document, headers=headers).json()
-        return Written(kind, f"{namespace}/{name}", int(stored["metadata"]["resourceVersion"]), _plural(version, kind))
+        revision, plural = int(stored["metadata"]["resourceVersion"]), _plural(version, kind)
+        return Written(kind, f"{namespace}/{name}", revision, plural, tuple(warnings(document)) if plural else ())
 
     def _remove(self, document: dict[str, Any]) -> Written:
         kind, version, name, namespace = identity(document)
@@ -188,7 +196,10 @@ class Writer:
                 why=f"acknowledged so far: {sorted(answer.get('proxies') or {})}",
                 then="kubectl get pods --all-namespaces",
             )
-        return InForce(objects, float(answer.get("ms") or 0.0), dict(answer.get("proxies") or {}))
+        unheeded = tuple(f"{each.kind} {each.name}: {text}" for each in written for text in each.unheeded)
+        return InForce(
+            objects, float(answer.get("ms") or 0.0), dict(answer.get("proxies") or {}), unheeded=unheeded
+        )
 
     def _mixer(self, written: list[Written], end: float) -> None:
         """Waits until Mixer works with what was written for it."""

@@ -189,6 +189,7 @@ def _create(flags: Parsed, streams: Streams) -> int:
         raise _ShowUsage("create takes no arguments")
     text, server = _input(flags, streams), RuleServer(flags.text("kubeconfig"))
     rules.create(text, flags.text("namespace"), server, streams.stdout)
+    _warn(text, streams)
     return _waited(flags, server, streams)
 
 
@@ -200,7 +201,18 @@ def _replace(flags: Parsed, streams: Streams) -> int:
         raise _ShowUsage("replace takes no arguments")
     text, server = _input(flags, streams), RuleServer(flags.text("kubeconfig"))
     rules.replace(text, flags.text("namespace"), server, streams.stdout)
+    _warn(text, streams)
     return _waited(flags, server, streams)
+
+
+def _warn(text: str, streams: Streams) -> None:
+    """Says what was stored and has no effect; 0.4.0 kept silent."""
+    from meshlab.mesh.config.documents import read
+    from meshlab.mesh.config.unheeded import warnings
+
+    for document in read(text):
+        for told in warnings(document.stored):
+            streams.stderr.write(f"Warning: {document.kind} {document.name}: {told}\n")
 
 
 def _waited(flags: Parsed, server: RuleServer, streams: Streams) -> int:

@@ -16,7 +16,7 @@ from meshlab.mesh.config import kinds as legacy
 from meshlab.mesh.config.protojson import DecodeError
 from meshlab.mesh.config.today import kinds as today
 from meshlab.mesh.config.today import validate
-from meshlab.mesh.config.today.unheeded import warnings
+from meshlab.mesh.config.unheeded import warnings
 from meshlab.mesh.config.v1alpha2 import decode_spec, spec_from_fields
 from meshlab.mesh.config.validate import validate as verdict
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from meshlab.mesh.config.gotext import number_text
 from meshlab.mesh.config.goyaml import Chunk, YamlError, documents, dump, load
-from meshlab.mesh.config.kinds import MIXER_KINDS, Kind, hyphenated, kind_of_type
+from meshlab.mesh.config.kinds import API_VERSION, MIXER_KINDS, Kind, hyphenated, kind_of_type
 from meshlab.mesh.config.labels import Labels
 from meshlab.mesh.config.model import Config, Meta
 from meshlab.mesh.config.protojson import DecodeError
@@ -62,6 +62,12 @@ class Document:
     @property
     def pilot_kind(self) -> Kind | None:
         return kind_of_type(hyphenated(self.kind))
+
+    @property
+    def stored(self) -> Mapping[str, Any]:
+        """The object, as far as its kind and spec go."""
+        kind = self.pilot_kind
+        return {"apiVersion": API_VERSION, "kind": kind.kind, "spec": self.spec} if kind else self.other or {}
 
     @property
     def is_mixer(self) -> bool:

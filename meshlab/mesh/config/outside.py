@@ -82,9 +82,7 @@ class Endpoint:
     address: str
     ports: tuple[tuple[str, int], ...] = ()
     labels: Labels = NO_LABELS
-    service_account: str = ""
     weight: int = 0
-    locality: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +121,6 @@ class ServerTls:
     mode: str = "SIMPLE"
     #: A secret: `namespace/name`, or the name of one in the namespace of the gateway's pods.
     credential: str = ""
-    server_certificate: str = ""
-    private_key: str = ""
-    ca_certificates: str = ""
     subject_alt_names: tuple[str, ...] = ()
     redirect_to_https: bool = False
     min_version: str = ""

@@ -16,7 +16,6 @@ class AccessLogging:
     """`mode` is CLIENT, SERVER or CLIENT_AND_SERVER; `filter` an expression over the request (CEL), "" for all."""
 
     mode: str = "CLIENT_AND_SERVER"
-    providers: tuple[str, ...] = ()
     disabled: bool | None = None
     filter: str = ""
 
@@ -26,11 +25,8 @@ class Tracing:
     """None: inherited. `sampling` in percent."""
 
     mode: str = "CLIENT_AND_SERVER"
-    providers: tuple[str, ...] = ()
     sampling: float | None = None
     disabled: bool | None = None
-    #: (tag, "literal" | "header" | "environment", value, default)
-    tags: tuple[tuple[str, str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

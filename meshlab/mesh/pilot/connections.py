@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from meshlab.mesh.config.outside import ExternalPort, ExternalService
 from meshlab.mesh.config.routing import MESH, Caller, Destination, HostRules, TcpMatch, TcpRoute
@@ -29,7 +30,7 @@ def service_chains(resolver: Resolver, service: Service, port: Port) -> list[Cha
     chains = [_chain(resolver, route, match, called) for route, match in wanted]
     if all(chain.sni or chain.networks for chain in chains):
         chains.append(Chain(((called, 0),), idle=idle_of(resolver, called)))
-    return chains
+    return list(_free(chains, set()))
 
 
 def idle_of(resolver: Resolver, called: Target) -> int:
@@ -41,7 +42,7 @@ def idle_of(resolver: Resolver, called: Target) -> int:
 
 def external_chains(resolver: Resolver, wanted: Iterable[tuple[ExternalService, ExternalPort]]) -> tuple[Chain, ...]:
     """Of all external services on one port. What takes all that no other takes must be the only one of its kind."""
-    taken: set[str] = set()
+    taken = set[tuple[str, str]]()
     chains = [each for service, port in wanted for each in _external(resolver, service, port, taken)]
     anything = [chain for chain in chains if not chain.networks and not chain.sni]
     return (*(chain for chain in chains if chain.networks or chain.sni), *anything[:1])
@@ -84,34 +85,44 @@ def _connections(caller: Caller, rules: HostRules, number: int) -> Iterator[tupl
 def _chain(resolver: Resolver, route: TcpRoute, match: TcpMatch, called: Target) -> Chain:
     leads = {w.destination: resolver.target(w.destination, called) for w in route.destinations}
     to = tuple((leads[w.destination], w.weight) for w in route.destinations)
-    return Chain(to, match.destinations, match.sni, idle_of(resolver, called))
+    return Chain(to, _networks(match.destinations), match.sni, idle_of(resolver, called))
 
 
-def _external(resolver: Resolver, service: ExternalService, port: ExternalPort, taken: set[str]) -> Iterator[Chain]:
-    """By address, else (TLS) by the name that is asked for, else everything on that port."""
-    called = external_target(service, port)
-    target = resolver.target(Destination(service.key), called)
-    rules = resolver.rules(service.key)
-    routed = {
-        match.sni: _chain(resolver, route, match, called).to
-        for route, match in (_connections(resolver.caller, rules, port.number) if rules is not None else ())
-    }
-    networks = [f"{r['address_prefix']}/{r['prefix_len']['value']}" for r in listeners.ranges(service.addresses)]
-    fresh = tuple(each for each in networks if each not in taken)
-    taken.update(fresh)
-    to = routed.get((), ((target, 0),))
-    names = tuple(each for each in service.hosts if port.protocol is Protocol.HTTPS and each not in taken)
-    taken.update(names)
-    idle = idle_of(resolver, called)
-    for sni, elsewhere in routed.items():
-        if sni and not service.addresses:
-            names = tuple(each for each in names if each not in sni)
-            yield Chain(elsewhere, (), sni, idle)
-    if fresh:
-        yield Chain(to, fresh, (), idle)
-    elif names and not networks:
-        yield Chain(to, (), names, idle)
-    elif not networks and not service.hosts:
-        return
-    elif not networks and port.protocol is not Protocol.HTTPS:
-        yield Chain(to, idle=idle)
+def _external(
+    resolver: Resolver, service: ExternalService, port: ExternalPort, taken: set[tuple[str, str]]
+) -> Iterator[Chain]:
+    """By address, by the name that is asked for (TLS) or by both; else everything on that port."""
+    called, rules = external_target(service, port), resolver.rules(service.key)
+    to: tuple[tuple[Target | str, int], ...] = ((resolver.target(Destination(service.key), called), 0),)
+    networks, chains = _networks(service.addresses), list[Chain]()
+    for route, match in _connections(resolver.caller, rules, port.number) if rules is not None else ():
+        made = _chain(resolver, route, match, called)
+        if made.sni or made.networks:
+            chains.append(replace(made, networks=made.networks or networks))
+        else:
+            to = made.to
+    tls = port.protocol is Protocol.HTTPS
+    if (networks or service.hosts) and not (tls and chains):  # as in Istio, rules by name speak for all names
+        chains.append(Chain(to, networks, service.hosts if tls and not networks else (), idle_of(resolver, called)))
+    yield from _free(chains, taken)
+
+
+def _networks(said: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{each['address_prefix']}/{each['prefix_len']['value']}" for each in listeners.ranges(said))
+
+
+def _free(chains: Iterable[Chain], taken: set[tuple[str, str]]) -> Iterator[Chain]:
+    """Chains without what an earlier one takes: Envoy refuses a listener in which two match the same.
+
+    `taken`: pairs of network and name, "" for all.
+    """
+    for each in chains:
+        networks, names = each.networks, each.sni
+        if names:
+            names = tuple(name for name in names if taken.isdisjoint((n, name) for n in networks or ("",)))
+        else:
+            networks = tuple(network for network in networks if (network, "") not in taken)
+        if (each.sni and not names) or (each.networks and not networks):
+            continue
+        taken.update((network, name) for network in networks or ("",) for name in names or ("",))
+        yield replace(each, networks=networks, sni=names)

@@ -60,7 +60,11 @@ class Resolver:
         service = self.world.service(destination.host)
         if service is not None:
             port = self._port(destination, called.port, service.ports, destination.host == called.hostname)
-            if destination.port == 0 and port is None:
+            if destination.port and port is None:
+                # Clusters are named by the ports' names.
+                unknown = Port(str(destination.port), destination.port, called.port.protocol)
+                return self._version(destination, Target(service.hostname, unknown, missing=True))
+            if port is None:
                 port = like(called.port, service)
             return self._version(destination, Target(service.hostname, port or called.port))
         outside = self.world.outside_by_name.get(destination.host)

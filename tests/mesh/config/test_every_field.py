@@ -11,6 +11,7 @@ import pytest
 from fields import Reading, leaves, samples
 
 import meshlab.mesh.pilot
+from meshlab.inforce import InForce
 from meshlab.mesh.config import admission, routing, traffic
 from meshlab.mesh.config.analyze.run import analyze
 from meshlab.mesh.config.analyze.subject import subject
@@ -18,7 +19,7 @@ from meshlab.mesh.config.today.delegates import merged
 from meshlab.mesh.config.today.kinds import GATEWAY_API, NETWORKING, Kind, kinds
 from meshlab.mesh.config.today.stored import Stored
 from meshlab.mesh.config.today.translate import translate
-from meshlab.mesh.config.today.unheeded import UNHEEDED, warnings
+from meshlab.mesh.config.unheeded import UNHEEDED, warnings
 
 TRANSLATED = [kind for kind in kinds().values() if kind.kind not in ("GatewayClass", "ReferenceGrant")]
 #: Refused on write, as istiod does (`rules_virtual_service`), or read by who chooses objects and not by a translation.
@@ -75,8 +76,28 @@ def test_who_writes_such_a_field_is_told() -> None:
         "spec": {"host": "svcb", "trafficPolicy": {"tunnel": {"targetHost": "a", "targetPort": 80}}},
     }
     text = "spec.trafficPolicy.tunnel has no effect in this lab: sidecars do not tunnel"
+    assert "\n" + text in str(InForce(("DestinationRule default/r",), 1.0, {"a": 1.0}, unheeded=(text,)))
     assert warnings(rule) == [text]
     response = admission.review({"request": {"uid": "1", "object": rule}})["response"]
     assert (response["allowed"], response["warnings"]) == (True, [text])
     found = [each for each in analyze([subject(rule)]) if each.code == "ML0005"]
     assert [each.text for each in found] == ["trafficPolicy.tunnel has no effect in this lab: sidecars do not tunnel"]
+
+
+@pytest.mark.parametrize(("kind", "spec", "told"), [
+    ("RouteRule", {"httpFault": {"abort": {"http2Error": "x"}}}, ["httpFault.abort.http2Error"]),
+    ("RouteRule", {"http_req_timeout": {"simple_timeout": {"timeout": "1s", "override_header_name": "x"}}},
+     ["http_req_timeout.simple_timeout.override_header_name"]),
+    ("RouteRule", {"httpReqTimeout": {"simpleTimeout": {"timeout": "1s"}}}, []),
+    ("DestinationPolicy", {"circuitBreaker": {"simpleCb": {"httpMaxRetries": 1}}},
+     ["circuitBreaker.simpleCb.httpMaxRetries"]),
+])  # fmt: skip
+def test_who_writes_what_0_4_passed_on_to_nobody_is_told(kind: str, spec: dict[str, Any], told: list[str]) -> None:
+    rule = {"apiVersion": "config.istio.io/v1alpha2", "kind": kind, "metadata": {"name": "r"}, "spec": spec}
+    assert [each.split()[0] for each in warnings(rule)] == [f"spec.{each}" for each in told]
+
+
+@pytest.mark.parametrize(("provider", "told"), [("envoy", 0), ("otel", 1)])
+def test_what_happens_anyway_is_no_reason_for_a_warning(provider: str, told: int) -> None:
+    spec = {"accessLogging": [{"providers": [{"name": provider}]}]}
+    assert len(warnings({"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "spec": spec})) == told

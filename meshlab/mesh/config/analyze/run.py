@@ -8,7 +8,8 @@ from meshlab.mesh.config.analyze import connections, edge, hosts, routes, select
 from meshlab.mesh.config.analyze.messages import Level, Message, broken, message
 from meshlab.mesh.config.analyze.scene import Scene, build
 from meshlab.mesh.config.analyze.subject import Broken, Subject
-from meshlab.mesh.config.today.unheeded import unheeded
+from meshlab.mesh.config.kinds import camel
+from meshlab.mesh.config.unheeded import unheeded
 
 __all__ = ["CHECKS", "analyze"]
 
@@ -36,10 +37,12 @@ def tcp_entries(scene: Scene) -> Iterator[Message]:
 
 def without_effect(scene: Scene) -> Iterator[Message]:
     """Fields that are stored, and that nothing in this lab acts on."""
-    for each in scene.today:
-        for place, why in unheeded(each.stored.group, each.stored.kind, each.stored.spec):
+    listed = [(each.subject, each.subject.kind) for each in scene.today]
+    listed += [(each.subject, camel(each.config.meta.type)) for each in scene.legacy]
+    for subject, kind in listed:
+        for place, why in unheeded(subject.group, kind, subject.spec):
             name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
-            yield message("ML0005", each.subject, f"{name} has no effect in this lab: {why}", "spec", *place)
+            yield message("ML0005", subject, f"{name} has no effect in this lab: {why}", "spec", *place)
 
 
 CHECKS: tuple[Check, ...] = (

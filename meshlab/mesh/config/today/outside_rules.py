@@ -85,9 +85,7 @@ def _endpoint(fields: Fields) -> Endpoint:
         fields.get("address") or "",
         tuple((name, int(number)) for name, number in sorted((fields.get("ports") or {}).items())),
         labels(fields.get("labels")),
-        fields.get("serviceAccount") or "",
         int(fields.get("weight") or 0),
-        fields.get("locality") or "",
     )
 
 
@@ -138,9 +136,6 @@ def _server_tls(fields: Fields | None) -> ServerTls | None:
     return ServerTls(
         fields.get("mode") or ("SIMPLE" if name or fields.get("serverCertificate") else "PASSTHROUGH"),
         name,
-        fields.get("serverCertificate") or "",
-        fields.get("privateKey") or "",
-        fields.get("caCertificates") or "",
         texts(fields.get("subjectAltNames")),
         bool(fields.get("httpsRedirect")),
         fields.get("minProtocolVersion") or "",

@@ -127,32 +127,20 @@ def _match(fields: Fields) -> str:
     return (fields.get("match") or {}).get("mode") or "CLIENT_AND_SERVER"
 
 
-def _providers(fields: Fields) -> tuple[str, ...]:
-    return tuple(each["name"] for each in fields.get("providers") or ())
-
-
 def _log(fields: Fields) -> telemetry.AccessLogging:
     return telemetry.AccessLogging(
         _match(fields),
-        _providers(fields),
         fields.get("disabled"),
         (fields.get("filter") or {}).get("expression") or "",
     )
 
 
 def _tracing(fields: Fields) -> telemetry.Tracing:
-    tags = []
-    for name, each in sorted((fields.get("customTags") or {}).items()):
-        for kind in ("literal", "header", "environment", "formatter"):
-            if said := each.get(kind):
-                tags.append((name, kind, said.get("value") or said.get("name") or "", said.get("defaultValue") or ""))
     sampling = fields.get("randomSamplingPercentage")
     return telemetry.Tracing(
         _match(fields),
-        _providers(fields),
         None if sampling is None else float(sampling),
         fields.get("disableSpanReporting"),
-        tuple(tags),
     )
 
 

@@ -1,18 +1,20 @@
-"""Fields of today's kinds that are stored and that nothing here acts on: the whole list, and why.
+"""Fields of both generations that are stored and that nothing here acts on: the whole list, and why.
 
-Whoever writes one is told so: as a warning when it is stored through Pilot's webhook, and by `istioctl analyze`. A test
-walks every field of every schema and holds that each is read by a translation or stands here.
+Whoever writes one is told so: by `lab.apply`, by istioctl, as a warning when it is stored through Pilot's webhook, and
+by `istioctl analyze`. Tests walk every field of every schema and hold that each has an effect or stands here.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from meshlab.mesh.config.kinds import GROUP
 from meshlab.mesh.config.security import action_problem
 from meshlab.mesh.config.today.kinds import GATEWAY_API, NETWORKING, SECURITY, TELEMETRY
 
-__all__ = ["UNHEEDED", "unheeded", "warnings"]
+__all__ = ["HEEDED", "UNHEEDED", "unheeded", "warnings"]
 
 Place = tuple[str | int, ...]
 _LOCALITY = "all pods of a lab run in one place"
@@ -27,9 +29,30 @@ _POLICY: Mapping[str, str] = {
     "proxyProtocol": "sidecars send no PROXY protocol",
 }
 _TARGETS = "there are no waypoints, and gateways are chosen by selector"
+_PLAIN = "endpoints that are no pods are called without mutual TLS"
+_BY_NAME = "certificates come from a secret: write credentialName"
+_OVERRIDE = "Envoy listens to no such header, as in 0.4.0"
+_CUSTOM = "0.4.0 passed it on to nobody"
 
 #: (group, kind) → field → why nothing acts on it. A list's items are [].
 UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
+    (GROUP, "RouteRule"): {
+        "match.tcp": "0.4.0 took it and did nothing with it",
+        "route[].destination.labels": "write labels beside destination",
+        "httpReqTimeout.simpleTimeout.overrideHeaderName": _OVERRIDE,
+        "httpReqTimeout.custom": _CUSTOM,
+        "httpReqRetries.simpleRetry.overrideHeaderName": _OVERRIDE,
+        "httpReqRetries.custom": _CUSTOM,
+        "httpFault.delay.overrideHeaderName": _OVERRIDE,
+        "httpFault.abort.overrideHeaderName": _OVERRIDE,
+        "httpFault.abort.http2Error": "0.4.0 took it and did nothing with it: write httpStatus",
+    },
+    (GROUP, "DestinationPolicy"): {
+        "loadBalancing.custom": _CUSTOM,
+        "circuitBreaker.custom": _CUSTOM,
+        "circuitBreaker.simpleCb.httpMaxRetries": "0.4.0 never passed it on to Envoy",
+        "custom": _CUSTOM,
+    },
     (NETWORKING, "VirtualService"): {
         "http[].retries.retryRemoteLocalities": _LOCALITY,
         "tcp[].match[].sourceSubnet": "istiod ignores it, too; sourceLabels say which pods",
@@ -37,25 +60,37 @@ UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
     (NETWORKING, "DestinationRule"): {
         f"{where}.{name}": why
         for where in (
-            "trafficPolicy", "trafficPolicy.portLevelSettings[]", "subsets[].trafficPolicy",
+            "trafficPolicy",
+            "trafficPolicy.portLevelSettings[]",
+            "subsets[].trafficPolicy",
             "subsets[].trafficPolicy.portLevelSettings[]",
         )
         for name, why in _POLICY.items()
         if name not in ("tunnel", "proxyProtocol") or not where.endswith("[]")
-    } | {
+    }
+    | {
         f"{where}.outlierDetection.consecutiveErrors": "istiod dropped it: write consecutive5xxErrors"
         for where in (
-            "trafficPolicy", "trafficPolicy.portLevelSettings[]", "subsets[].trafficPolicy",
+            "trafficPolicy",
+            "trafficPolicy.portLevelSettings[]",
+            "subsets[].trafficPolicy",
             "subsets[].trafficPolicy.portLevelSettings[]",
         )
     },
-    (NETWORKING, "ServiceEntry"): {"endpoints[].network": _LOCALITY, "endpoints[].locality": _LOCALITY},
-    (NETWORKING, "WorkloadEntry"): {"network": _LOCALITY, "locality": _LOCALITY},
+    (NETWORKING, "ServiceEntry"): {
+        "endpoints[].network": _LOCALITY,
+        "endpoints[].locality": _LOCALITY,
+        "endpoints[].serviceAccount": _PLAIN,
+    },
+    (NETWORKING, "WorkloadEntry"): {"network": _LOCALITY, "locality": _LOCALITY, "serviceAccount": _PLAIN},
     (NETWORKING, "Gateway"): {
         "servers[].port.targetPort": "istiod ignores it, too",
         "servers[].bind": _EDGE,
         "servers[].defaultEndpoint": "a gateway's routes come from the rules bound to it",
         "servers[].name": "a name for people",
+        "servers[].tls.serverCertificate": _BY_NAME,
+        "servers[].tls.privateKey": _BY_NAME,
+        "servers[].tls.caCertificates": "the clients' authority is the secret's own ca.crt",
         "servers[].tls.caCrl": _CHECKS,
         "servers[].tls.verifyCertificateSpki[]": _CHECKS,
         "servers[].tls.verifyCertificateHash[]": _CHECKS,
@@ -67,6 +102,7 @@ UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
         "ingress[].port.targetPort": "istiod ignores it, too",
         "ingress[].bind": _CAPTURE,
         "ingress[].captureMode": _CAPTURE,
+        "ingress[].defaultEndpoint": "the application is reached by port: write 127.0.0.1:PORT",
         "ingress[].tls": "what a port takes is said by PeerAuthentication",
         "egress[].port.protocol": "the service's own port says it",
         "egress[].port.name": "a name for people",
@@ -77,16 +113,21 @@ UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
     },
     (SECURITY, "AuthorizationPolicy"): {"targetRef": _TARGETS, "targetRefs[]": _TARGETS},
     (SECURITY, "RequestAuthentication"): {
-        "targetRef": _TARGETS, "targetRefs[]": _TARGETS,
+        "targetRef": _TARGETS,
+        "targetRefs[]": _TARGETS,
         "jwtRules[].spaceDelimitedClaims[]": "claims are compared whole, but scope",
     },
     (TELEMETRY, "Telemetry"): {
-        "targetRef": _TARGETS, "targetRefs[]": _TARGETS,
+        "targetRef": _TARGETS,
+        "targetRefs[]": _TARGETS,
+        "tracing[].providers[].name": "there is one collector, that of the mesh",
+        "tracing[].customTags": "spans carry Envoy's own tags",
         "tracing[].useRequestIdForTraceSampling": "Envoy samples by the request's id",
         "tracing[].enableIstioTags": "spans carry Envoy's own tags",
         "tracing[].disableContextPropagation": "what a service forwards is its own affair",
         "metrics[].providers[].name": "there is one Prometheus",
         "metrics[].reportingInterval": "Prometheus asks when it likes",
+        "accessLogging[].providers[].name": "there is one access log, Envoy's",
     },
     (GATEWAY_API, "Gateway"): {
         "listeners[].tls.certificateRefs[].group": "certificates are Secrets",
@@ -112,26 +153,49 @@ UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
     },
 }
 
+#: Values of such fields that say what happens anyway: (group, kind) → field → what a text of it is like.
+HEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
+    (NETWORKING, "Sidecar"): {"ingress[].defaultEndpoint": r"(127\.0\.0\.1|0\.0\.0\.0)?:[0-9]+"},
+    (TELEMETRY, "Telemetry"): {
+        "accessLogging[].providers[].name": "envoy",
+        "metrics[].providers[].name": "prometheus",
+        "tracing[].providers[].name": "zipkin",
+    },
+    (GATEWAY_API, "Gateway"): {
+        "listeners[].tls.certificateRefs[].group": "",
+        "listeners[].tls.certificateRefs[].kind": "Secret",
+        "listeners[].allowedRoutes.kinds[].group": GATEWAY_API,
+        "listeners[].allowedRoutes.kinds[].kind": "HTTPRoute",
+    },
+    (GATEWAY_API, "HTTPRoute"): {
+        "parentRefs[].group": GATEWAY_API,
+        "rules[].backendRefs[].group": "|networking.istio.io",
+        "rules[].filters[].requestMirror.backendRef.group": "|networking.istio.io",
+    },
+}
+
 
 def unheeded(group: str, kind: str, spec: Any) -> Iterator[tuple[Place, str]]:
     """(place in the spec, why) of each field in it that nothing acts on."""
-    known = UNHEEDED.get((group, kind), {})
-    for place, name in _fields(spec):
-        if name in known:
+    known, fine = UNHEEDED.get((group, kind), {}), HEEDED.get((group, kind), {})
+    for place, name, value in _fields(spec):
+        if group == GROUP:  # which takes snake_case as well
+            name = re.sub("_([a-z])", lambda found: found[1].upper(), name)
+        if name in known and not (name in fine and re.fullmatch(fine[name], str(value))):
             yield place, known[name]
 
 
-def _fields(value: Any, place: Place = (), name: str = "") -> Iterator[tuple[Place, str]]:
+def _fields(value: Any, place: Place = (), name: str = "") -> Iterator[tuple[Place, str, Any]]:
     if isinstance(value, Mapping):
         for key, each in value.items():
-            yield (*place, key), (inner := f"{name}.{key}" if name else str(key))
+            yield (*place, key), (inner := f"{name}.{key}" if name else str(key)), each
             yield from _fields(each, (*place, key), inner)
     elif isinstance(value, list | tuple):
         for number, each in enumerate(value):
             if not isinstance(each, Mapping):
-                yield (*place, number), f"{name}[]"
+                yield (*place, number), f"{name}[]", each
             elif number == 0:
-                yield place, f"{name}[]"
+                yield place, f"{name}[]", each
             yield from _fields(each, (*place, number), f"{name}[]")
 
 
