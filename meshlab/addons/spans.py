@@ -6,12 +6,14 @@ A span of version 2 is kept as its JSON object: `traceId`, `id`, `parentId`, `ki
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from meshlab.addons.svg import Bar
 
-__all__ = ["BadSpan", "bars", "checked", "from_v1", "links", "service_of", "to_v1", "tree"]
+__all__ = ["BadSpan", "Kept", "Span", "bars", "checked", "from_v1", "kept", "links", "service_of", "to_v1", "tree"]
 
 Span = dict[str, Any]
 _HEX = frozenset("0123456789abcdef")
@@ -23,6 +25,24 @@ _ADDRESSES = ("ca", "sa", "ma")
 
 class BadSpan(ValueError):
     """What came is no span; the message says which part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A span as it is stored, with what queries look for: `at` in microseconds, 0 if it did not say."""
+
+    trace: str
+    service: str
+    name: str
+    at: int
+    #: JSON, or Zipkin's protobuf.
+    data: str | bytes
+
+
+def kept(span: Span) -> Kept:
+    """A span as `checked` makes it. Its text takes a quarter of the object's memory."""
+    text = json.dumps(span, separators=(",", ":"))
+    return Kept(span["traceId"], service_of(span), str(span.get("name") or ""), span.get("timestamp") or 0, text)
 
 
 def service_of(span: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Spans in memory, bounded: the oldest traces go when there are too many.
 
-A span is kept as its JSON text, a quarter of what it takes as an object, and read again when somebody asks
-for its trace; what queries look for is kept beside it.
+A span is kept as text or as the bytes that came, a quarter of what it takes as an object, and read again when somebody
+asks for its trace; what queries look for is kept beside it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from meshlab.addons.spans import service_of
+from meshlab.addons.spans import Kept, Span, service_of
 
 __all__ = ["Query", "SpanStore"]
 
-Span = dict[str, Any]
 #: About 600 bytes each: some 6 MB. Envoy sends two per request between two sidecars.
 MAX_SPANS = 10_000
 
@@ -45,7 +43,7 @@ class _Trace:
     __slots__ = ("first", "names", "spans")
 
     def __init__(self) -> None:
-        self.spans: list[str] = []
+        self.spans: list[str | bytes] = []
         self.first = 0
         self.names: set[tuple[str, str]] = set()
 
@@ -64,18 +62,16 @@ class SpanStore:
     def __len__(self) -> int:
         return self._size
 
-    def add(self, spans: Iterable[Span]) -> None:
-        """Takes spans as `spans.checked` makes them."""
+    def add(self, spans: Iterable[Kept]) -> None:
         with self._lock:
             for span in spans:
-                trace = self._traces.get(span["traceId"])
+                trace = self._traces.get(span.trace)
                 if trace is None:
-                    trace = self._traces[span["traceId"]] = _Trace()
-                trace.spans.append(json.dumps(span, separators=(",", ":")))
-                at = span.get("timestamp") or 0
-                if at and (not trace.first or at < trace.first):
-                    trace.first = at
-                trace.names.add((sys.intern(service_of(span)), sys.intern(str(span.get("name") or ""))))
+                    trace = self._traces[span.trace] = _Trace()
+                trace.spans.append(span.data)
+                if span.at and (not trace.first or span.at < trace.first):
+                    trace.first = span.at
+                trace.names.add((sys.intern(span.service), sys.intern(span.name)))
                 self._size += 1
                 self.accepted += 1
             while self._size > self._limit and len(self._traces) > 1:
@@ -100,8 +96,8 @@ class SpanStore:
             found = self._traces.get(wanted) or self._traces.get(wanted.rjust(16, "0"))
             if found is None and len(wanted) <= 16:
                 found = next((t for key, t in self._traces.items() if key.endswith(wanted.rjust(16, "0"))), None)
-            texts = list(found.spans) if found else []
-        return [json.loads(text) for text in texts]
+            stored = list(found.spans) if found else []
+        return _read(stored)
 
     def traces(self, query: Query) -> list[list[Span]]:
         """Traces that match, the newest first."""
@@ -115,13 +111,23 @@ class SpanStore:
             candidates = [(t.first, list(t.spans)) for t in self._traces.values()
                           if low <= t.first <= high and wants(t)]
         found: list[list[Span]] = []
-        for _, texts in sorted(candidates, key=lambda c: -c[0]):
+        for _, stored in sorted(candidates, key=lambda c: -c[0]):
             if len(found) >= query.limit:
                 break
-            trace = [json.loads(text) for text in texts]
+            trace = _read(stored)
             if _deep(query, trace):
                 found.append(trace)
         return found
+
+
+def _read(stored: Iterable[str | bytes]) -> list[Span]:
+    return [json.loads(each) if isinstance(each, str) else _unpacked(each) for each in stored]
+
+
+def _unpacked(data: bytes) -> Span:
+    from meshlab.addons.spansproto import span_of  # there already, or there would be no such bytes
+
+    return span_of(data)
 
 
 def _deep(query: Query, trace: list[Span]) -> bool:

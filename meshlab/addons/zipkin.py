@@ -1,7 +1,7 @@
 """`python -m meshlab.addons.zipkin`: a collector of spans that answers like Zipkin, port 9411.
 
-Takes /api/v1/spans and /api/v2/spans in JSON; answers Zipkin's queries of both versions; shows a page with
-the list of services and each trace as a waterfall. In memory, as the tutorial's Zipkin was.
+Takes /api/v1/spans in JSON and /api/v2/spans in JSON or protobuf; answers Zipkin's queries of both versions; shows a
+page with the list of services and each trace as a waterfall. In memory, as the tutorial's Zipkin was.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from meshlab.addons.spans import BadSpan, checked, from_v1, links, to_v1
+from meshlab.addons.spans import BadSpan, checked, from_v1, kept, links, to_v1
 from meshlab.addons.spanstore import Query, SpanStore
 from meshlab.mesh.exposition import CONTENT_TYPE, Family, render
 from meshlab.mesh.web import MAX_BODY, Answer, Request, Server, plain, to_json
@@ -62,15 +62,21 @@ class Zipkin:
         body = request.body
         if request.headers.get("content-encoding") == "gzip":
             body = _gunzip(body)
-        if "json" not in request.headers.get("content-type", "json"):
-            return plain("only JSON is understood\n", 400)
+        content = request.headers.get("content-type", "json")
+        if version == "v2" and "protobuf" in content:
+            from meshlab.addons.spansproto import from_protobuf
+
+            self._store.add(from_protobuf(body))
+            return Answer(202)
+        if "json" not in content:
+            return plain("only JSON is understood, and protobuf by /api/v2\n", 400)
         received = json.loads(body)
         if not isinstance(received, list):
             raise BadSpan("expected a list of spans")
         if version == "v2":
-            self._store.add([checked(span) for span in received])
+            self._store.add([kept(checked(span)) for span in received])
         else:
-            self._store.add([span for raw in received for span in from_v1(raw)])
+            self._store.add([kept(span) for raw in received for span in from_v1(raw)])
         return Answer(202)
 
     def _traces(self, request: Request, version: str) -> Answer:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from meshlab.addons.spans import BadSpan, checked, from_v1, links, to_v1, tree
+from meshlab.addons.spansproto import messages
 from meshlab.addons.spanstore import SpanStore
 from meshlab.addons.zipkin import Zipkin
 from meshlab.mesh.web import Answer, Request
@@ -144,6 +145,56 @@ def test_zipped_bodies_are_unpacked() -> None:
     body = gzip.compress(json.dumps([span(1, 1)]).encode())
     assert bench.post(body, **{"content-encoding": "gzip"}).status == 202
     assert bench.ids() == [1]
+
+
+def packed(**fields: Any) -> bytes:
+    """A ListOfSpans with one span."""
+    own = {"trace_id": bytes(7) + b"\1", "id": bytes(7) + b"\2", **fields}
+    body: bytes = messages()["ListOfSpans"](spans=[messages()["Span"](**own).SerializeToString()]).SerializeToString()
+    return body
+
+
+def test_protobuf_is_taken_as_json_is() -> None:
+    bench = Bench()
+    body = packed(
+        parent_id=bytes(7) + b"\3", kind=2, name="Default-Route", timestamp=NOW, duration=1500, shared=True,
+        local_endpoint={"service_name": "SvcB", "ipv4": bytes([127, 40, 0, 1]), "port": 8080},
+        remote_endpoint={"ipv6": bytes(15) + b"\1"}, annotations=[{"timestamp": NOW, "value": "ws"}],
+        tags=[{"key": "http.method", "value": "GET"}, {"key": "error", "value": "true"}],
+    )
+    assert bench.post(body, **{"content-type": "application/x-protobuf"}).status == 202
+    assert bench.get("/api/v2/services") == ["svcb"]
+    assert bench.get("/api/v2/spans", serviceName="svcb") == ["default-route"]
+    assert bench.ids(serviceName="svcb", annotationQuery="http.method=GET and error", minDuration="1000") == [1]
+    assert bench.get("/api/v2/trace/1") == [{
+        "traceId": f"{1:016x}", "id": f"{2:016x}", "parentId": f"{3:016x}", "kind": "SERVER",
+        "name": "default-route", "timestamp": NOW, "duration": 1500, "shared": True,
+        "localEndpoint": {"serviceName": "svcb", "ipv4": "127.40.0.1", "port": 8080},
+        "remoteEndpoint": {"ipv6": "::1"}, "annotations": [{"timestamp": NOW, "value": "ws"}],
+        "tags": {"http.method": "GET", "error": "true"},
+    }]
+
+
+def test_protobuf_with_little_in_it_is_a_span_too() -> None:
+    bench = Bench()
+    assert bench.post(packed(), **{"content-type": "application/x-protobuf"}).status == 202
+    assert bench.get("/api/v2/trace/1") == [{"traceId": f"{1:016x}", "id": f"{2:016x}"}]
+
+
+@pytest.mark.parametrize(("body", "why"), [
+    (b"\x0a\xff", "ListOfSpans"), (b"\x0a\1\xff", "ListOfSpans"), (packed(id=b""), "8 bytes"),
+    (packed(trace_id=b"1"), "8 or 16"), (packed(parent_id=b"1"), "8 bytes"),
+])
+def test_what_is_no_protobuf_of_spans_is_refused_with_the_reason(body: bytes, why: str) -> None:
+    bench = Bench()
+    answer = bench.post(body, **{"content-type": "application/x-protobuf"})
+    assert answer.status == 400 and why in answer.body.decode()
+    assert bench.ids() == []
+
+
+def test_version_1_has_no_protobuf() -> None:
+    answer = Bench().post(packed(), "/api/v1/spans", **{"content-type": "application/x-protobuf"})
+    assert answer.status == 400 and b"only JSON" in answer.body
 
 
 @pytest.mark.parametrize(("body", "why"), [

@@ -141,7 +141,8 @@ def _tracing(sampling: float) -> Fields:
     zipkin: Fields = {
         "collector_cluster": TRACING_CLUSTER,
         "collector_endpoint": "/api/v2/spans",
-        "collector_endpoint_version": "HTTP_JSON",
+        # As JSON the same spans cost a sidecar three times as much.
+        "collector_endpoint_version": "HTTP_PROTO",
         "collector_hostname": TRACING_CLUSTER,
         "shared_span_context": {"value": False},
     }

@@ -120,7 +120,7 @@ def sidecar(host: str, backend: tuple[str, int], mixer: tuple[str, int], *,
             "name": "envoy.tracers.zipkin", "typed_config": {
                 "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig",
                 "collector_cluster": "zipkin", "collector_endpoint": "/api/v2/spans",
-                "collector_endpoint_version": "HTTP_JSON", "shared_span_context": False}}}
+                "collector_endpoint_version": "HTTP_PROTO", "shared_span_context": False}}}
     sinks = [] if statsd is None else [{"name": "envoy.stat_sinks.statsd", "typed_config": {
         "@type": "type.googleapis.com/envoy.config.metrics.v3.StatsdSink", "prefix": "envoy",
         "address": {"socket_address": {"address": statsd[0], "port_value": statsd[1], "protocol": "UDP"}}}}]
