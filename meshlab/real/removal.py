@@ -40,8 +40,10 @@ _KINDS = (
     ("rbac.authorization.k8s.io/v1", "ClusterRole"),
 )
 _DEFINITION = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+#: ConfigMaps that istiod puts into every namespace: the mesh's root, and (seen with 1.30) what is revoked.
+_EVERYWHERE = ("istio-ca-root-cert", "istio-ca-crl")
 #: What Kubernetes and istiod put into every namespace by themselves.
-_OF_ITSELF = ("kube-root-ca.crt", "istio-ca-root-cert")
+_OF_ITSELF = ("kube-root-ca.crt", *_EVERYWHERE)
 #: What somebody may have put into a namespace of ours, and would miss.
 _GUESTS = (("v1", "Pod"), ("v1", "Service"), ("v1", "ConfigMap"), ("v1", "Secret"), ("v1", "PersistentVolumeClaim"))
 
@@ -100,11 +102,11 @@ def _definitions(access: Access) -> list[str]:
 
 
 def _root_certificates(access: Access) -> list[str]:
-    """The ConfigMap that our istiod wrote into every namespace."""
+    """The ConfigMaps that our istiod wrote into every namespace; it does not take them along."""
     done = []
     for each in access.items("v1", "ConfigMap", labelSelector="istio.io/config=true"):
         metadata = each["metadata"]
-        if metadata["name"] == "istio-ca-root-cert":
+        if metadata["name"] in _EVERYWHERE:
             path = access.path("v1", "ConfigMap", metadata["namespace"], metadata["name"])
             if access.request("DELETE", path, check=False).status < 400:
                 done.append(_name(each))

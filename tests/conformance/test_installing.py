@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,11 @@ def test_what_was_installed_goes_again_and_nothing_else(lab: Lab, charts: Path) 
     assert (found.version, found.mesh.outbound) == (istio.ISTIO_VERSION, "REGISTRY_ONLY")
     assert found.mesh.zipkin == {"zipkin": "zipkin.istio-system.svc.cluster.local:9411"}
     assert inventory(lab) - before
+    # As istiod 1.30 does, in every namespace, and leaves behind.
+    for name, namespace in product(("istio-ca-root-cert", "istio-ca-crl"), ("somebody", "default", "istio-system")):
+        metadata = {"name": name, "labels": {"istio.io/config": "true"}}
+        lab.access.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", body={"metadata": metadata})
+    lab.kubectl("label configmap theirs istio.io/config=true -n somebody")
     lab.uninstall()
     assert inventory(lab) == before
 
@@ -112,7 +118,7 @@ def strip_mark(lab: Lab, namespace: str) -> None:
 
 def documents_of(lab: Lab, charts: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """All that a cluster is ever given: rendered charts, generated manifests, definitions, translations."""
-    for part in istio.components():
+    for part in [*istio.components(), *istio.components(small=True)[1:]]:
         chart = Chart(part.chart, path=charts / f"{part.chart}-{istio.ISTIO_VERSION}.tgz")
         text = open_helm(lab.settings.kubeconfig, part.namespace).render(chart, part.release, part.values)
         yield from ((part.release, each) for each in yaml.safe_load_all(text) if each)
@@ -130,6 +136,9 @@ def documents_of(lab: Lab, charts: Path) -> Iterator[tuple[str, dict[str, Any]]]
 
 def test_every_document_is_strictly_valid_and_applies_twice_without_a_change(lab: Lab, charts: Path) -> None:
     made = list(documents_of(lab, charts))
+    istiods = [each for source, each in made if source == "istiod" and each["kind"] == "Deployment"]
+    asked = [each["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"] for each in istiods]
+    assert asked == [{"cpu": "500m", "memory": "2048Mi"}, {"cpu": "100m", "memory": "256Mi"}]
     assert len(made) > 80
     rank = {"Namespace": 0, "CustomResourceDefinition": 1}
     made.sort(key=lambda each: rank.get(each[1]["kind"], 2))

@@ -51,10 +51,14 @@ class Admission:
             raise Forbidden.of(resource, name, why, causes=[cause])
 
     def pod(self, resource: Resource, obj: Object) -> None:
-        """That the service account that a pod names is there (`default` may still be on its way); its priority."""
+        """The account that a pod runs as, which must be there (`default` may still be on its way), and its priority.
+
+        Who reads pods, a mesh that wants to know who somebody is for example, finds the account in all of them.
+        """
         if resource.collection != PODS:
             return
-        meta, account = obj["metadata"], (obj.get("spec") or {}).get("serviceAccountName") or "default"
+        meta, spec = obj["metadata"], obj.setdefault("spec", {})
+        account = spec["serviceAccountName"] = spec["serviceAccount"] = spec.get("serviceAccountName") or "default"
         key = f"{meta.get('namespace', '')}/{account}"
         if account != "default" and self.store.get(ACCOUNTS, key) is None:
             why = f'error looking up service account {key}: serviceaccount "{account}" not found'

@@ -146,6 +146,15 @@ def test_some_kinds_are_updated_from_a_known_revision_only(send: Send) -> None:
         "for an update")  # fmt: skip
 
 
+def test_a_pod_says_which_account_it_runs_as_whoever_named_it(send: Send) -> None:
+    spec = {"containers": [{"name": "c", "image": "x"}]}
+    pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "nameless"}, "spec": spec}
+    made = send("POST", "/api/v1/namespaces/{ns}/pods", pod)
+    assert made.status == 201
+    found = json.loads(made.data)["spec"]
+    assert (found["serviceAccountName"], found["serviceAccount"]) == ("default", "default")
+
+
 def test_a_pod_needs_the_service_account_that_it_names(send: Send, namespace: str) -> None:
     spec = {"serviceAccountName": "nobody", "containers": [{"name": "c", "image": "x"}]}
     pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}, "spec": spec}
