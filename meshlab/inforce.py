@@ -93,18 +93,18 @@ class Writer:
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 10.0) -> InForce:
+    def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 30.0) -> InForce:
         """Stores each document (mesh rules whole, as `istioctl replace` does; other kinds by server-side apply).
 
         `timeout` None: nobody waits, and nothing is said about what is in force; `settled` waits for it later.
         """
         return self._settle([self._write(dict(d)) for d in documents], timeout)
 
-    def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 10.0) -> InForce:
+    def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 30.0) -> InForce:
         """Deletes each document's object; one that is not there is no error. `timeout` as in `apply`."""
         return self._settle([self._remove(dict(d)) for d in documents], timeout)
 
-    def settled(self, *, timeout: float = 10.0) -> InForce:
+    def settled(self, *, timeout: float = 30.0) -> InForce:
         """Waits until every sidecar acknowledged all that is stored by now, whoever wrote it (kubectl, istioctl)."""
         newest: list[Written] = []
         for (group, kind), plural in _everything().items():

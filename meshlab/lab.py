@@ -244,18 +244,18 @@ class Lab:
 
     # -- rules --------------------------------------------------------------------------------------------
 
-    def apply(self, *what: str | Path | Mapping[str, Any], timeout: float = 10.0) -> InForce:
+    def apply(self, *what: str | Path | Mapping[str, Any], timeout: float = 30.0) -> InForce:
         """Stores files', texts' or dicts' objects and waits, once, until every sidecar concerned acknowledged them.
 
         Raises `RuleError` for an invalid rule, `NotInForce` if a sidecar rejects it or does not answer.
         """
         return self.writer.apply([o for each in what for o in self.documents(each)], timeout=timeout)
 
-    def delete(self, *what: str | Path | Mapping[str, Any], timeout: float = 10.0) -> InForce:
+    def delete(self, *what: str | Path | Mapping[str, Any], timeout: float = 30.0) -> InForce:
         """Deletes these objects and waits until no sidecar acts on them any more."""
         return self.writer.delete([o for each in what for o in self.documents(each)], timeout=timeout)
 
-    def settled(self, *, timeout: float = 10.0) -> InForce:
+    def settled(self, *, timeout: float = 30.0) -> InForce:
         """Waits until every sidecar acts on all that is stored by now: after a kubectl or istioctl of one's own."""
         return self.writer.settled(timeout=timeout)
 

@@ -33,7 +33,7 @@ class Waited(Generic[T]):
         return tr("after {seconds:.1f} s ({looks} looks)", seconds=self.seconds, looks=self.looks)
 
 
-def until(condition: Callable[[], T], *, timeout: float = 10.0, what: str = "", then: str = "") -> Waited[T]:
+def until(condition: Callable[[], T], *, timeout: float = 60.0, what: str = "", then: str = "") -> Waited[T]:
     """Look until `condition()` is true and return its value with the time that took.
 
     `what` names the condition for the WaitTimeout raised after `timeout` seconds; `then` is the next command

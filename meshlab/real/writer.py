@@ -30,7 +30,7 @@ class ClusterWriter:
         self._access, self._istiod = access, istiod
         self._owned = Owned(access)
 
-    def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 10.0) -> InForce:
+    def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 30.0) -> InForce:
         """Stores each document; rules of v1alpha2 are translated, too. Raises `RuleError`, `Taken`, `NotInForce`.
 
         `timeout` None: nobody waits until it is in force.
@@ -49,7 +49,7 @@ class ClusterWriter:
         stored = [self._store(self._placed(each)) for each in wanted]
         return self._settle(wanted, stored, istiod, before, since, timeout)
 
-    def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 10.0) -> InForce:
+    def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 30.0) -> InForce:
         """Deletes each document's object if it is ours; one that is not there is no error. `timeout` as in `apply`."""
         wanted = [dict(each) for each in documents]
         istiod, before = self._before()
@@ -64,7 +64,7 @@ class ClusterWriter:
                 gone.append(_change(each, deleted=True))
         return self._settle(wanted, gone, istiod, before, since, timeout)
 
-    def settled(self, *, timeout: float = 10.0) -> InForce:
+    def settled(self, *, timeout: float = 30.0) -> InForce:
         """Translates what rules somebody else stored (kubectl, istioctl), and waits until all sidecars act on it."""
         istiod, before = self._before()
         done = self._settle([], [], istiod, before, time.monotonic(), timeout)

@@ -84,7 +84,7 @@ def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path, text: str 
 
 def test_the_program_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "meshlab.addons.prometheus", f"--config.file={tmp_path / 'no'}"],
-                          capture_output=True, text=True, timeout=20, check=False,
+                          capture_output=True, text=True, timeout=120, check=False,
                           env={**os.environ, "MESHLAB_POD_DIR": str(tmp_path)})
     assert done.returncode == 1
     assert done.stderr.startswith("prometheus: Prometheus") and "Traceback" not in done.stderr

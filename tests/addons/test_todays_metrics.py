@@ -25,12 +25,12 @@ def today(lab: Lab) -> Iterator[Lab]:
         lab.apply("rules/enable-svcb-engress-rule.yaml")
         lab.apply("svca-http.yaml")
         lab.apply("svcb-http.yaml")
-        until(lambda: lab.kubectl(f"apply -f {lab.files / FILE}"), 10)
-        lab.kubectl("rollout status -n istio-system deployment/prometheus --timeout=30s")
+        until(lambda: lab.kubectl(f"apply -f {lab.files / FILE}"), 60)
+        lab.kubectl("rollout status -n istio-system deployment/prometheus --timeout=120s")
         yield lab
         lab.delete(TELEMETRY)
         lab.kubectl(f"apply -f {lab.files / 'istio-0.4.0/install/kubernetes/addons/prometheus.yaml'}")
-        lab.kubectl("rollout status -n istio-system deployment/prometheus --timeout=30s")
+        lab.kubectl("rollout status -n istio-system deployment/prometheus --timeout=120s")
 
 
 def ask(lab: Lab, path: str, **query: str) -> Any:
@@ -49,7 +49,7 @@ def test_prometheus_finds_every_sidecar(today: Lab) -> None:
         named = {t["labels"]["pod"] for t in active} == {p["metadata"]["name"] for p in sidecars}
         return named and all(t["health"] == "up" for t in active)
 
-    assert until(found, 30)
+    assert until(found, 60)
 
 
 def test_both_ends_count_under_todays_names(today: Lab) -> None:
@@ -58,7 +58,7 @@ def test_both_ends_count_under_todays_names(today: Lab) -> None:
                 'destination_service="svcb.default.svc.cluster.local"}')
 
     assert today.curl("http://svca/pay", 10).by_status() == {"200": 10}
-    found = until(lambda: series(today, asked("destination")), 20)[0]
+    found = until(lambda: series(today, asked("destination")), 60)[0]
     assert {name: found[name] for name in (
         "source_workload", "source_workload_namespace", "source_app", "source_version", "source_canonical_service",
         "destination_workload", "destination_service_name", "destination_service_namespace", "destination_app",
@@ -70,20 +70,20 @@ def test_both_ends_count_under_todays_names(today: Lab) -> None:
         "response_code": "200", "request_protocol": "http", "response_flags": "-",
         "connection_security_policy": "none", "source_principal": "unknown",
     }
-    calling = until(lambda: series(today, asked("source")), 20)[0]
+    calling = until(lambda: series(today, asked("source")), 60)[0]
     assert calling["destination_workload"] == "svcb" and calling["connection_security_policy"] == "unknown"
     assert calling["destination_service_name"] == "svcb" and calling["response_code"] == "200"
     histogram = "histogram_quantile(0.5, sum(istio_request_duration_milliseconds_bucket) by (le))"
-    assert until(lambda: [each for each in series(today, histogram) if each["="] != "NaN"], 20)
+    assert until(lambda: [each for each in series(today, histogram) if each["="] != "NaN"], 60)
 
 
 def test_a_caller_without_sidecar_and_a_host_outside_are_named_as_today(today: Lab) -> None:
     today.curl("http://svca/pay", 2)
-    outside = until(lambda: series(today, 'istio_requests_total{source_workload="svcb",reporter="source"}'), 20)[0]
+    outside = until(lambda: series(today, 'istio_requests_total{source_workload="svcb",reporter="source"}'), 60)[0]
     assert outside["destination_service_name"] == str(today.network.external)
     assert outside["destination_workload"] == "unknown" and outside["destination_service_namespace"] == "unknown"
     query = 'istio_requests_total{reporter="destination",destination_service_name="svca"}'
-    nobody = until(lambda: series(today, query), 20)[0]
+    nobody = until(lambda: series(today, query), 60)[0]
     assert nobody["source_workload"] == "unknown" and nobody["source_app"] == "unknown"
 
 

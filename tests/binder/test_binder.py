@@ -15,7 +15,7 @@ BINDER = ROOT / "binder"
 
 def run(*words: str, **environ: str) -> str:
     done = subprocess.run(
-        words, env={**os.environ, **environ}, capture_output=True, text=True, timeout=120, check=False
+        words, env={**os.environ, **environ}, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -70,7 +70,7 @@ class Container:
 
     def run(self, *words: str) -> str:
         with self.start(*words) as process:
-            out, _ = process.communicate(timeout=120)
+            out, _ = process.communicate(timeout=600)
         assert process.returncode == 0, out
         return str(out)
 
@@ -114,7 +114,7 @@ def dockerfile(tmp_path_factory: pytest.TempPathFactory) -> str:
     user = ["--user-id", str(JOVYAN), "--user-name", "jovyan"]
     done = subprocess.run(
         [BIN / "jupyter-repo2docker", "--no-build", "--debug", *user, checkout],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -201,13 +201,13 @@ def test_a_learner_behind_a_hub_has_the_lab_and_its_pages_within_a_gigabyte(cont
         print(f"{container.memory() / 2**20:.0f} MB for the lab with all add-ons and the notebook server")
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=120)
 
 
 def get(site: str, path: str, token: str) -> str:
     request = urllib.request.Request(site + path, headers={"Authorization": f"token {token}"})  # noqa: S310 - ours
     try:
-        with urllib.request.urlopen(request, timeout=20) as reply:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=120) as reply:  # noqa: S310
             return str(reply.read().decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
         error.add_note(f"{path}: {error.read()[:300]!r}")

@@ -56,4 +56,4 @@ def test_pods_that_are_about_to_come_are_waited_for(
 
 def test_one_that_is_not_there_does_not_keep_others_from_being_waited_for() -> None:
     cluster = Cluster([deployment("svca", 0, 1)], [deployment("svca", 1, 2)])
-    assert coming(cluster, [SVCA, SVCB], timeout=5.0) == {SVCB: "does not exist"}  # type: ignore[arg-type]
+    assert coming(cluster, [SVCA, SVCB], timeout=60.0) == {SVCB: "does not exist"}  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ def shell(lab: Lab, shell_environment: dict[str, str]) -> Shell:
     def run(command: str) -> str:
         done = subprocess.run(
             ["bash", "-c", command], cwd=lab.files / "demo", env=shell_environment, capture_output=True, text=True,
-            check=False, timeout=60,
+            check=False, timeout=180,
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout

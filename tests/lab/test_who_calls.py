@@ -6,13 +6,13 @@ import http.client
 import json
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from meshlab.lab import Lab
+from meshlab.notebook.waiting import until
 
 PEERS: dict[str, Any] = {
     "apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
@@ -22,12 +22,6 @@ SVCA: dict[str, Any] = {
     **PEERS, "metadata": {"name": "svca", "namespace": "default"},
     "spec": {"selector": {"matchLabels": {"app": "svca"}}, "mtls": {"mode": "PERMISSIVE"}},
 }
-
-
-def until(condition: Callable[[], bool], what: str, timeout: float = 15.0) -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {timeout} s"
 
 
 @pytest.fixture
@@ -43,7 +37,7 @@ def serial(lab: Lab, app: str) -> str:
     """Of the certificate that a pod's sidecar uses now, "" for none."""
     pods = json.loads(lab.kubectl(f"get pods -l app={app} -o json"))["items"]
     with socket.socket(socket.AF_UNIX) as raw:
-        raw.settimeout(5)
+        raw.settimeout(60)
         raw.connect(str(lab.settings.sockets / f"{pods[0]['metadata']['uid'][:8]}.sock"))
         raw.sendall(b"GET /certs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         response = http.client.HTTPResponse(raw)
@@ -62,13 +56,13 @@ def test_strict_pods_know_their_callers_and_refuse_strangers(secured: Lab) -> No
     assert (refused.status, "Empty reply" in refused.error) == (0, True)
     until(
         lambda: "takes mutual TLS only" in lab.kubectl("logs -l app=svcb -c istio-proxy --tail=20"),
-        "the refusal is in the sidecar's log",
+        what="the refusal in the sidecar's log",
     )
     until(
         lambda: '"sourceUser":"spiffe://cluster.local/ns/default/sa/default"' in lab.kubectl(
             "-n istio-system logs -l istio=mixer -c mixer --tail=20"
         ),
-        "Mixer knows who called",
+        what="Mixer to know who called",
     )
 
 
@@ -104,7 +98,7 @@ def test_certificates_are_replaced_before_they_end(secured: Lab) -> None:
             assert lab.curl("http://svca/pay")[0].upstream
             return len(seen - {""}) >= 3
 
-        until(two_more, "new certificates are in use, twice")
+        until(two_more, what="new certificates to be in use, twice")
     finally:
         lifetime()
-        until(lambda: serial(lab, "svcb") not in seen, "certificates of an hour are back")
+        until(lambda: serial(lab, "svcb") not in seen, what="certificates of an hour to be back")

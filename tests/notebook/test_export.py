@@ -46,7 +46,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("here")
 def test_a_lesson_becomes_a_page_that_fetches_nothing_and_shows_its_controls(tmp_path: Path) -> None:
-    lesson = execute(book(tmp_path / "00-a.ipynb", CONTROLS, LINKS, PIECES), tmp_path / "out", deadline=120)
+    lesson = execute(book(tmp_path / "00-a.ipynb", CONTROLS, LINKS, PIECES), tmp_path / "out", deadline=900)
     assert lesson.passed, lesson.error
     page = lesson.page.read_text()
     assert foreign(page) == []
@@ -65,7 +65,7 @@ def test_a_lesson_becomes_a_page_that_fetches_nothing_and_shows_its_controls(tmp
 def test_a_failing_lesson_still_gives_a_page_and_the_index_says_so(tmp_path: Path) -> None:
     said: list[str] = []
     bad = book(tmp_path / "01-bad.ipynb", "print('before')", "raise ValueError('no <such> thing')", title="Bad")
-    done = execute_all([bad], tmp_path / "out", say=said.append, deadline=60)
+    done = execute_all([bad], tmp_path / "out", say=said.append, deadline=900)
     assert not done[0].passed and "ValueError: no <such> thing" in done[0].error
     assert "before" in done[0].page.read_text()
     index = (tmp_path / "out" / "index.html").read_text()

@@ -31,7 +31,7 @@ def every_page(pages: Path, lab: Lab) -> Path:
     """The folder with all pages; those that no test before has made are made now, before there is a browser."""
     for book in BOOKS:
         if not (pages / f"{book.stem}.html").exists():
-            execute(book, pages)
+            execute(book, pages, deadline=900.0)
     return pages
 
 

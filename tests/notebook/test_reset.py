@@ -88,7 +88,7 @@ def kernel() -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
     client = manager.client()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=60)
+        client.wait_for_ready(timeout=300)
         yield manager, client
     finally:
         client.stop_channels()
@@ -97,7 +97,7 @@ def kernel() -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
 
 def run(client: BlockingKernelClient, source: str) -> str:
     """ "" when the cell went well, else its error's name."""
-    reply = client.execute_interactive(source, timeout=60, output_hook=lambda message: None)["content"]
+    reply = client.execute_interactive(source, timeout=300, output_hook=lambda message: None)["content"]
     return str(reply.get("ename", ""))
 
 
@@ -116,13 +116,13 @@ def test_a_kernel_that_is_interrupted_and_then_dies_in_the_middle_of_a_cell_lose
         assert run(client, 'lab.apply("rules/route-rules-svcb-v0.2-100.yaml"); lab.deploy("svcb-v0.2")') == ""
         served = streams()
         client.execute('while True: lab.curl("http://svca/pay")')
-        until(lambda: streams() > served, timeout=20, what="the cell to be under way")
+        until(lambda: streams() > served, timeout=120, what="the cell to be under way")
         manager.interrupt_kernel()
-        client.get_shell_msg(timeout=30)
+        client.get_shell_msg(timeout=120)
         assert run(client, first) == ""  # the cell before is run again
         served = streams()
         client.execute('load = lab.load("http://svca/pay", rps=20, seconds=60)\nwhile True: load.progress()')
-        until(lambda: streams() > served + 3, timeout=20, what="the stream to run")
+        until(lambda: streams() > served + 3, timeout=120, what="the stream to run")
     with kernel() as (_, client):  # which shut the first one down with a kill
         assert run(client, first) == ""
         assert lab.traffic.stop_all() == 0

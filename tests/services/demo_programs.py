@@ -27,13 +27,13 @@ class Program:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 Start = Callable[..., Program]
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until a condition holds; it is looked at every 5 ms."""
     end, pause = time.monotonic() + seconds, threading.Event()
     while not true():

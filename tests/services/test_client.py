@@ -21,7 +21,7 @@ def order(start: Start) -> Order:
     client = start("client.py")
 
     def send(method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
-        connection = http.client.HTTPConnection(client.address, timeout=20)
+        connection = http.client.HTTPConnection(client.address, timeout=120)
         try:
             text = body if isinstance(body, str) else json.dumps(body)
             connection.request(method, path, None if body is None else text)
@@ -112,7 +112,7 @@ def test_an_order_that_cannot_be_carried_out_is_refused_with_the_reason(
 
 def test_an_order_may_come_in_chunks_and_has_a_bound(start: Start, script: Callable[..., Script]) -> None:
     text = json.dumps({"url": f"http://{script(OK).address}/"}).encode()
-    connection = http.client.HTTPConnection(start("client.py").address, timeout=20)
+    connection = http.client.HTTPConnection(start("client.py").address, timeout=120)
     try:
         connection.request("POST", "/curl", iter([text[:5], text[5:]]), encode_chunked=True,
                            headers={"Transfer-Encoding": "chunked"})

@@ -21,7 +21,7 @@ NEVER = "127.90.0.1:1"  # nobody listens there
 
 
 def get(address: str, target: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=120)
     try:
         connection.request(method, target)
         response = connection.getresponse()
@@ -180,7 +180,7 @@ def test_the_pool_keeps_two_connections_for_each_server(start: Start, script: Ca
     svca = start("svca.py", "-notifysvc", svcb.address)
 
     def pay() -> None:
-        gate.wait(10)
+        gate.wait(60)
         get(svca.address, "/pay")
 
     for _ in range(2):
@@ -188,7 +188,7 @@ def test_the_pool_keeps_two_connections_for_each_server(start: Start, script: Ca
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
     wait_until(lambda: sum(conn.fileno() != -1 for conn in svcb.open) <= 2)
 
 
@@ -204,7 +204,7 @@ def test_svca_asks_as_gos_client_does(start: Start, script: Callable[..., Script
 def test_headers_are_logged_in_gos_spelling(start: Start) -> None:
     msgd = start("msgd.py", port=9997)
     host, _, port = msgd.address.partition(":")
-    with socket.create_connection((host, int(port)), 10) as conn:
+    with socket.create_connection((host, int(port)), 60) as conn:
         conn.sendall(b"GET /send?msg=a%20b HTTP/1.1\r\nhost: m\r\nx-b3-traceid: 1\r\nX-OT-Span-Context: 1;1;0\r\n"
                      b"accept: a\r\naccept: b\r\n\r\n")
         assert conn.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -229,7 +229,7 @@ def test_headers_are_logged_in_gos_spelling(start: Start) -> None:
 def test_any_input_gets_an_answer(start: Start, sent: bytes, status: bytes) -> None:
     msgd = start("msgd.py", port=9997)
     host, _, port = msgd.address.partition(":")
-    with socket.create_connection((host, int(port)), 10) as conn:
+    with socket.create_connection((host, int(port)), 60) as conn:
         conn.sendall(sent)
         assert conn.recv(65_536).split(b"\r\n")[0] == b"HTTP/1.1 " + status
     assert msgd.process.poll() is None
@@ -237,6 +237,6 @@ def test_any_input_gets_an_answer(start: Start, sent: bytes, status: bytes) -> N
 
 def test_an_unknown_flag_ends_the_program_with_its_name() -> None:
     done = subprocess.run([sys.executable, str(SERVICES / "msgd.py"), "-colour", "blue"], capture_output=True,
-                          text=True, timeout=10, check=False)
+                          text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("flag provided but not defined: -colour")

@@ -21,10 +21,11 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         if not answer:
             return Verdict.not_attempted("write a query as text")
         try:
-            mine, wanted = lab.prometheus.value(str(answer)), lab.prometheus.value(right)
+            before, mine, wanted = map(lab.prometheus.value, (right, str(answer), right))
         except (MeshlabError, ValueError, KeyError, IndexError) as error:
             return Verdict.not_yet("Prometheus does not answer it with one number: {error}", error=error)
-        if abs(mine - wanted) <= 0.001 * max(1.0, abs(wanted)):
+        # Prometheus may have heard of more requests in between.
+        if any(abs(mine - each) <= 0.001 * max(1.0, abs(each)) for each in (before, wanted)):
             return Verdict.right("{what}: {mine:g}", what=what, mine=mine)
         return Verdict.not_yet("it gives {mine:g}, and {what} is {wanted:g}", mine=mine, what=what, wanted=wanted)
 

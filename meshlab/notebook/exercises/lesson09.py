@@ -27,12 +27,12 @@ spec:
 
 def problems(lab: Lab) -> tuple[Problem, ...]:
     def slow(answer: object = None) -> Verdict:
-        times = sorted(a.ms for a in lab.curl("http://svca/pay", n=3))
-        if times[1] < 100:
-            return Verdict.not_attempted("svca answers after {ms:.0f} ms", ms=times[1])
-        if not 900 <= times[1] <= 1400:
-            return Verdict.not_yet("svca answers after {ms:.0f} ms", ms=times[1])
-        return Verdict.right("svca answers after {ms:.0f} ms, and no program was changed", ms=times[1])
+        ms = min(a.ms for a in lab.curl("http://svca/pay", n=3))  # a machine may be busy for a moment
+        if ms < 100:
+            return Verdict.not_attempted("svca answers after {ms:.0f} ms", ms=ms)
+        if not 900 <= ms <= 1400:
+            return Verdict.not_yet("svca answers after {ms:.0f} ms", ms=ms)
+        return Verdict.right("svca answers after {ms:.0f} ms, and no program was changed", ms=ms)
 
     def degraded(answer: object = None) -> Verdict:
         with caller(lab) as judge:
