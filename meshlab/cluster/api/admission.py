@@ -10,6 +10,8 @@ from typing import Any
 from meshlab.cluster.api.causes import invalid
 from meshlab.cluster.api.priorities import resolve_priority
 from meshlab.cluster.api.registry import Resource
+from meshlab.cluster.api.runtime_classes import apply_runtime_class
+from meshlab.cluster.api.service_types import NODE_PORT_TYPES
 from meshlab.cluster.api.status import Forbidden, Invalid, NotFound
 from meshlab.cluster.api.store import Store
 from meshlab.settings import Network
@@ -22,8 +24,6 @@ NAMESPACES = "/namespaces"
 SERVICES, ACCOUNTS, PODS = "/services", "/serviceaccounts", "/pods"
 #: Namespaces that cannot be deleted.
 PERMANENT = ("default", "kube-system", "kube-public")
-#: Types of services that have a port on every node.
-NODE_PORT_TYPES = ("NodePort", "LoadBalancer")
 
 
 class Reason:
@@ -51,7 +51,8 @@ class Admission:
             raise Forbidden.of(resource, name, why, causes=[cause])
 
     def pod(self, resource: Resource, obj: Object) -> None:
-        """The account that a pod runs as, which must be there (`default` may still be on its way), and its priority.
+        """The account that a pod runs as, which must be there (`default` may still be on its way), its priority and its
+        runtime class.
 
         Who reads pods, a mesh that wants to know who somebody is for example, finds the account in all of them.
         """
@@ -64,6 +65,7 @@ class Admission:
             why = f'error looking up service account {key}: serviceaccount "{account}" not found'
             raise Forbidden.of(resource, meta.get("name") or meta.get("generateName", ""), why)
         resolve_priority(self.store, resource, obj)
+        apply_runtime_class(self.store, resource, obj)
 
     def deletable(self, resource: Resource, name: str) -> None:
         if resource.storage == ("", "namespaces") and name in PERMANENT:
@@ -131,7 +133,7 @@ class Admission:
                 if number not in had.values():
                     self._asked_port(resource, meta, i, number, used)
                 used.add(number)
-            else:
+            elif spec.get("allocateLoadBalancerNodePorts") is not False or spec.get("type") != "LoadBalancer":
                 kept = had.get((port.get("port"), port.get("protocol", "TCP")))
                 number = kept or node_port(meta["namespace"], meta["name"], port["port"], used)
                 port["nodePort"] = number

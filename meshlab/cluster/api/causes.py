@@ -7,15 +7,18 @@ Go prints them: strings quoted, numbers plain, everything else as compact JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
-    "Cause", "duplicate", "forbidden", "go_json", "invalid", "join", "not_found", "required", "too_long",
+    "Cause", "duplicate", "forbidden", "go_json", "go_struct", "invalid", "join", "not_found", "required", "too_long",
     "too_many", "type_invalid", "unsupported",
 ]  # fmt: skip
 
+#: What is small in JSON: `APIGroup`, `SELinuxOptions`, `ProcMount`.
+CAPITALS = re.compile("^[A-Z]+(?=[A-Z][a-z])|^[A-Z]")
 #: Marks a value that is not to be printed.
 OMITTED = object()
 
@@ -40,6 +43,17 @@ def go_json(value: Any) -> str:
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text
+
+
+def go_struct(value: Mapping[str, Any] | None, *fields: str, **zeros: Any) -> dict[str, Any] | None:
+    """What a struct without JSON names looks like in JSON: capitals, and null, or its zero, for what is not set.
+
+    >>> go_struct({"type": "Foo"}, "Type", "RollingUpdate")
+    {'Type': 'Foo', 'RollingUpdate': None}
+    """
+    if value is None:
+        return None
+    return {field: value.get(CAPITALS.sub(lambda m: m[0].lower(), field), zeros.get(field)) for field in fields}
 
 
 def _shown(value: Any) -> str:
@@ -77,8 +91,8 @@ def forbidden(field: str, detail: str) -> Cause:
     return _cause(field, "FieldValueForbidden", "Forbidden", OMITTED, detail)
 
 
-def not_found(field: str, value: Any) -> Cause:
-    return _cause(field, "FieldValueNotFound", "Not found", value, "")
+def not_found(field: str, value: Any, detail: str = "") -> Cause:
+    return _cause(field, "FieldValueNotFound", "Not found", value, detail)
 
 
 def unsupported(field: str, value: Any, supported: Iterable[str]) -> Cause:

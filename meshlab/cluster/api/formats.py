@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 __all__ = [
     "annotation_key", "c_identifier", "config_key", "dns1035_label", "dns_label", "dns_subdomain", "env_name",
-    "http_header", "in_range", "ip", "label_key", "label_value", "path_segment", "percent", "port", "port_name",
-    "wildcard_subdomain",
+    "generated", "http_header", "in_range", "ip", "label_key", "label_value", "matches", "network", "path_segment",
+    "percent", "port", "port_name", "search_domain", "wildcard_subdomain",
 ]  # fmt: skip
 
 LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -29,7 +29,7 @@ def _shape(sentence: str, regex: str, *examples: str) -> str:
     return f"{sentence} (e.g. {shown}regex used for validation is '{regex}')"
 
 
-def _matches(regex: str, value: str) -> bool:
+def matches(regex: str, value: str) -> bool:
     return re.fullmatch(regex, value, re.ASCII) is not None
 
 
@@ -44,8 +44,8 @@ def _characters(limit: int) -> str:
 
 def dns_label(value: str) -> list[str]:
     errors = [_characters(63)] if len(value.encode()) > 63 else []
-    if not _matches(LABEL, value):
-        if _matches(SUBDOMAIN, value):
+    if not matches(LABEL, value):
+        if matches(SUBDOMAIN, value):
             errors.append("must not contain dots")
         else:
             errors.append(_shape(
@@ -57,7 +57,7 @@ def dns_label(value: str) -> list[str]:
 
 def dns_subdomain(value: str) -> list[str]:
     errors = [_characters(253)] if len(value.encode()) > 253 else []
-    if not _matches(SUBDOMAIN, value):
+    if not matches(SUBDOMAIN, value):
         errors.append(_shape(
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
             "must start and end with an alphanumeric character", SUBDOMAIN, "example.com",
@@ -65,9 +65,22 @@ def dns_subdomain(value: str) -> list[str]:
     return errors
 
 
+def search_domain(value: str) -> list[str]:
+    """A domain of a resolver's search list: its labels may begin with an underscore and have some inside."""
+    label = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+    regex = rf"{label}(\.{label})*"
+    errors = [_characters(253)] if len(value.encode()) > 253 else []
+    if not matches(regex, value):
+        errors.append(_shape(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and "
+            "must start and end with an alphanumeric character", regex, "example.com",
+        ))  # fmt: skip
+    return errors
+
+
 def wildcard_subdomain(value: str) -> list[str]:
     errors = [_characters(253)] if len(value.encode()) > 253 else []
-    if not _matches(WILDCARD, value):
+    if not matches(WILDCARD, value):
         errors.append(_shape(
             "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
             "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
@@ -78,7 +91,7 @@ def wildcard_subdomain(value: str) -> list[str]:
 
 def dns1035_label(value: str) -> list[str]:
     errors = [_characters(63)] if len(value.encode()) > 63 else []
-    if not _matches(DNS1035, value):
+    if not matches(DNS1035, value):
         errors.append(_shape(
             "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
             "alphabetic character, and end with an alphanumeric character", DNS1035, "my-name", "abc-123",
@@ -106,7 +119,7 @@ def label_key(value: str) -> list[str]:
         errors.append("name part must be non-empty")
     elif len(name.encode()) > 63:
         errors.append("name part " + _bytes(63))
-    if not _matches(KEY, name):
+    if not matches(KEY, name):
         errors.append(f"name part {shape}")
     return errors
 
@@ -118,7 +131,7 @@ def annotation_key(value: str) -> list[str]:
 
 def label_value(value: str) -> list[str]:
     errors = [_bytes(63)] if len(value.encode()) > 63 else []
-    if not _matches(f"({KEY})?", value):
+    if not matches(f"({KEY})?", value):
         errors.append(_shape(
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
             "must start and end with an alphanumeric character", f"({KEY})?", "MyValue", "my_value", "12345",
@@ -136,7 +149,7 @@ def port(value: int) -> list[str]:
 
 def port_name(value: str) -> list[str]:
     errors = [_characters(15)] if len(value) > 15 else []
-    if not _matches("[-a-z0-9]+", value):
+    if not matches("[-a-z0-9]+", value):
         errors.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
     if not re.search("[a-z]", value):
         errors.append("must contain at least one letter (a-z)")
@@ -148,14 +161,14 @@ def port_name(value: str) -> list[str]:
 
 
 def percent(value: str) -> list[str]:
-    if _matches("[0-9]+%", value):
+    if matches("[0-9]+%", value):
         return []
     sentence = "a valid percent string must be a numeric string followed by an ending '%'"
     return [_shape(sentence, "[0-9]+%", "1%", "93%")]
 
 
 def http_header(value: str) -> list[str]:
-    if _matches("[-A-Za-z0-9]+", value):
+    if matches("[-A-Za-z0-9]+", value):
         return []
     sentence = "a valid HTTP header must consist of alphanumeric characters or '-'"
     return [_shape(sentence, "[-A-Za-z0-9]+", "X-Header-Name")]
@@ -173,7 +186,7 @@ def env_name(value: str) -> list[str]:
 
 def config_key(value: str) -> list[str]:
     errors = [_characters(253)] if len(value.encode()) > 253 else []
-    if not _matches("[-._a-zA-Z0-9]+", value):
+    if not matches("[-._a-zA-Z0-9]+", value):
         sentence = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
         errors.append(_shape(sentence, "[-._a-zA-Z0-9]+", "key.name", "KEY_NAME", "key-name"))
     if value in (".", ".."):
@@ -185,7 +198,7 @@ def config_key(value: str) -> list[str]:
 
 def c_identifier(value: str) -> list[str]:
     regex = "[A-Za-z_][A-Za-z0-9_]*"
-    if _matches(regex, value):
+    if matches(regex, value):
         return []
     sentence = (
         "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric "
@@ -206,6 +219,17 @@ def ip(value: str) -> list[str]:
         ipaddress.ip_address(value)
     except ValueError:
         return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+    return []
+
+
+def network(value: str) -> list[str]:
+    """`10.9.8.0/24`"""
+    try:
+        if "/" not in value:
+            raise ValueError(value)
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
     return []
 
 

@@ -44,8 +44,6 @@ def pod_template(template: Object) -> None:
     # The older name of the account is written beside the newer, as real servers still do.
     if name := spec.get("serviceAccountName") or spec.get("serviceAccount"):
         spec["serviceAccountName"] = spec["serviceAccount"] = name
-    for constraint in spec.get("topologySpreadConstraints", ()):
-        fill(constraint, nodeAffinityPolicy="Honor", nodeTaintsPolicy="Ignore")
 
 
 def _container(container: Object) -> None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.api.admission import Reason
+from meshlab.cluster.api.kinds import check_kind, check_name
 from meshlab.cluster.api.patching import patched
 from meshlab.cluster.api.registry import Resource
-from meshlab.cluster.api.status import BadRequest, Conflict, Invalid
+from meshlab.cluster.api.status import Conflict, Invalid
 from meshlab.cluster.api.webhooks.review import Attributes, Unreviewed
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def update(
 ) -> Object:
     """Sets the replicas. A resourceVersion that is given must be the stored one."""
     obj = api.get(resource, namespace, name)
+    check_kind(SCALE, scale)
     scale = api.types.decode_as("autoscaling/v1", "Scale", scale)
     scale = _reviewed(api, resource, scale, _of(api, resource, obj), dry_run)
     replicas = (scale.get("spec") or {}).get("replicas", 0)
@@ -45,8 +47,7 @@ def update(
         )
         raise Invalid.kind("Scale", "autoscaling", name, [cause])
     meta = scale.get("metadata") or {}
-    if meta.get("name", name) != name:
-        raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
+    check_name(meta.get("name"), name)
     revision = meta.get("resourceVersion")
     if revision and revision != obj["metadata"]["resourceVersion"]:
         raise Conflict.of(resource, name)

@@ -11,6 +11,7 @@ from typing import Any
 
 from meshlab.cluster.api.metadata import same_but_for_metadata, timestamp
 from meshlab.cluster.api.registry import Resource
+from meshlab.cluster.api.service_types import fit_type, modes_of_addresses
 
 __all__ = ["prepare_create", "prepare_update"]
 
@@ -72,6 +73,8 @@ def prepare_update(resource: Resource, new: Object, old: Object, subresource: st
             new["spec"] = old.get("spec") or {}
     if resource.storage == ("", "secrets"):
         _string_data(new)
+    if resource.storage == ("", "services"):
+        modes_of_addresses(new) if subresource == "status" else fit_type(new, old)
     if resource.generation and subresource not in ("status", "approval"):
         without = ("status", "kind", "apiVersion") if "status" in resource.subresources else ("kind", "apiVersion")
         if not same_but_for_metadata(new, old, without=without):
@@ -182,7 +185,8 @@ def _job_selector(job: Object) -> None:
     labels = template.setdefault("metadata", {}).setdefault("labels", {})
     for key, value in own.items():
         labels[f"batch.kubernetes.io/{key}"] = labels[key] = value
-    spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    chosen = spec.setdefault("selector", {}).setdefault("matchLabels", {})
+    chosen.setdefault("batch.kubernetes.io/controller-uid", uid)
 
 
 def _string_data(secret: Object) -> None:
@@ -199,10 +203,11 @@ def terminating(resource: Resource, obj: Object, grace: int) -> Object:
 
     meta = dict(obj["metadata"])
     meta["deletionTimestamp"] = timestamp(datetime.now(UTC) + timedelta(seconds=grace))
-    meta["deletionGracePeriodSeconds"] = grace
     if "generation" in meta:
         meta["generation"] += 1
     made = {**obj, "metadata": meta}
-    if resource.storage == ("", "namespaces"):
+    if resource.storage != ("", "namespaces"):
+        meta["deletionGracePeriodSeconds"] = grace
+    else:
         made["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
     return made

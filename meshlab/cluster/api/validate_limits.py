@@ -23,6 +23,18 @@ MEASURED = frozenset((
     "requests.ephemeral-storage", "requests.memory", "requests.storage",
 ))  # fmt: skip
 HUGE = ("hugepages-", "requests.hugepages-")
+#: What a quota may be for, and what of pods all scopes can be about.
+SCOPES = ("Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "CrossNamespacePodAffinity",
+          "VolumeAttributesClass")  # fmt: skip
+OF_PODS = frozenset(
+    (
+        "pods",
+        "cpu",
+        "memory",
+        "ephemeral-storage",
+        *(f"{kind}.{name}" for kind in ("limits", "requests") for name in ("cpu", "memory", "ephemeral-storage")),
+    )
+)
 #: Which amount of a limit range may not be above which, whose field is named, whose value is shown, and how both are
 #: called.
 ORDER = (
@@ -35,8 +47,9 @@ ORDER = (
 )
 
 
-def quota(obj: Object, _old: Object | None) -> list[Cause]:
-    hard = (obj.get("spec") or {}).get("hard") or {}
+def quota(obj: Object, old: Object | None) -> list[Cause]:
+    spec = obj.get("spec") or {}
+    hard, scopes = spec.get("hard") or {}, list(spec.get("scopes") or ())
     causes: list[Cause] = []
     for name, value in sorted(hard.items()):
         path = f"spec.hard[{name}]"
@@ -49,6 +62,24 @@ def quota(obj: Object, _old: Object | None) -> list[Cause]:
             causes.append(invalid(path, value, "must be greater than or equal to 0"))
         if name in COUNTED and amount % 1:
             causes.append(invalid(path, value, "must be an integer"))
+    causes += _scopes(scopes, hard)
+    before = list(((old or {}).get("spec") or {}).get("scopes") or ())
+    if old is not None and set(scopes) != set(before):
+        causes.append(invalid("spec.scopes", scopes, "field is immutable"))
+    return causes
+
+
+def _scopes(scopes: list[str], hard: Mapping[str, Any]) -> list[Cause]:
+    causes: list[Cause] = []
+    standard = {name for name in hard if name in COUNTED | MEASURED}
+    for scope in scopes:
+        if scope not in SCOPES:
+            causes.append(invalid("spec.scopes", scopes, "unsupported scope"))
+        elif scope != "VolumeAttributesClass" and standard - ({"pods"} if scope == "BestEffort" else OF_PODS):
+            causes.append(invalid("spec.scopes", scopes, "unsupported scope applied to resource"))
+    for pair in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
+        if set(pair) <= set(scopes):
+            causes.append(invalid("spec.scopes", scopes, "conflicting scopes"))
     return causes
 
 
@@ -61,8 +92,11 @@ def limit_range(obj: Object, _old: Object | None) -> list[Cause]:
             causes.append(duplicate(f"{path}.type", kind))
         kinds.add(kind)
         if kind == "Pod":
-            causes += [forbidden(f"{path}.{key}", "may not be specified when `type` is 'Pod'")
-                       for key in ("default", "defaultRequest") if item.get(key)]
+            causes += [
+                forbidden(f"{path}.{key}", "may not be specified when `type` is 'Pod'")
+                for key in ("default", "defaultRequest")
+                if item.get(key)
+            ]
         if kind == "PersistentVolumeClaim" and not any("storage" in item.get(key, {}) for key in ("min", "max")):
             why = "either minimum or maximum storage value is required, but neither was provided"
             causes.append(required(f"{path}.limits", why))

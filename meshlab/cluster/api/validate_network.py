@@ -1,4 +1,4 @@
-"""Rules of services, endpoints, ingresses and network policies.
+"""Rules of endpoints, ingresses and network policies.
 
 Endpoints on loopback addresses are allowed here and refused by a real server: every address of a lab is one.
 """
@@ -6,158 +6,23 @@ Endpoints on loopback addresses are allowed here and refused by a real server: e
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from meshlab.cluster.api import formats
 from meshlab.cluster.api.causes import Cause, duplicate, forbidden, invalid, required, unsupported
-from meshlab.cluster.api.validate_meta import immutable, labels, selector
-from meshlab.cluster.api.validate_pod import PROTOCOLS, port_or_name
+from meshlab.cluster.api.validate_container import PROTOCOLS, port_or_name
+from meshlab.cluster.api.validate_meta import immutable, selector
 
-__all__ = ["endpoints", "endpointslice", "ingress", "ingress_class", "network_policy", "service"]
+__all__ = ["endpoints", "endpointslice", "ingress", "ingress_class", "network_policy"]
 
 Object = Mapping[str, Any]
-SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-#: A client stays with its pod at most a day.
-AFFINITY_LIMIT = 86400
 PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 #: A slice holds at most so many endpoints and ports.
 SLICE_LIMIT, SLICE_PORTS = 1000, 20000
 #: Directions of a NetworkPolicy.
 POLICY_TYPES = ("Ingress", "Egress")
 NO_NETWORK = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-
-
-def service(obj: Object, old: Object | None) -> list[Cause]:
-    spec = obj.get("spec") or {}
-    kind, address, ports = spec.get("type"), spec.get("clusterIP") or "", spec.get("ports") or ()
-    causes: list[Cause] = []
-    if old is not None:
-        causes += _address_update(spec, old.get("spec") or {})
-    if not ports and address != "None" and kind != "ExternalName":
-        causes.append(required("spec.ports"))
-    if kind in ("LoadBalancer", "NodePort") and address == "None":
-        causes.append(invalid("spec.clusterIPs[0]", address, f"may not be set to 'None' for {kind} services"))
-    if kind == "ExternalName":
-        causes += _external_name(spec, address)
-    causes += _service_ports(ports)
-    if spec.get("selector"):
-        causes += labels("spec.selector", spec["selector"])
-    causes += _affinity(spec)
-    if address not in ("", "None") and kind != "ExternalName":
-        causes += [invalid("spec.clusterIPs[0]", address, why) for why in formats.ip(address)]
-    for i, external in enumerate(spec.get("externalIPs") or ()):
-        causes += [invalid(f"spec.externalIPs[{i}]", external, why) for why in formats.ip(external)]
-    if not kind:
-        causes.append(required("spec.type"))
-    elif kind not in SERVICE_TYPES:
-        causes.append(unsupported("spec.type", kind, SERVICE_TYPES))
-    causes += _port_collisions(kind or "", ports)
-    return causes + _traffic_policies(spec, kind or "")
-
-
-def _address_update(spec: Object, before: Object) -> list[Cause]:
-    if "ExternalName" in (spec.get("type"), before.get("type")) or not before.get("clusterIP"):
-        return []
-    if spec.get("clusterIP") == before["clusterIP"]:
-        return []
-    why = "may not change once set"
-    # What a client that merges sends is the first of the addresses; both are named.
-    return [invalid("spec.clusterIPs[0]", [spec.get("clusterIP")], why)]
-
-
-def _external_name(spec: Object, address: str) -> list[Cause]:
-    causes: list[Cause] = []
-    if address:
-        causes.append(forbidden("spec.clusterIPs", "may not be set for ExternalName services"))
-    name = (spec.get("externalName") or "").removesuffix(".")
-    if not name:
-        return [*causes, required("spec.externalName")]
-    return causes + [invalid("spec.externalName", name, why) for why in formats.dns_subdomain(name)]
-
-
-def _service_ports(ports: Sequence[Object]) -> list[Cause]:
-    causes: list[Cause] = []
-    names: set[str] = set()
-    for i, port in enumerate(ports):
-        path, name = f"spec.ports[{i}]", port.get("name") or ""
-        if not name and len(ports) > 1:
-            causes.append(required(f"{path}.name"))
-        elif name:
-            causes += [invalid(f"{path}.name", name, why) for why in formats.dns_label(name)]
-            if name in names:
-                causes.append(duplicate(f"{path}.name", name))
-            names.add(name)
-        number = port.get("port", 0)
-        causes += [invalid(f"{path}.port", number, why) for why in formats.port(number)]
-        protocol = port.get("protocol")
-        if not protocol:
-            causes.append(required(f"{path}.protocol"))
-        elif protocol not in PROTOCOLS:
-            causes.append(unsupported(f"{path}.protocol", protocol, PROTOCOLS))
-        causes += port_or_name(f"{path}.targetPort", port.get("targetPort", 0))
-        if protocol_name := port.get("appProtocol"):
-            causes += [invalid(f"{path}.appProtocol", protocol_name, w) for w in formats.label_key(protocol_name)]
-    return causes
-
-
-def _affinity(spec: Object) -> list[Cause]:
-    affinity, known = spec.get("sessionAffinity"), ("ClientIP", "None")
-    if not affinity:
-        return [required("spec.sessionAffinity")]
-    if affinity not in known:
-        return [unsupported("spec.sessionAffinity", affinity, known)]
-    config = spec.get("sessionAffinityConfig")
-    path = "spec.sessionAffinityConfig"
-    if affinity == "None":
-        return [forbidden(path, "must not be set when session affinity is None")] if config else []
-    seconds = ((config or {}).get("clientIP") or {}).get("timeoutSeconds")
-    if seconds is None:
-        return [required(path, "when session affinity type is ClientIP")]
-    if not 0 < seconds <= AFFINITY_LIMIT:
-        why = f"must be greater than 0 and less than {AFFINITY_LIMIT}"
-        return [invalid(f"{path}.clientIP.timeoutSeconds", seconds, why)]
-    return []
-
-
-def _port_collisions(kind: str, ports: Sequence[Object]) -> list[Cause]:
-    causes: list[Cause] = []
-    seen_nodes: set[tuple[str, int]] = set()
-    seen: set[tuple[str, int]] = set()
-    for i, port in enumerate(ports):
-        number = port.get("nodePort") or 0
-        if number and kind == "ClusterIP":
-            why = "may not be used when `type` is 'ClusterIP'"
-            causes.append(forbidden(f"spec.ports[{i}].nodePort", why))
-    for i, port in enumerate(ports):
-        number, key = port.get("nodePort") or 0, (port.get("protocol", ""), port.get("nodePort") or 0)
-        if number and key in seen_nodes:
-            causes.append(duplicate(f"spec.ports[{i}].nodePort", number))
-        seen_nodes.add(key)
-    for i, port in enumerate(ports):
-        key = (port.get("protocol", ""), port.get("port", 0))
-        if key in seen:
-            value = {"protocol": key[0], "port": key[1], "targetPort": 0}
-            causes.append(duplicate(f"spec.ports[{i}]", value))
-        seen.add(key)
-    return causes
-
-
-def _traffic_policies(spec: Object, kind: str) -> list[Cause]:
-    causes: list[Cause] = []
-    for key in ("externalTrafficPolicy", "internalTrafficPolicy"):
-        value = spec.get(key)
-        if value and value not in ("Cluster", "Local"):
-            causes.append(unsupported(f"spec.{key}", value, ("Cluster", "Local")))
-    outside = kind in ("NodePort", "LoadBalancer") or (kind == "ClusterIP" and spec.get("externalIPs"))
-    if spec.get("externalTrafficPolicy") and not outside:
-        why = "may only be set for externally-accessible services"
-        causes.append(invalid("spec.externalTrafficPolicy", spec["externalTrafficPolicy"], why))
-    policy = spec.get("ipFamilyPolicy")
-    if policy and policy not in ("SingleStack", "PreferDualStack", "RequireDualStack"):
-        known = ("SingleStack", "PreferDualStack", "RequireDualStack")
-        causes.append(unsupported("spec.ipFamilyPolicy", policy, known))
-    return causes
 
 
 def endpoints(obj: Object, _old: Object | None) -> list[Cause]:
@@ -242,6 +107,8 @@ def ingress(obj: Object, _old: Object | None) -> list[Cause]:
     for i, tls in enumerate(spec.get("tls") or ()):
         for j, host in enumerate(tls.get("hosts") or ()):
             causes += _host(f"spec.tls[{i}].hosts[{j}]", host)
+        if name := tls.get("secretName"):
+            causes += [invalid(f"spec.tls[{i}].secretName", name, why) for why in formats.dns_subdomain(name)]
     if name := spec.get("ingressClassName"):
         causes += [invalid("spec.ingressClassName", name, why) for why in formats.dns_subdomain(name)]
     return causes
@@ -285,7 +152,7 @@ def _backend(path: str, backend: Object) -> list[Cause]:
     if resource is not None:
         return []
     if service is None:
-        return [required(path, "port name or number is required")] if backend else [required(path)]
+        return [invalid(path, "", "resource or service backend is required")]
     causes: list[Cause] = []
     name, port = service.get("name") or "", service.get("port") or {}
     if not name:
@@ -316,6 +183,16 @@ def ingress_class(obj: Object, old: Object | None) -> list[Cause]:
     elif "/" not in name.strip("/"):
         why = 'must be a domain-prefixed path (such as "acme.io/foo")'
         causes.append(invalid("spec.controller", name, why))
+    if (more := spec.get("parameters")) is not None:
+        path = "spec.parameters"
+        causes += [required(f"{path}.{key}", f"{key} is required") for key in ("kind", "name") if not more.get(key)]
+        scope, namespace = more.get("scope"), more.get("namespace")
+        if scope not in ("Cluster", "Namespace"):
+            causes.append(unsupported(f"{path}.scope", scope or "", ("Cluster", "Namespace")))
+        if scope == "Namespace" and not namespace:
+            causes.append(required(f"{path}.namespace", "`parameters.scope` is set to 'Namespace'"))
+        if scope == "Cluster" and namespace is not None:
+            causes.append(forbidden(f"{path}.namespace", "`parameters.scope` is set to 'Cluster'"))
     return causes
 
 

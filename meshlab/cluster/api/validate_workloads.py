@@ -1,22 +1,18 @@
-"""Rules of what makes pods: Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs and CronJobs."""
+"""Rules of what keeps pods: Deployments, ReplicaSets, ReplicationControllers, StatefulSets and DaemonSets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from meshlab.cluster.api import formats
-from meshlab.cluster.api.causes import Cause, forbidden, invalid, required, unsupported
-from meshlab.cluster.api.cron import Schedule, ScheduleError
+from meshlab.cluster.api.causes import Cause, forbidden, go_struct, invalid, required, unsupported
 from meshlab.cluster.api.validate_meta import immutable, non_negative, selector, selects
 from meshlab.cluster.api.validate_pod import template
 
-__all__ = ["cronjob", "daemonset", "deployment", "job", "replicaset", "replication_controller", "statefulset"]
+__all__ = ["daemonset", "deployment", "pod_template", "replicaset", "replication_controller", "statefulset"]
 
 Object = Mapping[str, Any]
-#: Names of CronJobs leave room for the 11 characters that their Jobs' names add.
-CRONJOB_NAME_LIMIT = 52
 
 
 def deployment(obj: Object, old: Object | None) -> list[Cause]:
@@ -32,6 +28,10 @@ def deployment(obj: Object, old: Object | None) -> list[Cause]:
         why = "must be greater than minReadySeconds"
         causes.append(invalid("spec.progressDeadlineSeconds", deadline, why))
     return causes + _same_selector(spec, old)
+
+
+def pod_template(obj: Object, old: Object | None) -> list[Cause]:
+    return template("template", obj.get("template") or {})
 
 
 def replicaset(obj: Object, old: Object | None) -> list[Cause]:
@@ -67,15 +67,37 @@ def daemonset(obj: Object, old: Object | None) -> list[Cause]:
         causes.append(invalid("spec.selector", dict(chosen), "empty selector is invalid for daemonset"))
     elif not selects(chosen, labels):
         why = "`selector` does not match template `labels`"
-        causes.append(invalid("spec.template.metadata.labels", dict(labels), why))
+        causes.append(invalid("spec.template.metadata.labels", dict(sorted(labels.items())), why))
     causes += template("spec.template", spec.get("template") or {})
     causes += _restart_policy("spec.template.spec", spec, ("Always",))
     causes += non_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
-    kind = (spec.get("updateStrategy") or {}).get("type")
-    if kind not in ("RollingUpdate", "OnDelete"):
-        known = ("RollingUpdate", "OnDelete")
-        causes.append(unsupported("spec.updateStrategy", dict(spec.get("updateStrategy") or {}), known))
+    causes += _daemon_strategy("spec.updateStrategy", spec.get("updateStrategy") or {})
+    causes += non_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
     return causes + _same_selector(spec, old)
+
+
+def _daemon_strategy(path: str, strategy: Object) -> list[Cause]:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    if kind == "OnDelete":
+        return []
+    if kind != "RollingUpdate":
+        return [unsupported(path, go_struct(strategy, "Type", "RollingUpdate"), ("RollingUpdate", "OnDelete"))]
+    if rolling is None:
+        return [required(f"{path}.rollingUpdate")]
+    path += ".rollingUpdate"
+    causes: list[Cause] = []
+    for key in ("maxUnavailable", "maxSurge"):
+        causes += _int_or_percent(f"{path}.{key}", rolling.get(key, 0))
+    for key in ("maxUnavailable", "maxSurge"):
+        causes += _at_most_all(f"{path}.{key}", rolling.get(key, 0))
+    most, surge = _number(rolling.get("maxUnavailable", 0)), _number(rolling.get("maxSurge", 0))
+    if most and surge:
+        causes.append(
+            invalid(f"{path}.maxSurge", rolling["maxSurge"], "may not be set when maxUnavailable is non-zero")
+        )
+    elif not most and not surge:
+        causes.append(required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
+    return causes
 
 
 #: What may change in a StatefulSet.
@@ -91,10 +113,17 @@ def statefulset(obj: Object, old: Object | None) -> list[Cause]:
         why = "must be 'OrderedReady' or 'Parallel'"
         causes.append(invalid("spec.podManagementPolicy", policy, why))
     strategy = spec.get("updateStrategy") or {}
-    if strategy.get("type") not in ("RollingUpdate", "OnDelete"):
-        why = "must be 'RollingUpdate' or 'OnDelete'"
-        causes.append(invalid("spec.updateStrategy", dict(strategy), why))
-    causes += non_negative("spec.replicas", spec.get("replicas"))
+    causes += _stateful_strategy("spec.updateStrategy", strategy)
+    kept = spec.get("persistentVolumeClaimRetentionPolicy") or {}
+    for key in ("whenDeleted", "whenScaled"):
+        if kept and kept.get(key) not in ("Retain", "Delete"):
+            path = f"spec.persistentVolumeClaimRetentionPolicy.{key}"
+            causes.append(unsupported(path, kept.get(key) or "", ("Retain", "Delete")))
+    for key in ("replicas", "minReadySeconds", "revisionHistoryLimit"):
+        causes += non_negative(f"spec.{key}", spec.get(key))
+    causes += non_negative("spec.ordinals.start", (spec.get("ordinals") or {}).get("start"))
+    if old is None and (name := spec.get("serviceName")):
+        causes += [invalid("spec.serviceName", name, why) for why in formats.dns_subdomain(name)]
     causes += _selector(spec, "statefulset")
     causes += _template_of_selector({**spec, "template": _with_claims(spec)})
     if old is not None:
@@ -109,6 +138,26 @@ def statefulset(obj: Object, old: Object | None) -> list[Cause]:
     return causes
 
 
+def _stateful_strategy(path: str, strategy: Object) -> list[Cause]:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    if kind not in ("RollingUpdate", "OnDelete"):
+        shown = go_struct(strategy, "Type", "RollingUpdate")
+        return [invalid(path, shown, "must be 'RollingUpdate' or 'OnDelete'")]
+    if rolling is None:
+        return []
+    path += ".rollingUpdate"
+    if kind == "OnDelete":
+        shown = go_struct(rolling, "Partition", "MaxUnavailable", Partition=0)
+        return [invalid(path, shown, "only allowed for updateStrategy 'RollingUpdate'")]
+    causes = non_negative(f"{path}.partition", rolling.get("partition", 0))
+    if (most := rolling.get("maxUnavailable")) is not None:
+        causes += _int_or_percent(f"{path}.maxUnavailable", most)
+        if _number(most) == 0:
+            causes.append(invalid(f"{path}.maxUnavailable", most, "cannot be 0"))
+        causes += _at_most_all(f"{path}.maxUnavailable", most)
+    return causes
+
+
 def _with_claims(spec: Object) -> Object:
     """A StatefulSet's template with the volumes that its claims will be."""
     template = spec.get("template") or {}
@@ -118,94 +167,6 @@ def _with_claims(spec: Object) -> Object:
     claims = [(claim.get("metadata") or {}).get("name") for claim in spec.get("volumeClaimTemplates") or ()]
     made = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims if name not in known]
     return {**template, "spec": {**pod, "volumes": [*volumes, *made]}} if made else template
-
-
-def job(obj: Object, old: Object | None) -> list[Cause]:
-    spec = obj.get("spec") or {}
-    causes = _job_spec("spec", spec)
-    if old is not None:
-        before = old.get("spec") or {}
-        for key in ("completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"):
-            if key == "completions" and spec.get("completionMode") == "Indexed":
-                continue
-            causes += immutable(f"spec.{key}", spec.get(key), before.get(key))
-        if not (before.get("suspend") and not (old.get("status") or {}).get("startTime")):
-            causes += immutable("spec.template", spec.get("template"), before.get("template"))
-    return causes
-
-
-def _job_spec(path: str, spec: Object) -> list[Cause]:
-    causes: list[Cause] = []
-    for key in ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"):
-        causes += non_negative(f"{path}.{key}", spec.get(key))
-    if chosen := spec.get("selector"):
-        causes += selector(f"{path}.selector", chosen)
-        labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-        if not selects(chosen, labels):
-            why = "`selector` does not match template `labels`"
-            causes.append(invalid(f"{path}.template.metadata.labels", dict(labels), why))
-    causes += template(f"{path}.template", spec.get("template") or {})
-    pod = (spec.get("template") or {}).get("spec") or {}
-    policy = pod.get("restartPolicy")
-    indexed = spec.get("completionMode") == "Indexed"
-    if indexed and spec.get("completions") is None:
-        causes.append(required(f"{path}.completions", "when completion mode is Indexed"))
-    for key in ("backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"):
-        if spec.get(key) is not None and not indexed:
-            value = spec[key] if isinstance(spec[key], int) else dict(spec[key])
-            causes.append(invalid(f"{path}.{key}", value, "requires indexed completion mode"))
-    if spec.get("podFailurePolicy") is not None and policy != "Never":
-        why = 'only "Never" is supported when podFailurePolicy is specified'
-        causes.append(invalid(f"{path}.template.spec.restartPolicy", policy, why))
-    if policy == "Always" or policy not in ("OnFailure", "Never"):
-        why = 'valid values: "OnFailure", "Never"'
-        if policy == "Always":
-            causes.append(required(f"{path}.template.spec.restartPolicy", why))
-    return causes
-
-
-def cronjob(obj: Object, old: Object | None) -> list[Cause]:
-    spec = obj.get("spec") or {}
-    causes: list[Cause] = []
-    name = (obj.get("metadata") or {}).get("name") or ""
-    if len(name) > CRONJOB_NAME_LIMIT:
-        why = f"must be no more than {CRONJOB_NAME_LIMIT} characters"
-        causes.append(invalid("metadata.name", name, why))
-    if not spec.get("schedule"):
-        causes.append(required("spec.schedule"))
-    elif why := _schedule(spec["schedule"]):
-        causes.append(invalid("spec.schedule", spec["schedule"], why))
-    if (zone := spec.get("timeZone")) is not None:
-        causes += [invalid("spec.timeZone", zone, why) for why in _zone(zone)]
-    causes += non_negative("spec.startingDeadlineSeconds", spec.get("startingDeadlineSeconds"))
-    policy = spec.get("concurrencyPolicy")
-    if policy not in ("Allow", "Forbid", "Replace"):
-        causes.append(unsupported("spec.concurrencyPolicy", policy, ("Allow", "Forbid", "Replace")))
-    for key in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
-        causes += non_negative(f"spec.{key}", spec.get(key))
-    return causes + _job_spec("spec.jobTemplate.spec", (spec.get("jobTemplate") or {}).get("spec") or {})
-
-
-def _schedule(text: str) -> str:
-    """Why this is no schedule; empty where it is one."""
-    try:
-        Schedule.parse(text)
-    except ScheduleError as error:
-        return str(error)
-    return ""
-
-
-def _zone(name: str) -> list[str]:
-    """Why this is no time zone."""
-    if not name:
-        return ["timeZone must be nil or non-empty string"]
-    if name.lower() == "local":
-        return ["timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"]
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        return [f"unknown time zone {name}"]
-    return []
 
 
 def _selects_anything(value: Object) -> bool:
@@ -229,7 +190,7 @@ def _template_of_selector(spec: Object) -> list[Cause]:
     # No selector selects nothing, an empty one everything.
     if chosen is None or (_selects_anything(chosen) and not selects(chosen, labels)):
         why = "`selector` does not match template `labels`"
-        causes.append(invalid("spec.template.metadata.labels", dict(labels) or None, why))
+        causes.append(invalid("spec.template.metadata.labels", dict(sorted(labels.items())) or None, why))
     causes += template("spec.template", made)
     causes += _restart_policy("spec.template.spec", spec, ("Always",))
     if (made.get("spec") or {}).get("activeDeadlineSeconds") is not None:
@@ -252,7 +213,7 @@ def _deployment_strategy(strategy: Object) -> list[Cause]:
         why = "may not be specified when strategy `type` is 'Recreate'"
         return [forbidden(f"{path}.rollingUpdate", why)]
     if kind != "RollingUpdate":
-        return [unsupported(path, dict(strategy), ("Recreate", "RollingUpdate"))]
+        return [unsupported(path, go_struct(strategy, "Type", "RollingUpdate"), ("Recreate", "RollingUpdate"))]
     if rolling is None:
         return [required(f"{path}.rollingUpdate", "this should be defaulted and never be nil")]
     path += ".rollingUpdate"
@@ -260,9 +221,12 @@ def _deployment_strategy(strategy: Object) -> list[Cause]:
     causes = [*_int_or_percent(f"{path}.maxUnavailable", most), *_int_or_percent(f"{path}.maxSurge", surge)]
     if _number(most) == 0 and _number(surge) == 0:
         causes.append(invalid(f"{path}.maxUnavailable", most, "may not be 0 when `maxSurge` is 0"))
-    if isinstance(most, str) and _number(most) > 100:
-        causes.append(invalid(f"{path}.maxUnavailable", most, "must not be greater than 100%"))
-    return causes
+    return causes + _at_most_all(f"{path}.maxUnavailable", most)
+
+
+def _at_most_all(path: str, value: Any) -> list[Cause]:
+    much = isinstance(value, str) and _number(value) > 100
+    return [invalid(path, value, "must not be greater than 100%")] if much else []
 
 
 def _int_or_percent(path: str, value: Any) -> list[Cause]:

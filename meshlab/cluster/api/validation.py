@@ -40,32 +40,34 @@ class ResourceLike(Protocol):
 RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("", "ConfigMap"): ("other", "config_map"),
     ("", "Secret"): ("other", "secret"),
-    ("", "PersistentVolume"): ("other", "volume"),
-    ("", "PersistentVolumeClaim"): ("other", "claim"),
+    ("", "PersistentVolume"): ("storage", "volume"),
+    ("", "PersistentVolumeClaim"): ("storage", "claim"),
     ("", "ResourceQuota"): ("limits", "quota"),
     ("", "LimitRange"): ("limits", "limit_range"),
     ("", "Event"): ("other", "event"),
-    ("", "Service"): ("network", "service"),
+    ("", "Service"): ("services", "service"),
     ("", "Endpoints"): ("network", "endpoints"),
+    ("", "PodTemplate"): ("workloads", "pod_template"),
     ("", "ReplicationController"): ("workloads", "replication_controller"),
     ("apps", "Deployment"): ("workloads", "deployment"),
     ("apps", "ReplicaSet"): ("workloads", "replicaset"),
     ("apps", "DaemonSet"): ("workloads", "daemonset"),
     ("apps", "StatefulSet"): ("workloads", "statefulset"),
-    ("batch", "Job"): ("workloads", "job"),
-    ("batch", "CronJob"): ("workloads", "cronjob"),
-    ("autoscaling", "HorizontalPodAutoscaler"): ("other", "autoscaler"),
+    ("batch", "Job"): ("jobs", "job"),
+    ("batch", "CronJob"): ("jobs", "cronjob"),
+    ("autoscaling", "HorizontalPodAutoscaler"): ("autoscaling", "autoscaler"),
     ("policy", "PodDisruptionBudget"): ("other", "disruption_budget"),
     ("coordination.k8s.io", "Lease"): ("other", "lease"),
     ("discovery.k8s.io", "EndpointSlice"): ("network", "endpointslice"),
     ("networking.k8s.io", "Ingress"): ("network", "ingress"),
     ("networking.k8s.io", "IngressClass"): ("network", "ingress_class"),
     ("networking.k8s.io", "NetworkPolicy"): ("network", "network_policy"),
-    ("rbac.authorization.k8s.io", "Role"): ("other", "role"),
-    ("rbac.authorization.k8s.io", "ClusterRole"): ("other", "role"),
-    ("rbac.authorization.k8s.io", "RoleBinding"): ("other", "role_binding"),
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): ("other", "role_binding"),
-    ("storage.k8s.io", "StorageClass"): ("other", "storage_class"),
+    ("rbac.authorization.k8s.io", "Role"): ("access", "role"),
+    ("rbac.authorization.k8s.io", "ClusterRole"): ("access", "role"),
+    ("rbac.authorization.k8s.io", "RoleBinding"): ("access", "role_binding"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): ("access", "role_binding"),
+    ("storage.k8s.io", "StorageClass"): ("storage", "storage_class"),
+    ("node.k8s.io", "RuntimeClass"): ("other", "runtime_class"),
     ("scheduling.k8s.io", "PriorityClass"): ("other", "priority_class"),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): ("other", "webhooks"),
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): ("other", "webhooks"),
@@ -100,6 +102,10 @@ def validate(
         causes += built_in_finalizers((obj.get("metadata") or {}).get("finalizers") or ())
     if subresource == "ephemeralcontainers" and old is not None:
         return causes + _guests(obj, old)
+    if subresource == "status" and (resource.group, resource.kind) == ("", "Service"):
+        from meshlab.cluster.api.validate_services import service_status
+
+        return causes + service_status(obj)
     if subresource is not None:
         return causes
     stored = stored_version(f"{resource.group}/{resource.version}".removeprefix("/"), resource.kind)
@@ -149,10 +155,9 @@ def _in(obj: Object, api_version: str) -> Object:
 
 
 def _pod(obj: Object, old: Object | None) -> list[Cause]:
-    from meshlab.cluster.api.validate_pod import pod_spec
+    from meshlab.cluster.api.validate_pod import pod
     from meshlab.cluster.api.validate_pod_update import pod_update
 
-    spec = obj.get("spec") or {}
     if old is None:
-        return pod_spec("spec", spec)
-    return pod_spec("spec", spec) + pod_update(spec, old.get("spec") or {})
+        return pod(obj, new=True)
+    return pod(obj, new=False) + pod_update(obj.get("spec") or {}, old.get("spec") or {})

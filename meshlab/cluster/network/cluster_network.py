@@ -1,4 +1,4 @@
-"""The lab's network as the daemon runs it: watches Services and Endpoints, writes what everybody else reads.
+"""The lab's network as the daemon runs it: watches Services and what is behind them, writes what everybody else reads.
 
     network = ClusterNetwork(api, settings)
     await network.start()        # the network file is there when this returns
@@ -28,7 +28,7 @@ from meshlab.cluster.network.addresses import KUBERNETES
 from meshlab.cluster.network.envoy import Resources, resources
 from meshlab.cluster.network.files import replace as write
 from meshlab.cluster.network.kubeproxy import KubeProxy
-from meshlab.cluster.network.services import DOMAIN, Entry, entry
+from meshlab.cluster.network.services import DOMAIN, Entry, entry, of_slice
 from meshlab.errors import LabError
 from meshlab.settings import Capture, Settings, unprivileged_port_start
 
@@ -59,6 +59,8 @@ class ClusterNetwork:
         self._low = unprivileged_port_start()
         self._services: dict[Key, Mapping[str, Any]] = {}
         self._endpoints: dict[Key, Mapping[str, Any]] = {}
+        #: EndpointSlices that no controller of ours made: the service, and the subset that they stand for.
+        self._by_hand: dict[Key, tuple[str, Mapping[str, Any]]] = {}
         self._entries: dict[str, Entry] = {}
         self._texts: dict[str, str] = {}
         self._resources: dict[str, Resources] = {}
@@ -76,7 +78,8 @@ class ClusterNetwork:
     async def start(self) -> None:
         """Write the network file and start kube-proxy. Raises Missing where there is no Envoy."""
         self.proxy.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for kind, changed in (("Service", self._service), ("Endpoints", self._endpoint)):
+        watched = (("Service", self._service), ("Endpoints", self._endpoint), ("EndpointSlice", self._slice))
+        for kind, changed in watched:
             items, revision = self._api.list(self._api.kinds(kind))
             self._revision = max(self._revision, revision)
             for item in items:
@@ -86,9 +89,8 @@ class ClusterNetwork:
             await self._kernel.start(self._entries)
         await self.proxy.start()
         self._tasks = [
-            asyncio.create_task(follow(self._api, self._api.kinds("Service"), self._service), name="network: services"),
-            asyncio.create_task(follow(self._api, self._api.kinds("Endpoints"), self._endpoint),
-                                name="network: endpoints"),
+            *(asyncio.create_task(follow(self._api, self._api.kinds(kind), changed), name=f"network: {kind}")
+              for kind, changed in watched),
             asyncio.create_task(self._writer(), name="network: writer"),
         ]
 
@@ -120,6 +122,17 @@ class ClusterNetwork:
     def _endpoint(self, event: str, endpoints: Mapping[str, Any]) -> None:
         self._note(self._endpoints, event, endpoints)
 
+    def _slice(self, event: str, found: Mapping[str, Any]) -> None:
+        namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
+        before = self._by_hand.pop((namespace, name), None)
+        made = None if event == "DELETED" else of_slice(found)
+        if made is not None:
+            self._by_hand[namespace, name] = made
+        for service in {each[0] for each in (before, made) if each is not None}:
+            self._revision = max(self._revision, int(found["metadata"].get("resourceVersion") or 0))
+            self._stale.add((namespace, service))
+            self._changed.set()
+
     def _note(self, kept: dict[Key, Mapping[str, Any]], event: str, obj: Mapping[str, Any]) -> None:
         key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
         if event == "DELETED":
@@ -136,7 +149,8 @@ class ClusterNetwork:
         service = self._services.get(key)
         if service is None:
             return None
-        found = entry(service, self._endpoints.get(key))
+        by_hand = [subset for (namespace, _), (name, subset) in self._by_hand.items() if (namespace, name) == key]
+        found = entry(service, self._endpoints.get(key), by_hand)
         if key == KUBERNETES and not any(found["endpoints"].values()):
             # Needed by the very programs that would write its Endpoints.
             here = [[self._settings.network.node, self._settings.api_port]]

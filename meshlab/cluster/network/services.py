@@ -1,6 +1,7 @@
 """Services as the network sees them: an address, ports, and for each port the ready endpoints.
 
-Pure: a Service and its Endpoints go in, one plain entry of the network file comes out. An entry is
+Pure: a Service, its Endpoints and the EndpointSlices that somebody wrote by hand go in, one plain entry of the network
+file comes out. An entry is
 
     {"ip": "127.105.119.194",                       "None" for a headless service, "" with an externalName
      "ports": [{"name", "port", "protocol", "targetPort", "nodePort"}],
@@ -15,10 +16,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["DOMAIN", "Entry", "entry", "port_key"]
+__all__ = ["DOMAIN", "Entry", "entry", "of_slice", "port_key"]
 
 #: The cluster's DNS domain.
 DOMAIN = "cluster.local"
+
+#: Labels of an EndpointSlice, and who writes those that say what the Endpoints say.
+SERVICE, MANAGER = "kubernetes.io/service-name", "endpointslice.kubernetes.io/managed-by"
+OF_CONTROLLERS = ("endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io")
 
 Entry = dict[str, Any]
 
@@ -28,11 +33,29 @@ def port_key(port: int, protocol: str) -> str:
     return f"{port}/UDP" if protocol == "UDP" else str(port)
 
 
-def entry(service: Mapping[str, Any], endpoints: Mapping[str, Any] | None) -> Entry:
-    """What the network knows of a service; `endpoints` is its Endpoints object, if there is one yet."""
+def of_slice(found: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    """The service and the subset of Endpoints that a slice stands for; None where it is a controller's own."""
+    labels = found["metadata"].get("labels") or {}
+    if not labels.get(SERVICE) or labels.get(MANAGER) in OF_CONTROLLERS or found.get("addressType") != "IPv4":
+        return None
+    addresses = [
+        {"ip": address, **({"hostname": each["hostname"]} if each.get("hostname") else {})}
+        for each in found.get("endpoints") or [] if (each.get("conditions") or {}).get("ready") is not False
+        for address in each["addresses"][:1]
+    ]
+    return labels[SERVICE], {"addresses": addresses, "ports": found.get("ports") or []}
+
+
+def entry(
+    service: Mapping[str, Any], endpoints: Mapping[str, Any] | None, by_hand: Sequence[Mapping[str, Any]] = ()
+) -> Entry:
+    """What the network knows of a service; `endpoints` is its Endpoints object, if there is one yet.
+
+    `by_hand` are subsets of further slices, as `of_slice` makes them.
+    """
     spec = service.get("spec") or {}
     ports = [_port(port) for port in spec.get("ports") or []]
-    subsets = (endpoints or {}).get("subsets") or []
+    subsets = [*((endpoints or {}).get("subsets") or []), *by_hand]
     found: Entry = {
         "ip": spec.get("clusterIP") or "",
         "ports": ports,

@@ -99,6 +99,24 @@ async def served(host: str, port: int, text: str = "x") -> str:
     return answer
 
 
+def test_a_service_without_a_selector_leads_where_its_slices_say(tmp_path: Path, server: MakeServer) -> None:
+    async def story() -> None:
+        async with lab(tmp_path) as made:
+            one = pod_ip()
+            server(one, 8080, "one")
+            ip = made.service("web", {"port": 80, "targetPort": 8080})
+            there = {"addressType": "IPv4", "ports": [{"name": "", "port": 8080}], "endpoints": [{"addresses": [one]}]}
+            resource, meta = made.api.kinds("EndpointSlice"), {"name": "by-hand", "namespace": "default"}
+            made.api.create(resource, "default", {
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {**meta, "labels": {"kubernetes.io/service-name": "web"}}, **there})
+            assert "one" in await served(ip, bound_port(80))
+            made.api.delete(resource, "default", "by-hand")
+            await until(lambda: made.file()["services"]["default/web"]["endpoints"] == {"80": []})
+
+    asyncio.run(story())
+
+
 def test_a_service_address_leads_this_machines_programs_to_the_endpoints(tmp_path: Path, server: MakeServer) -> None:
     async def story() -> None:
         async with lab(tmp_path) as made:

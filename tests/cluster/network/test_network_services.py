@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshlab.cluster.network.envoy import resources
-from meshlab.cluster.network.services import entry, port_key
+from meshlab.cluster.network.services import entry, of_slice, port_key
 
 Json = dict[str, Any]
 
@@ -106,3 +106,30 @@ def test_the_forward_proxy_knows_a_service_by_its_names_with_a_port_and_port_80_
 def test_tcp_and_udp_ports_of_one_number_are_two() -> None:
     assert port_key(53, "TCP") != port_key(53, "UDP")
     assert len(configured({"name": "t", "port": 53}, {"name": "u", "port": 53, "protocol": "UDP"}).clusters) == 2
+
+
+def a_slice(manager: str | None, *endpoints: Json, family: str = "IPv4") -> Json:
+    managed = {"endpointslice.kubernetes.io/managed-by": manager} if manager else {}
+    labels = {"kubernetes.io/service-name": "web"} | managed
+    return {"metadata": {"name": "web-1", "namespace": "shop", "labels": labels},
+            "addressType": family, "endpoints": list(endpoints),
+            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]}
+
+
+def test_slices_that_somebody_wrote_by_hand_are_followed_like_endpoints() -> None:
+    found = of_slice(a_slice(None, {"addresses": ["127.40.0.7"]},
+                             {"addresses": ["127.40.0.8"], "conditions": {"ready": False}}))
+    assert found is not None
+    service, subset = found
+    assert service == "web"
+    assert entry(a_service(HTTP), None, [subset])["endpoints"] == {"80": [["127.40.0.7", 8080]]}
+
+
+@pytest.mark.parametrize("found", [
+    a_slice("endpointslice-controller.k8s.io", {"addresses": ["127.40.0.7"]}),
+    a_slice("endpointslicemirroring-controller.k8s.io", {"addresses": ["127.40.0.7"]}),
+    a_slice(None, {"addresses": ["2001:db8::1"]}, family="IPv6"),
+    {**a_slice(None), "metadata": {"name": "other"}},
+], ids=["a controller's", "a mirror", "IPv6", "no service"])
+def test_other_slices_say_nothing_new(found: Json) -> None:
+    assert of_slice(found) is None

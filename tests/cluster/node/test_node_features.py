@@ -78,7 +78,7 @@ def test_the_hook_before_the_stop_comes_before_the_signal(tmp_path: Path) -> Non
 def test_a_hook_that_takes_all_of_the_grace_is_left_and_said(tmp_path: Path) -> None:
     async def story() -> None:
         async with node_lab(tmp_path) as lab:
-            lab.run("p", shell("sleep 600", lifecycle={"preStop": {"sleep": {"seconds": 600}}}),
+            lab.run("p", shell("sleep 600", lifecycle={"preStop": {"exec": {"command": ["sleep", "600"]}}}),
                     terminationGracePeriodSeconds=1)
             await lab.until(lambda: lab.ready("p"))
             lab.delete("p")

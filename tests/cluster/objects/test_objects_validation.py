@@ -182,7 +182,7 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
         "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"]),
     (deployment(strategy={"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}), [
         "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"]),
-    ({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "policy"}, "spec": {
+    ({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "policy"}, "spec": {"selector": {},
         "podFailurePolicy": {"rules": []}, "template": {"spec": {
             "restartPolicy": "OnFailure", "containers": [{"name": "c", "image": "i"}]}}}},
      ['spec.template.spec.restartPolicy: Invalid value: "OnFailure": only "Never" is supported when podFailurePolicy '
@@ -191,7 +191,7 @@ INVALID: list[tuple[dict[str, Any], list[str]]] = [
         "schedule": "0 0 * * 7", "jobTemplate": {"spec": {"template": {"spec": {
             "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}}},
      ['spec.schedule: Invalid value: "0 0 * * 7": end of range (7) above maximum (6): 7']),
-    ({"apiVersion": "batch/v1", "kind": "Job", "spec": {"template": {"spec": {
+    ({"apiVersion": "batch/v1", "kind": "Job", "spec": {"selector": {}, "template": {"spec": {
         "containers": [{"name": "a", "image": "i"}]}}}},
      ['spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"']),
     ({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": {"rules": [
