@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshlab.cluster.api.binding import name_account
 from meshlab.cluster.api.causes import invalid
 from meshlab.cluster.api.priorities import resolve_priority
 from meshlab.cluster.api.registry import Resource
@@ -21,7 +22,7 @@ __all__ = ["SERVICES", "Admission", "Reason"]
 Object = dict[str, Any]
 
 NAMESPACES = "/namespaces"
-SERVICES, ACCOUNTS, PODS = "/services", "/serviceaccounts", "/pods"
+SERVICES, ACCOUNTS, PODS, NODES = "/services", "/serviceaccounts", "/pods", "/nodes"
 #: Namespaces that cannot be deleted.
 PERMANENT = ("default", "kube-system", "kube-public")
 
@@ -51,15 +52,14 @@ class Admission:
             raise Forbidden.of(resource, name, why, causes=[cause])
 
     def pod(self, resource: Resource, obj: Object) -> None:
-        """The account that a pod runs as, which must be there (`default` may still be on its way), its priority and its
-        runtime class.
-
-        Who reads pods, a mesh that wants to know who somebody is for example, finds the account in all of them.
-        """
+        """That the account that a pod names is there (`default` may still be on its way); its priority and its runtime
+        class. Who names no account is given one with the node, as `binding` does."""
         if resource.collection != PODS:
             return
         meta, spec = obj["metadata"], obj.setdefault("spec", {})
-        account = spec["serviceAccountName"] = spec["serviceAccount"] = spec.get("serviceAccountName") or "default"
+        account = spec.get("serviceAccountName") or "default"
+        if (node := spec.get("nodeName")) and self.store.get(NODES, node) is not None:
+            name_account(spec)
         key = f"{meta.get('namespace', '')}/{account}"
         if account != "default" and self.store.get(ACCOUNTS, key) is None:
             why = f'error looking up service account {key}: serviceaccount "{account}" not found'

@@ -11,7 +11,13 @@ from meshlab.cluster.api.status import Conflict
 if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
 
-__all__ = ["bind"]
+__all__ = ["bind", "name_account"]
+
+
+def name_account(spec: dict[str, Any]) -> None:
+    """The account that a pod runs as stands in all that have a node: who reads pods, a mesh that wants to know who
+    somebody is for example, asks no further."""
+    spec["serviceAccountName"] = spec["serviceAccount"] = spec.get("serviceAccountName") or "default"
 
 
 def bind(api: Api, namespace: str, name: str, node: str) -> dict[str, Any]:
@@ -22,6 +28,7 @@ def bind(api: Api, namespace: str, name: str, node: str) -> dict[str, Any]:
         raise Conflict.of(pods, name, f'pod {name} is already assigned to node "{has}"')
     pod = copy.deepcopy(entry.obj)
     pod["spec"]["nodeName"] = node
+    name_account(pod["spec"])
     condition = {
         "type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": timestamp(),
     }

@@ -146,12 +146,14 @@ def test_some_kinds_are_updated_from_a_known_revision_only(send: Send) -> None:
         "for an update")  # fmt: skip
 
 
-def test_a_pod_says_which_account_it_runs_as_whoever_named_it(send: Send) -> None:
+def test_a_pod_with_a_node_says_which_account_it_runs_as_whoever_named_it(send: Send) -> None:
     spec = {"containers": [{"name": "c", "image": "x"}]}
     pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "nameless"}, "spec": spec}
-    made = send("POST", "/api/v1/namespaces/{ns}/pods", pod)
-    assert made.status == 201
-    found = json.loads(made.data)["spec"]
+    assert send("POST", "/api/v1/namespaces/{ns}/pods", pod).status == 201
+    binding = {"kind": "Binding", "apiVersion": "v1", "metadata": {"name": "nameless"},
+               "target": {"kind": "Node", "name": "some"}}  # fmt: skip
+    assert send("POST", "/api/v1/namespaces/{ns}/pods/nameless/binding", binding).status == 201
+    found = json.loads(send("GET", "/api/v1/namespaces/{ns}/pods/nameless").data)["spec"]
     assert (found["serviceAccountName"], found["serviceAccount"]) == ("default", "default")
 
 
