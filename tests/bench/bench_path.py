@@ -1,10 +1,12 @@
 """The two-sidecar path against the same path through two Envoys with a configuration written by hand.
 
 By hand: one HTTP listener, one route, one static cluster each, and the same duties (trace every request, write an
-access log, tell the callee who calls, report the inbound side with both ends to Mixer). Both paths end in the same
-application, are loaded by the same generator and are measured in turns, so that a machine that drifts does so for
-both; each proxy is a session of its own, or the kernel would share a busy machine between them unequally. The CPU time
-of the proxies hardly depends on what else runs.
+access log, tell the callee who calls, report the inbound side with both ends to Mixer). It is there twice: as Envoy's
+documentation has it, and with what sidecars save at their spans (protobuf instead of JSON, a hundred at a time instead
+of five), which shows what the mesh costs for itself. All paths end in the same application, are loaded by the same
+generator and are measured in turns, so that a machine that drifts does so for all; each proxy is a session of its own,
+or the kernel would share a busy machine between them unequally. The CPU time of the proxies hardly depends on what else
+runs.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import json
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path as File
 from typing import Any
 
@@ -23,9 +26,10 @@ from loader import Path, cpu_seconds, proxy_header, seconds_in_turns, throughput
 
 from meshlab.doctor import find_envoy
 from meshlab.lab import Lab
+from meshlab.mesh.bootstrap import SPANS
 from meshlab.mesh.pilot.http import ATTRIBUTES_HEADER, forwarded_attributes
 
-ROUNDS = 16
+ROUNDS = 24
 #: Of each round: how often the paths take turns, and how many requests each has at a time.
 TURNS, REQUESTS = 40, 10
 Json = dict[str, Any]
@@ -104,10 +108,12 @@ def _cluster(name: str, address: str, port: int, *, http2: bool = False) -> Json
     return made
 
 
-def by_hand(mesh: Lab, node: str, listen: tuple[str, int], target: tuple[str, int], *, inbound: bool) -> Json:
+def by_hand(
+    mesh: Lab, node: str, listen: tuple[str, int], target: tuple[str, int], *, inbound: bool, sparing: bool
+) -> Json:
     """One proxy as a person would write it: listen, trace, say who calls or report it, pass on.
 
-    `node` is whom Mixer takes it for.
+    `node` is whom Mixer takes it for; `sparing`: spans as sidecars send them.
     """
     at = "type.googleapis.com/envoy.extensions"
     services = {
@@ -132,7 +138,7 @@ def by_hand(mesh: Lab, node: str, listen: tuple[str, int], target: tuple[str, in
                     "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig",
                     "collector_cluster": "zipkin",
                     "collector_endpoint": "/api/v2/spans",
-                    "collector_endpoint_version": "HTTP_JSON",
+                    "collector_endpoint_version": "HTTP_PROTO" if sparing else "HTTP_JSON",
                 },
             },
         },
@@ -177,6 +183,7 @@ def by_hand(mesh: Lab, node: str, listen: tuple[str, int], target: tuple[str, in
     return {
         "node": {"id": node, "cluster": "by-hand"},
         "static_resources": {"listeners": [listener], "clusters": clusters},
+        "layered_runtime": {"layers": [{"name": "spans", "static_layer": dict(SPANS) if sparing else {}}]},
     }
 
 
@@ -228,41 +235,66 @@ def run() -> Iterator[Figure]:
         service = mesh.access.request("GET", "/api/v1/namespaces/default/services/echo").json()
         address = service["spec"]["clusterIP"]
         application = mesh.network.local_of(pods["echo"]), 8080
-        front, back = ((f"{mesh.network.pods}.250.{n}", 8080) for n in (1, 2))
-        configurations = (
-            by_hand(mesh, nodes["echo"], back, application, inbound=True),
-            by_hand(mesh, nodes["caller"], front, back, inbound=False),
-        )
         ours = Path((pods["caller"], 15001), proxy_header(pods["caller"], (address, 80)), "echo")
-        theirs = Path(front, b"", "echo")
-        proxies = {
-            ours: [sidecar(mesh, pod["metadata"]["uid"]) for pod in found.values()],
-            theirs: [stack.enter_context(envoy(mesh, each)) for each in configurations],
-        }
-        latency: dict[Path, list[float]] = {ours: [], theirs: []}
-        burnt: dict[Path, list[float]] = {ours: [], theirs: []}
-        rates: dict[Path, list[float]] = {ours: [], theirs: []}
-        for turn in range(ROUNDS + 1):
-            before = {path: cpu_seconds(each) for path, each in proxies.items()}
-            taken = seconds_in_turns((ours, theirs), TURNS, REQUESTS)
-            spent = {path: cpu_seconds(each) - before[path] for path, each in proxies.items()}
-            for path, seconds in zip((ours, theirs), taken, strict=True) if turn % 2 else (
-                (theirs, taken[1]), (ours, taken[0])
-            ):
-                rate = throughput(path, 16, 0.5)
-                if turn:  # the first round warms both up
-                    latency[path].append(statistics.median(seconds) * 1e6)
-                    burnt[path].append(spent[path] / len(seconds) * 1e6)
-                    rates[path].append(rate)
-    yield Figure("two sidecars, p50 of a request, one connection", latency[ours], "µs", "-")
-    yield Figure("the same by hand", latency[theirs], "µs", "-")
-    ratio = [100 * (a / b - 1) for a, b in zip(latency[ours], latency[theirs], strict=True)]
-    yield Figure("p50: ours above by hand, pair by pair", ratio, "%", "5 %")
-    yield Figure("two sidecars, CPU of a request", burnt[ours], "µs", "-")
-    yield Figure("the same by hand", burnt[theirs], "µs", "-")
-    ratio = [100 * (a / b - 1) for a, b in zip(burnt[ours], burnt[theirs], strict=True)]
-    yield Figure("CPU: ours above by hand, pair by pair", ratio, "%", "-")
-    yield Figure("two sidecars, requests/s, 16 connections", rates[ours], "/s", "-")
-    yield Figure("the same by hand", rates[theirs], "/s", "-")
-    ratio = [100 * (1 - a / b) for a, b in zip(rates[ours], rates[theirs], strict=True)]
-    yield Figure("requests/s: ours below by hand, pair by pair", ratio, "%", "5 %")
+        proxies = {ours: [sidecar(mesh, pod["metadata"]["uid"]) for pod in found.values()]}
+        others: dict[str, Path] = {}
+        for number, (name, sparing) in enumerate((("by hand", False), ("by hand, spans as ours", True))):
+            front, back = ((f"{mesh.network.pods}.250.{2 * number + n}", 8080) for n in (1, 2))
+            configurations = (
+                by_hand(mesh, nodes["echo"], back, application, inbound=True, sparing=sparing),
+                by_hand(mesh, nodes["caller"], front, back, inbound=False, sparing=sparing),
+            )
+            others[name] = Path(front, b"", "echo")
+            proxies[others[name]] = [stack.enter_context(envoy(mesh, each)) for each in configurations]
+        taken = measured(proxies)
+    yield from figures(taken, ours, others)
+
+
+@dataclass
+class Taken:
+    """What was measured on one path, a value a round."""
+
+    #: µs of a request on one connection, and CPU µs of the proxies for it.
+    latency: list[float] = field(default_factory=list)
+    burnt: list[float] = field(default_factory=list)
+    #: Requests/s on 16 connections.
+    rates: list[float] = field(default_factory=list)
+
+
+def measured(proxies: Mapping[Path, list[int]]) -> dict[Path, Taken]:
+    """All paths in turns; `proxies` are the processes of each."""
+    paths = list(proxies)
+    taken = {path: Taken() for path in paths}
+    for turn in range(ROUNDS + 1):
+        rates: dict[Path, float] = {}
+        before = {path: cpu_seconds(pids) for path, pids in proxies.items()}
+        seconds = dict(zip(paths, seconds_in_turns(paths, TURNS, REQUESTS), strict=True))
+        after = {path: cpu_seconds(pids) for path, pids in proxies.items()}
+        for place in range(len(paths)):
+            path = paths[(turn + place) % len(paths)]
+            rates[path] = throughput(path, 16, 0.5)
+        if not turn:
+            continue  # the first round warms all up
+        for path, each in taken.items():
+            each.latency.append(statistics.median(seconds[path]) * 1e6)
+            each.burnt.append((after[path] - before[path]) / len(seconds[path]) * 1e6)
+            each.rates.append(rates[path])
+    return taken
+
+
+def figures(taken: Mapping[Path, Taken], ours: Path, others: Mapping[str, Path]) -> Iterator[Figure]:
+    """What each path took, and ours beside each of the others, pair by pair: positive is what the mesh costs."""
+    names = {ours: "two sidecars", **{path: name for name, path in others.items()}}
+    for path, each in taken.items():
+        yield Figure(f"{names[path]}: p50 of a request, one connection", each.latency, "µs", "-")
+        yield Figure(f"{names[path]}: CPU of the proxies for it", each.burnt, "µs", "-")
+        yield Figure(f"{names[path]}: requests/s, 16 connections", each.rates, "/s", "-")
+    mine = taken[ours]
+    for name, path in others.items():
+        their = taken[path]
+        above = [100 * (a / b - 1) for a, b in zip(mine.latency, their.latency, strict=True)]
+        yield Figure(f"p50: ours above {name}", above, "%", "5 %")
+        below = [100 * (1 - a / b) for a, b in zip(mine.rates, their.rates, strict=True)]
+        yield Figure(f"requests/s: ours below {name}", below, "%", "5 %")
+        above = [100 * (a / b - 1) for a, b in zip(mine.burnt, their.burnt, strict=True)]
+        yield Figure(f"CPU: ours above {name}", above, "%", "-")
