@@ -126,6 +126,8 @@ UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
         "tracing[].enableIstioTags": "spans carry Envoy's own tags",
         "tracing[].disableContextPropagation": "what a service forwards is its own affair",
         "metrics[].providers[].name": "there is one Prometheus",
+        "metrics[].overrides[].match.metric": "sidecars do not count it",
+        "metrics[].overrides[].match.customMetric": "there are the standard metrics alone: write metric",
         "metrics[].reportingInterval": "Prometheus asks when it likes",
         "accessLogging[].providers[].name": "there is one access log, Envoy's",
     },
@@ -159,6 +161,7 @@ HEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
     (TELEMETRY, "Telemetry"): {
         "accessLogging[].providers[].name": "envoy",
         "metrics[].providers[].name": "prometheus",
+        "metrics[].overrides[].match.metric": "(ALL_METRICS|REQUEST_.*|RESPONSE_SIZE|TCP_(?!OPENED).*)",
         "tracing[].providers[].name": "zipkin",
     },
     (GATEWAY_API, "Gateway"): {

@@ -73,6 +73,7 @@ FIELDS: list[tuple[str, Spec, list[Call], list[Call]]] = [
     ("namespaces of others", source(namespaces=["def"]), [], [call()]),
     ("notNamespaces", source(notNamespaces=["default"]), [call("outside")], [call()]),
     ("serviceAccounts", source(serviceAccounts=["svca"]), [call()], [call("other-1")]),
+    ("notServiceAccounts", source(notServiceAccounts=["svca"]), [call("other-1")], [call()]),
     ("serviceAccounts with namespace", source(serviceAccounts=["default/other"]), [call("other-1")], [call()]),
     ("hosts", operation(hosts=["SVCB"]), [call()], [call(headers={"host": "svcb.default"})]),
     ("hosts suffix", operation(hosts=["*.default"]), [call(headers={"host": "svcb.default"})], [call()]),
@@ -256,6 +257,8 @@ def test_a_token_can_be_demanded_and_its_claims_judged(mesh: Secured) -> None:
         (source(requestPrincipals=["https://issuer.test/*"]), 200, 200),
         (source(requestPrincipals=["*/jason"]), 200, 200),
         (source(requestPrincipals=["https://issuer.test/a/bob"]), 403, 403),
+        (source(requestPrincipals=["*"], notRequestPrincipals=["https://issuer.test/a/jason"]), 403, 403),
+        (source(requestPrincipals=["*"], notRequestPrincipals=["https://issuer.test/a/bob"]), 200, 200),
         (when("request.auth.claims[groups]", "admins"), 403, 200),
         (when("request.auth.claims[nested][x]", "y"), 403, 200),
         (when("request.auth.audiences", "shop"), 403, 200),
@@ -286,10 +289,11 @@ def test_where_tokens_are_found_and_what_the_application_sees(mesh: Secured) -> 
     assert "authorization" not in mesh.call(headers=bearing(token())).seen["headers"]
 
 
-def test_keys_are_fetched_from_a_server_and_until_it_answers_no_token_is_good(mesh: Secured) -> None:
+@pytest.mark.parametrize("field", ["jwksUri", "jwks_uri"])
+def test_keys_are_fetched_from_a_server_and_until_it_answers_no_token_is_good(mesh: Secured, field: str) -> None:
     address, port = mesh.cluster.outside("keys")
     mesh.cluster.applications["keys"].do_GET = serve_keys
-    tokens(mesh, jwks=None, jwksUri=f"http://{address}:{port}/keys")
+    tokens(mesh, jwks=None, **{field: f"http://{address}:{port}/keys"})
     mesh.allow(source(requestPrincipals=["*"]))
     mesh.cluster.eventually(lambda: status(mesh, call(headers=bearing(token()))) == 200, "keys are fetched")
     assert status(mesh, call(headers=bearing(token(key=b"x")))) == 401

@@ -139,6 +139,40 @@ def test_a_gateway_may_ask_its_clients_for_a_certificate(mesh: Secured, tmp_path
         assert somebody.ask() == 200
 
 
+def test_a_gateway_takes_only_clients_with_the_names_that_it_says(mesh: Secured) -> None:
+    clients = trustme.CA()
+    context = secret(mesh, trustme.CA(), clients)
+    gateway(mesh, server(443, "HTTPS", mode="MUTUAL", subjectAltNames=["somebody"]))
+    clients.issue_cert("somebody").configure_cert(context)
+    with Client(mesh, 443, context) as somebody:
+        assert somebody.ask() == 200
+    clients.issue_cert("another").configure_cert(context)
+    with pytest.raises(OSError), Client(mesh, 443, context) as another:
+        another.ask()
+
+
+@pytest.mark.parametrize(("limit", "spoken"), [
+    ({"maxProtocolVersion": "TLSV1_2"}, "TLSv1.2"), ({"minProtocolVersion": "TLSV1_3"}, "TLSv1.3"),
+], ids=str)  # fmt: skip
+def test_a_gateway_speaks_the_versions_of_tls_that_it_says(mesh: Secured, limit: dict[str, str], spoken: str) -> None:
+    context = secret(mesh, trustme.CA())
+    gateway(mesh, server(443, "HTTPS", mode="SIMPLE", **limit))
+    with Client(mesh, 443, context) as client:
+        assert isinstance(client.raw, ssl.SSLSocket)
+        assert (client.raw.version(), client.ask()) == (spoken, 200)
+    other = ssl.TLSVersion.TLSv1_3 if spoken == "TLSv1.2" else ssl.TLSVersion.TLSv1_2
+    context.minimum_version = context.maximum_version = other
+    with pytest.raises(ssl.SSLError), Client(mesh, 443, context):
+        pass
+
+
+def test_a_gateway_with_files_for_a_certificate_is_not_served_and_says_so(mesh: Secured) -> None:
+    files = {"mode": "SIMPLE", "serverCertificate": "/etc/a.pem", "privateKey": "/etc/a.key", "credentialName": ""}
+    gateway(mesh, server(8444, "HTTPS", **files), missing="credentialName")
+    with pytest.raises(ConnectionRefusedError):
+        Client(mesh, 8444)
+
+
 def test_without_an_authority_for_clients_a_mutual_server_is_not_served_and_says_so(mesh: Secured) -> None:
     secret(mesh, trustme.CA())
     gateway(mesh, server(8443, "HTTPS", mode="MUTUAL"), missing="ca.crt")

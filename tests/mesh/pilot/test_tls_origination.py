@@ -72,6 +72,25 @@ def test_simple_believes_the_named_authority_and_names_and_nobody_else(
     assert ask(cluster, mode="SIMPLE", caCertificates=outside.files[authority], **more) == status
 
 
+def test_who_does_not_verify_believes_anybody(cluster: Cluster, outside: Outside) -> None:
+    outside.context.verify_mode = ssl.CERT_NONE
+    stranger = {"mode": "SIMPLE", "caCertificates": outside.files["stranger"]}
+    assert ask(cluster, **stranger, insecureSkipVerify=True) == 200
+    assert ask(cluster, **stranger, insecureSkipVerify=False) == 503
+
+
+@pytest.mark.parametrize("sni", ["", "asked.test"])
+def test_the_name_that_is_asked_for_is_the_hosts_or_the_one_that_is_said(
+    cluster: Cluster, outside: Outside, sni: str
+) -> None:
+    asked = set[str | None]()
+    outside.context.verify_mode = ssl.CERT_NONE
+    outside.context.sni_callback = lambda _, name, __: asked.add(name)
+    believed = {"mode": "SIMPLE", "caCertificates": outside.files["ca"], "subjectAltNames": [HOST]}
+    assert ask(cluster, **believed, **({"sni": sni} if sni else {})) == 200
+    assert asked == {sni or HOST}
+
+
 def test_mutual_shows_the_clients_certificate_where_one_is_demanded(cluster: Cluster, outside: Outside) -> None:
     outside.context.verify_mode = ssl.CERT_REQUIRED
     believed = {"caCertificates": outside.files["ca"]}
