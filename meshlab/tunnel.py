@@ -11,7 +11,7 @@ import io
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import quote
 
 from .errors import LabError
@@ -103,13 +103,15 @@ def request(
     tunnel: Tunnel, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     """One HTTP request, its status, headers and body; the tunnel is closed. Raises `LabError` if it breaks."""
-    from http.client import HTTPConnection, HTTPException
+    from http.client import HTTPConnection, HTTPException, HTTPResponse
 
     connection = HTTPConnection("localhost")
     connection.sock = tunnel
     try:
         connection.request(method, path, body, {"Connection": "close", **(headers or {})})
-        answer = connection.getresponse()
+        # Not `getresponse`, which closes the tunnel before the body is read where the answer says `close`, as Go's do.
+        answer = HTTPResponse(cast("socket.socket", tunnel), method=method)
+        answer.begin()
         return answer.status, dict(answer.headers), answer.read()
     except HTTPException as error:
         raise LabError(f"{method} {path}: the connection was lost", why=str(error) or type(error).__name__) from error

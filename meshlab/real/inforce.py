@@ -8,9 +8,10 @@ the same since 1.2). So: istiod knows the change, a push has a higher number tha
 it went to has acknowledged it. Pushes come some 100 ms after a change (istiod waits for more); a proxy that is not
 concerned gets none.
 
-These pages answer to istiod's own pod, so they are asked for there: by `pilot-discovery request`, or a port-forward,
-which ends at the pod's loopback. Where a request through the API server's proxy is answered, that is quicker. An
-istiod with ENABLE_DEBUG_ON_HTTP=false has no pages at all, for its own istioctl neither (pilot/pkg/xds/debug.go).
+These pages answer to istiod's own pod (others get 401), so they are asked for there: by a port-forward, which ends at
+the pod's loopback, or `pilot-discovery request`. Where a request through the API server's proxy is answered, that is
+quicker. An istiod with ENABLE_DEBUG_ON_HTTP=false has no pages at all, for its own istioctl neither
+(pilot/pkg/xds/debug.go).
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Istiod:
     def __init__(self, access: Access, namespace: str, deployment: str = "istiod", revision: str = "default") -> None:
         self._access, self._namespace, self._deployment = access, namespace, deployment
         self._revision = revision
-        self._by_exec = False
+        self._inside = False
 
     def pods(self) -> list[str]:
         """Names of its running pods; another revision in the same namespace has its own."""
@@ -101,7 +102,7 @@ class Istiod:
     def ask(self, pod: str, path: str, *, timeout: float = 10.0) -> Any:
         """What a page of one pod says, as JSON. Raises `LabError` where it cannot be had."""
         refused = ""
-        if not self._by_exec:
+        if not self._inside:
             try:
                 reply = self._access.pod(self._namespace, pod, 15014, path, timeout=timeout, check=False)
                 if reply.status == 200:
@@ -110,11 +111,12 @@ class Istiod:
             except LabError as error:
                 refused = f"{error.seen}: {error.why}"
         try:
-            said = asked(self._access.upgrade, self._namespace, pod, "discovery", DISCOVERY, path, timeout=timeout)
+            upgrade = self._access.upgrade
+            said = asked(upgrade, self._namespace, pod, "discovery", DISCOVERY, path, timeout=timeout, often=True)
         except LabError as error:
             why = "; ".join(filter(None, [refused, error.seen, error.why]))
             raise LabError(f"istiod's pod {pod} does not answer {path}", why=why, then=error.then) from error
-        self._by_exec = True  # that way works, and the other one did not
+        self._inside = True  # that way works, and the other one did not
         return _json(said.decode(), path)
 
     def sync(self) -> dict[str, Sync]:

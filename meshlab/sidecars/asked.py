@@ -1,7 +1,8 @@
 """Debug pages that answer to their own pod only: Envoy's admin interface, istiod's debug interface.
 
 Two ways come from there: a command in the container, and a port-forward, which ends at the pod's own loopback. Who may
-not do the one may often do the other.
+not do the one may often do the other. A command costs the pod a process, of istiod's program some tenths of a second;
+whoever asks often asks by a port-forward first.
 """
 
 from __future__ import annotations
@@ -39,15 +40,16 @@ def asked(
     *,
     method: str = "GET",
     timeout: float = 30.0,
+    often: bool = False,
 ) -> bytes:
     """What the page says. Raises `LabError`, with what was said to each way if none leads there."""
     command = (pages.program, "request", method, path)
-    ways: dict[str, Callable[[], bytes]] = {
-        "exec": lambda: execute(to, namespace, pod, container, command, timeout=timeout),
-        "port-forward": lambda: _forwarded(to, namespace, pod, pages.port, method, path, timeout),
-    }
+    ways: list[tuple[str, Callable[[], bytes]]] = [
+        ("exec", lambda: execute(to, namespace, pod, container, command, timeout=timeout)),
+        ("port-forward", lambda: _forwarded(to, namespace, pod, pages.port, method, path, timeout)),
+    ]
     refused: list[str] = []
-    for way, ask in ways.items():
+    for way, ask in reversed(ways) if often else ways:
         try:
             return ask()
         except Rejected as error:

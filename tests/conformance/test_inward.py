@@ -33,6 +33,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(int(self.path[1:]) if self.path[1:].isdigit() else 200)
         self.send_header("Content-Length", str(len(text)))
         self.send_header("X-Seen", self.headers.get("X-Asked") or "")
+        if self.close_connection:
+            self.send_header("Connection", "close")  # as Go's servers do for whoever asks for it
         self.end_headers()
         self.wfile.write(text)
     do_GET = do_POST = any

@@ -3,6 +3,8 @@
 /debug/syncz     Pilot's own page as istiod writes it: a nonce is the push's time and number, and a UUID
 /debug/configz   the stored objects of Istio's groups, once Pilot has seen them; /debug/registryz the same of Services
 /metrics         how many proxies are connected, for Prometheus
+
+Debug pages are for the pod itself: whoever asks its address, as the API server's proxy does, gets istiod's 401.
 """
 
 import http.client
@@ -129,8 +131,9 @@ PAGES = {
 class Pages(BaseHTTPRequestHandler):
     def do_GET(self):
         page = PAGES.get(self.path)
+        outside = self.path.startswith("/debug/") and self.connection.getsockname()[0] == os.environ["POD_IP"]
         try:
-            status, body = (200, page()) if page else (404, {})
+            status, body = (401, "") if outside else (200, page()) if page else (404, {})
         except (OSError, KeyError, IndexError) as error:
             status, body = 500, {"error": repr(error)}
         text = isinstance(body, str)
@@ -145,4 +148,6 @@ class Pages(BaseHTTPRequestHandler):
         pass
 
 
-ThreadingHTTPServer(("0.0.0.0", 15014), Pages).serve_forever()  # noqa: S104 - the address of its pod
+INSIDE = ThreadingHTTPServer((os.environ["LOCAL_IP"], 15014), Pages)
+threading.Thread(target=INSIDE.serve_forever, daemon=True).start()
+ThreadingHTTPServer((os.environ["POD_IP"], 15014), Pages).serve_forever()
