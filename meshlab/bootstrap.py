@@ -83,24 +83,30 @@ def make(folder: Path) -> None:
     wanted = re.search(r"^(uv==\S+)", PINS.read_text(), re.M)
     with_uv = wanted and _run([*pip, "install", "-q", "--only-binary", ":all:", wanted[1]]) == 0
     say("installing the packages")
-    if with_uv:
-        uv = str(folder / "bin" / "uv")
-        steps = [
-            [uv, "pip", "sync", "-q", "--python", python, "--require-hashes", str(PINS)],
-            [uv, "pip", "install", "-q", "--python", python, "--no-deps", "-e", str(ROOT)],
-        ]
-    else:  # no wheel of uv for this machine: slower, the same packages
-        steps = [
+    uv, target = [str(folder / "bin" / "uv"), "pip"], ["-q", "--python", python]
+    ways = [
+        [
             [*pip, "install", "-q", "--require-hashes", "-r", str(PINS)],
             [*pip, "install", "-q", "--no-deps", "-e", str(ROOT)],
         ]
-    for step in steps:
-        if _run(step):
-            raise LabError(
-                "the packages could not be installed",
-                why=f"{' '.join(step[:3])} failed, its words are above",
-                then="python3 -m meshlab doctor",
-            )
+    ]
+    if with_uv:  # many times faster; but an index or a company's certificate of pip's settings it does not know
+        fast = [
+            [*uv, "sync", *target, "--require-hashes", str(PINS)],
+            [*uv, "install", *target, "--no-deps", "-e", str(ROOT)],
+        ]
+        ways.insert(0, fast)
+    for number, steps in enumerate(ways, 1):
+        if not any(_run(step) for step in steps):  # the second one only after the first
+            break
+        if number < len(ways):
+            say("uv could not; once more with pip, which takes half a minute")
+    else:
+        raise LabError(
+            "the packages could not be installed",
+            why="pip failed, its words are above",
+            then="python3 -m meshlab doctor",
+        )
     (folder / "meshlab-stamp").write_text(_stamp())
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from .access import Access
 from .autoscalers import AUTOSCALER, autoscalers
 from .inforce import MESH_GROUP, InForce
+from .phrases import tr
 
 __all__ = ["Checkpoint", "difference", "interfering", "mesh_rules", "restore", "take"]
 
@@ -138,19 +139,19 @@ def restore(access: Access, checkpoint: Checkpoint, writer: Putter, selector: st
     gone = [now[key] for key in now.keys() - checkpoint.objects.keys() if _ours(key, checkpoint)]
     if gone:
         writer.delete(gone, timeout=None)
-        done += [f"deleted {_name(o)}" for o in gone]
+        done += [tr("deleted {what}", what=_name(o)) for o in gone]
     for key, wanted in checkpoint.objects.items():
         if key[0] in _ADDED:
             continue
         if key not in now:
             writer.apply([wanted], timeout=None)
-            done.append(f"created {_name(wanted)} again")
+            done.append(tr("created {what} again", what=_name(wanted)))
         elif now[key] != wanted:
             if wanted["apiVersion"].startswith(MESH_GROUP):
                 writer.apply([wanted], timeout=None)
             else:
                 _put(access, wanted)
-            done.append(f"put {_name(wanted)} back")
+            done.append(tr("put {what} back", what=_name(wanted)))
     return sorted(done)
 
 

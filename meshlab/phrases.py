@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["LANGUAGES", "current", "phrases", "tr"]
+__all__ = ["LANGUAGES", "current", "later", "phrases", "tr"]
 
 #: Language → what it calls itself. English is the source.
 LANGUAGES: Mapping[str, str] = {"en": "English", "zh": "简体中文"}
@@ -40,6 +40,11 @@ def phrases(language: str, folder: Path = LOCALE) -> Mapping[str, str]:
 
     with file.open("rb") as stream:
         return {str(entry.id): str(entry.string) for entry in read_po(stream) if entry.id and entry.string}
+
+
+def later(text: str) -> str:
+    """The text itself: marks one of a table, which `tr` says later, for the test that holds the catalogues complete."""
+    return text
 
 
 def tr(text: str, /, **values: object) -> str:

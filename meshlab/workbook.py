@@ -70,8 +70,6 @@ def configure(settings: Settings) -> None:
     (folder / "labconfig" / "page_config.json").write_text(json.dumps(news))
     paths = [str(folder), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
-    paths = [str(ROOT / "meshlab" / "notebook" / "jupyter"), *filter(None, [os.environ.get("JUPYTER_PATH")])]
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(paths)  # our extension of JupyterLab: sliders with a name
     workspaces = folder / "workspaces"
     os.environ["JUPYTERLAB_WORKSPACES_DIR"] = str(workspaces)
     if not workspaces.exists():

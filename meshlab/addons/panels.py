@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from meshlab.addons.svg import line_chart, stat
+from meshlab.phrases import tr
 
 __all__ = ["Drawn", "Source", "dashboard", "dashboards", "draw", "variables"]
 
@@ -34,7 +35,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Drawn:
-    """One panel: `kind` is row, text, stat or timeseries; `width` in 24ths of the page; `markup` SVG or HTML."""
+    """One panel: `kind` is row, text, stat or timeseries; `width` in 24ths of the page; `markup` SVG or HTML.
+
+    `title` is the file's own, `markup` is in the reader's language.
+    """
 
     kind: str
     title: str
@@ -104,20 +108,22 @@ def _panel(panel: Mapping[str, Any], source: Source, bound: Mapping[str, str], p
     if kind == "row":
         return Drawn(kind, title, 24, "")
     if kind == "text":
-        return Drawn(kind, title, width, panel["options"]["content"])
+        content = panel["options"]["content"]
+        return Drawn(kind, title, width, tr(content))
+    shown = tr(title)
     defaults = panel["fieldConfig"]["defaults"]
     unit, pixels = defaults.get("unit", "short"), page * width // 24 - 16
     if kind == "stat":
         result = source.query(_fill(panel["targets"][0]["expr"], bound))
         value = float(result[0]["value"][1]) if result else math.nan
-        return Drawn(kind, title, width, stat(value, title=title, unit=unit, width=pixels))
+        return Drawn(kind, title, width, stat(value, title=shown, unit=unit, width=pixels))
     step = max(1.0, round((period[1] - period[0]) / 150))
     series: dict[str, list[tuple[float, float]]] = {}
     for target in panel["targets"]:
         for line in source.query_range(_fill(target["expr"], bound), *period, step):
             name = _legend(target.get("legendFormat", ""), line["metric"])
             series[name] = [(float(at), float(value)) for at, value in line["values"]]
-    chart = line_chart(dict(sorted(series.items())), title=title, unit=unit, width=pixels,
+    chart = line_chart(dict(sorted(series.items())), title=shown, unit=unit, width=pixels,
                        maximum=defaults.get("max"), period=period)
     return Drawn(kind, title, width, chart)
 

@@ -7,6 +7,7 @@ what was seen, and raises AssertionError when it is false, so a lesson that is w
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +34,10 @@ class Claim:
             if self.seen
             else ""
         )
+        text = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(self.text))
         return (
             f'<div style="border-left:4px solid {tone("good")};padding:2px 10px;margin:2px 0">'
-            f'<b style="color:{tone("good")}">✓</b> {html.escape(self.text)}{seen}</div>'
+            f'<b style="color:{tone("good")}">✓</b> {text}{seen}</div>'
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from meshlab.addons.panels import Drawn, dashboard, draw
 from meshlab.addons.svg import escape
 from meshlab.errors import LabError
+from meshlab.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
@@ -66,7 +67,7 @@ class Dashboard:
 
     @property
     def titles(self) -> list[str]:
-        """The panels' titles, in order, without rows and texts."""
+        """The panels' titles as the file has them, in order, without rows and texts."""
         return [panel.title for panel in self.panels if panel.kind not in ("row", "text")]
 
     def __repr__(self) -> str:
@@ -78,13 +79,14 @@ class Dashboard:
 
     def _repr_html_(self) -> str:
         cells = "".join(
-            f'<h4 style="grid-column:span 24;margin:8px 0 0">{escape(panel.title)}</h4>'
+            f'<h4 style="grid-column:span 24;margin:8px 0 0">{escape(tr(panel.title))}</h4>'
             if panel.kind == "row"
             else f'<div style="grid-column:span {panel.width};overflow:hidden">{panel.markup}</div>'
             for panel in self.panels
         )
+        title = escape(tr(self.title))
         return (
-            f'<section aria-label="{escape(self.title)}"><h3>{escape(self.title)}</h3>'
+            f'<section aria-label="{title}"><h3>{title}</h3>'
             '<div style="display:grid;grid-template-columns:repeat(24,1fr);gap:6px;max-width:1000px">'
             f"{cells}</div></section>"
         )

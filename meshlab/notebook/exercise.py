@@ -17,7 +17,7 @@ from typing import Any
 from meshlab.notebook.tones import FAINT, tone
 from meshlab.phrases import tr
 
-__all__ = ["Exercise", "Outcome", "Problem", "Verdict"]
+__all__ = ["Exercise", "Outcome", "Problem", "Verdict", "Words"]
 
 #: Set by tests: a verdict other than right raises.
 STRICT = "MESHLAB_STRICT"
@@ -92,6 +92,13 @@ class Problem:
     solution: str
 
 
+class Words(str):
+    """Text that a cell shows as it reads: without quotes, and with its lines."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 class Exercise:
     """A problem in a notebook: shows its task; `check()`, `hint()`, `solution()`. `judged` hears of each verdict."""
 
@@ -122,7 +129,7 @@ class Exercise:
             raise AssertionError(f"{self.problem.name}: {verdict}")
         return verdict
 
-    def hint(self, number: int | None = None) -> str:
+    def hint(self, number: int | None = None) -> Words:
         """The next hint, or the one with this number (from 1); the last one again when there are no more."""
         if number is None:
             self._hinted = min(self._hinted + 1, len(self.problem.hints))
@@ -130,8 +137,8 @@ class Exercise:
         if not 1 <= number <= len(self.problem.hints):
             raise ValueError(f"there are hints 1 to {len(self.problem.hints)}, not {number}")
         hint, count = tr(self.problem.hints[number - 1]), len(self.problem.hints)
-        return tr("hint {number} of {count}: {hint}", number=number, count=count, hint=hint)
+        return Words(tr("hint {number} of {count}: {hint}", number=number, count=count, hint=hint))
 
-    def solution(self) -> str:
+    def solution(self) -> Words:
         """A solution, as the cell that you could run."""
-        return self.problem.solution
+        return Words(self.problem.solution)

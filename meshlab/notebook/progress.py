@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshlab.notebook.exercise import Outcome, Verdict
+from meshlab.phrases import tr
 
 if TYPE_CHECKING:
     from meshlab.lab import Lab
@@ -63,7 +64,7 @@ class Progress:
         part.replace(self._file)
 
     def __str__(self) -> str:
-        return "\n".join(f"{lesson}  {done} of {of}" for lesson, done, of in self._rows())
+        return "\n".join(f"{lesson}  {tr('{done} of {of}', done=done, of=of)}" for lesson, done, of in self._rows())
 
     __repr__ = __str__
 
@@ -74,8 +75,9 @@ class Progress:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{html.escape(lesson)}</td><td>{'✓' * done}{'○' * max(0, of - done)}</td>"
-            f"<td>{done} of {of}</td></tr>"
+            f"<td>{tr('{done} of {of}', done=done, of=of)}</td></tr>"
             for lesson, done, of in self._rows()
         )
-        head = '<tr><th scope="col">lesson</th><th scope="col">exercises</th><th scope="col">solved</th></tr>'
-        return f"<table>{head}{rows}</table>"
+        words = (tr("lesson"), tr("exercises"), tr("solved"))
+        head = "".join(f'<th scope="col">{word}</th>' for word in words)
+        return f"<table><tr>{head}</tr>{rows}</table>"

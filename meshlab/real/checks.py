@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from ..columns import columns
+from ..phrases import later, tr
+
 __all__ = ["Check", "Level"]
 
 
 class Level(Enum):
     """How a finding matters."""
 
-    OK = "ok"
+    OK = later("ok")
     #: Lessons work, something in them will look different.
-    NOTE = "note"
+    NOTE = later("note")
     #: The installation or lessons will fail.
-    MISSING = "missing"
+    MISSING = later("missing")
 
 
 @dataclass(frozen=True)
@@ -28,4 +31,6 @@ class Check:
     then: str = ""
 
     def __str__(self) -> str:
-        return f"{self.level.value:8} {self.what:12} {self.seen}" + (f"\n{'':22}next: {self.then}" if self.then else "")
+        level, what = tr(self.level.value), tr(self.what)
+        line = f"{level}{' ' * (8 - columns(level))} {what}{' ' * (12 - columns(what))} {self.seen}"
+        return line + (f"\n{'':22}{tr('next: {command}', command=self.then)}" if self.then else "")

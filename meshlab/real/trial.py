@@ -12,6 +12,7 @@ from typing import Any
 from .. import tutorial
 from ..access import Access
 from ..errors import Rejected
+from ..phrases import tr
 from .checks import Check, Level
 from .found import Istio
 from .inject import inject
@@ -30,17 +31,20 @@ def trial(access: Access, istio: Istio | None) -> Iterator[Check]:
     if reply.status < 400:
         spec = reply.json()["spec"]
         if istio is None or _has_sidecar(spec):
-            whom = "" if istio is None else ", with a sidecar"
-            yield Check(Level.OK, "pods", f"one of the lessons would be let into default{whom}")
+            seen = tr("one of the lessons would be let into default")
+            if istio is not None:
+                seen = tr("one of the lessons would be let into default, with a sidecar")
+            yield Check(Level.OK, "pods", seen)
         elif istio.injectors:
-            seen = "a pod that asks for a sidecar would get none in default"
+            seen = tr("a pod that asks for a sidecar would get none in default")
             then = "kubectl get namespace default --show-labels; kubectl get mutatingwebhookconfigurations"
             yield Check(Level.MISSING, "injection", seen, then)
         return
     error = Rejected.answer(reply.status, reply.body)
     if 'cannot create resource "pods"' in error.seen:
         return
-    yield Check(Level.MISSING, "pods", f"one of the lessons would not be let into default: {error.seen}", _next(error))
+    seen = tr("one of the lessons would not be let into default: {error}", error=error.seen)
+    yield Check(Level.MISSING, "pods", seen, _next(error))
 
 
 def _next(error: Rejected) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from meshlab.phrases import tr
 from meshlab.sidecars.accesslog import Line
 from meshlab.sidecars.counters import Reading
 from meshlab.sidecars.dump import ClusterName, ConfigDump
@@ -71,20 +72,23 @@ def describe(line: Line, dump: ConfigDump, reading: Reading, known: Known, names
     listener = find_listener(dump, line.local)
     manager = http_manager(listener) if listener else None
     if listener is None:
-        facts.append(Fact("listener", f"none is for {line.local} in the tables as they are now"))
+        facts.append(Fact("listener", tr("none is for {address} in the tables as they are now", address=line.local)))
     elif line.http and manager is None:
         facts.append(
             Fact(
                 "listener",
-                f"one that is there no more; {listener.get('name')} has its place, and an open "
-                "connection stays with what took it",
+                tr(
+                    "one that is there no more; {name} has its place, and an open connection stays with what took it",
+                    name=listener.get("name"),
+                ),
             )
         )
     else:
-        facts.append(Fact("listener", f"{listener.get('name') or line.local} took the connection to {line.local}"))
+        name = listener.get("name") or line.local
+        facts.append(Fact("listener", tr("{name} took the connection to {address}", name=name, address=line.local)))
     if line.sni:
-        how = "mutual TLS between sidecars" if line.sni.startswith(MESH_SNI) else "TLS"
-        facts.append(Fact("TLS", f"{how}, asked for as {line.sni}"))
+        how = tr("mutual TLS between sidecars") if line.sni.startswith(MESH_SNI) else "TLS"
+        facts.append(Fact("TLS", tr("{how}, asked for as {name}", how=how, name=line.sni)))
     route, rule = None, ""
     if manager is not None:
         table = manager.get("route_config") or dump.route_table(
@@ -122,10 +126,16 @@ def _routed(line: Line, table: Fields, known: Known) -> tuple[list[Fact], Fields
         return [
             Fact(
                 "host",
-                f"none of the {len(hosts)} virtual hosts of table {table.get('name')} answers to {line.authority}",
+                tr(
+                    "none of the {count} virtual hosts of table {table} answers to {host}",
+                    count=len(hosts),
+                    table=table.get("name"),
+                    host=line.authority,
+                ),
             )
         ], None
-    facts = [Fact("host", f"{host.get('name')}, in table {table.get('name')}, answers to {line.authority}")]
+    answering = {"name": host.get("name"), "table": table.get("name"), "host": line.authority}
+    facts = [Fact("host", tr("{name}, in table {table}, answers to {host}", **answering))]
     routes = list(host.get("routes") or ())
     named = [each for each in routes if _logged(each, line)]
     if len(named) > 1:  # several routes of one rule are called alike
@@ -135,19 +145,27 @@ def _routed(line: Line, table: Fields, known: Known) -> tuple[list[Fact], Fields
     if took is None and verdicts and verdicts[-1].fit is Fit.YES and not line.route:
         took = verdicts.pop().route
     for number, each in enumerate(verdicts, 1):
-        name = route_name(each.route) or f"route {number}"
+        name = route_name(each.route) or tr("route {number}", number=number)
         why = each.why
         if took is not None and each.fit is Fit.OPEN:
-            why += "; Envoy passed it by"
+            why = tr("{why}; Envoy passed it by", why=why)
         elif took is not None and each.fit is Fit.YES:
-            why = "fits by the table as it is now, and Envoy took a later one: the table has changed since"
-        facts.append(Fact("passed by", f"{name}: {why or each.fit.value}"))
+            why = tr("fits by the table as it is now, and Envoy took a later one: the table has changed since")
+        facts.append(Fact("passed by", f"{name}: {why or tr(each.fit.value)}"))
     if took is None:
-        lost = f"Envoy names {line.route}, which the table has no more" if line.route else "none of its routes fits"
+        if line.route:
+            lost = tr("Envoy names {route}, which the table has no more", route=line.route)
+        else:
+            lost = tr("none of its routes fits")
         return [*facts, Fact("route", lost)], None
-    alike = f", the first of {len(named)} that it may have been: no log holds what they ask for"
-    unsure = len(named) > 1 and tried({"routes": [took]}, asked)[0].fit is Fit.OPEN
-    return [*facts, Fact("route", (route_name(took) or "without a name") + (alike if unsure else ""))], took
+    name = route_name(took) or tr("without a name")
+    if len(named) > 1 and tried({"routes": [took]}, asked)[0].fit is Fit.OPEN:
+        name = tr(
+            "{name}, the first of {count} that it may have been: no log holds what they ask for",
+            name=name,
+            count=len(named),
+        )
+    return [*facts, Fact("route", name)], took
 
 
 def _logged(route: Fields, line: Line) -> bool:
@@ -168,29 +186,33 @@ def _weights(route: Fields) -> dict[str, int]:
 
 def _actions(route: Fields) -> Iterator[Fact]:
     if route_name(route) == "block_all":
-        yield Fact("because", "no service and no rule has that name, and the mesh lets nothing else out")
+        yield Fact("because", tr("no service and no rule has that name, and the mesh lets nothing else out"))
     fault = (route.get("typed_per_filter_config") or {}).get(FAULT) or {}
     if delay := fault.get("delay"):
-        yield Fact("fault", f"delays {_percent(delay.get('percentage'))} by {delay.get('fixed_delay', '?')}")
+        share, seconds = _percent(delay.get("percentage")), delay.get("fixed_delay", "?")
+        yield Fact("fault", tr("delays {share} by {seconds}", share=share, seconds=seconds))
     if abort := fault.get("abort"):
-        yield Fact("fault", f"answers {_percent(abort.get('percentage'))} with {abort.get('http_status', '?')}")
+        share, status = _percent(abort.get("percentage")), abort.get("http_status", "?")
+        yield Fact("fault", tr("answers {share} with {status}", share=share, status=status))
     action = route.get("route") or {}
     if (timeout := str(action.get("timeout") or "")) not in ("", "0s"):
         yield Fact("timeout", timeout)
     if retries := action.get("retry_policy"):
-        each = f", {retries['per_try_timeout']} for each attempt" if retries.get("per_try_timeout") else ""
-        yield Fact("retries", f"up to {retries.get('num_retries', 1)} on {retries.get('retry_on', '')}{each}")
+        said = tr("up to {count} on {what}", count=retries.get("num_retries", 1), what=retries.get("retry_on", ""))
+        if retries.get("per_try_timeout"):
+            said = tr("{retries}, {seconds} for each attempt", retries=said, seconds=retries["per_try_timeout"])
+        yield Fact("retries", said)
     for mirror in action.get("request_mirror_policies") or ():
-        share = (mirror.get("runtime_fraction") or {}).get("default_value")
-        yield Fact("copies", f"{_percent(share) if share else 'all requests'} to {mirror.get('cluster')}")
+        share = _percent((mirror.get("runtime_fraction") or {}).get("default_value") or None)
+        yield Fact("copies", tr("{share} to {cluster}", share=share, cluster=mirror.get("cluster")))
 
 
 def _percent(share: Mapping[str, Any] | None) -> str:
     """A `FractionalPercent` as text; none is all."""
     if share is None:
-        return "all requests"
+        return tr("all requests")
     whole = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}[str(share.get("denominator") or "HUNDRED")]
-    return f"{100 * int(share.get('numerator') or 0) / whole:g} % of the requests"
+    return tr("{percent:g} % of the requests", percent=100 * int(share.get("numerator") or 0) / whole)
 
 
 def _destination(line: Line, route: Fields | None, dump: ConfigDump, reading: Reading, names: Names) -> Iterator[Fact]:
@@ -199,30 +221,38 @@ def _destination(line: Line, route: Fields | None, dump: ConfigDump, reading: Re
     weights = _weights(route) if route is not None else {}
     chosen = line.cluster
     if len(weights) > 1 and line.cluster in weights:
-        others = ", ".join(f"{weight} to {name}" for name, weight in weights.items() if name != line.cluster)
-        chosen += f", by its weight {weights[line.cluster]} ({others})"
+        others = [(name, weight) for name, weight in weights.items() if name != line.cluster]
+        chosen = tr(
+            "{cluster}, by its weight {weight} ({others})",
+            cluster=chosen,
+            weight=weights[line.cluster],
+            others=", ".join(tr("{weight} to {cluster}", weight=weight, cluster=name) for name, weight in others),
+        )
     name = ClusterName.of(line.cluster)
     if name.subset:
-        chosen += f"; subset {name.subset}"
+        chosen = tr("{cluster}; subset {subset}", cluster=chosen, subset=name.subset)
     yield Fact("cluster", chosen)
     known = reading.endpoints(line.cluster)
     ejected = [each for each in known if reading.hosts[line.cluster, each].get("ejected")]
     if line.upstream:
-        many = f", 1 of {len(known)}" if len(known) > 1 else ""
-        yield Fact("endpoint", names.of(line.upstream) + many)
+        shown = names.of(line.upstream)
+        many = tr("{which}, 1 of {count}", which=shown, count=len(known))
+        yield Fact("endpoint", many if len(known) > 1 else shown)
     elif name.direction != "inbound":
-        yield Fact("endpoint", f"none was chosen; the cluster has {len(known)}")
+        yield Fact("endpoint", tr("none was chosen; the cluster has {count}", count=len(known)))
     for each in ejected:
-        yield Fact("ejected", f"{names.of(each)}: outlier detection keeps it out just now")
+        yield Fact("ejected", tr("{which}: outlier detection keeps it out just now", which=names.of(each)))
     if "UO" in line.flags.split(","):
         limits = ((dump.cluster(line.cluster) or {}).get("circuit_breakers") or {}).get("thresholds") or [{}]
         said = ", ".join(f"{key} {value}" for key, value in limits[0].items() if key != "priority")
-        yield Fact("limits", said or "Envoy's defaults: 1024 connections, requests and pending requests, 3 retries")
+        yield Fact("limits", said or tr("Envoy's defaults: 1024 connections, requests and pending requests, 3 retries"))
 
 
 def _answer(line: Line) -> Iterator[Fact]:
-    behind = f", of which {line.upstream_ms} ms behind" if line.upstream_ms is not None else ""
-    yield Fact("answer", f"{line.code or 'none'} after {line.ms} ms{behind}")
+    answer = tr("{code} after {ms:g} ms", code=line.code or tr("none"), ms=line.ms)
+    if line.upstream_ms is not None:
+        answer = tr("{answer}, of which {ms} ms behind", answer=answer, ms=line.upstream_ms)
+    yield Fact("answer", answer)
     for flag, meaning in flag_meanings(line.flags):
         yield Fact("flag", f"{flag}: {meaning}")
     if line.details not in ("", "via_upstream"):

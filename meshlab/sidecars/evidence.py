@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from meshlab.errors import MeshlabError
 from meshlab.kube import Kube
+from meshlab.phrases import later, tr
 from meshlab.sidecars.accesslog import Line, Refusal, parse
 from meshlab.sidecars.counters import Change, Reading, blocked, changes, read_counters
 from meshlab.sidecars.dump import ClusterName, ConfigDump
@@ -19,6 +20,9 @@ from meshlab.sidecars.sidecars import Pod, Sidecars, in_parallel
 
 __all__ = ["Evidence"]
 
+#: What a sidecar is asked for, in words.
+BEFORE, COUNTERS = later("counters before"), later("counters")
+LOG, TABLES = later("access log"), later("configuration")
 #: Sidecars whose counters are read before a request. In a larger mesh those of the namespaces concerned come first.
 MOST = 12
 #: A log's clock is read in whole milliseconds.
@@ -49,7 +53,7 @@ class Evidence:
         self.names = Names(sidecars.pods, self._services)
 
     def _read_before(self, pod: Pod) -> Reading | None:
-        return self._once("counters before", pod, lambda: read_counters(self.sidecars, pod), None)
+        return self._once(BEFORE, pod, lambda: read_counters(self.sidecars, pod), None)
 
     def _once(self, what: str, pod: Pod, read: Callable[[], T], otherwise: U) -> T | U:
         """Kept from the first time on; what a proxy does not answer is said once and goes on without it."""
@@ -57,28 +61,29 @@ class Evidence:
             try:
                 self._kept[what, pod] = read()
             except MeshlabError as error:
-                self.trouble.append(f"the {what} of {pod.id}: {error.seen if error.seen else error}")
+                seen = error.seen if error.seen else error
+                self.trouble.append(tr("the {what} of {pod}: {seen}", what=tr(what), pod=pod.id, seen=seen))
                 self._kept[what, pod] = otherwise
         found: T | U = self._kept[what, pod]
         return found
 
     def forget_logs(self) -> None:
         """They may have grown."""
-        self._kept = {key: value for key, value in self._kept.items() if key[0] != "access log"}
+        self._kept = {key: value for key, value in self._kept.items() if key[0] != LOG}
 
     def entries(self, pod: Pod) -> list[Line | Refusal]:
         """What a pod's proxy logged since this began, or shortly before."""
         passed = math.ceil(time.monotonic() - self.begun) + CLOCKS
-        return self._once("access log", pod, lambda: list(parse(self.sidecars.log(pod, seconds=passed))), [])
+        return self._once(LOG, pod, lambda: list(parse(self.sidecars.log(pod, seconds=passed))), [])
 
     def lines(self, pod: Pod) -> list[Line]:
         return [each for each in self.entries(pod) if isinstance(each, Line)]
 
     def dump(self, pod: Pod) -> ConfigDump:
-        return self._once("configuration", pod, lambda: self.sidecars.dump(pod, ""), ConfigDump([]))
+        return self._once(TABLES, pod, lambda: self.sidecars.dump(pod, ""), ConfigDump([]))
 
     def after(self, pod: Pod) -> Reading:
-        return self._once("counters", pod, lambda: read_counters(self.sidecars, pod), Reading())
+        return self._once(COUNTERS, pod, lambda: read_counters(self.sidecars, pod), Reading())
 
     def connections(self, pod: Pod, direction: str) -> list[Change]:
         """Where bytes or new connections went since this began, by the pod's counters."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from meshlab.phrases import tr
 from meshlab.sidecars.evidence import Evidence
 from meshlab.sidecars.explanation import Explanation
 from meshlab.sidecars.order import Order, send
@@ -41,7 +42,9 @@ def explain(sidecars: Sidecars, order: Order) -> Explanation:
         root = walk.root(host, port)
     unknown = [*walk.missing, *walk.unknown, *evidence.trouble]
     if evidence.left_out:
-        unknown.append(f"counters of {evidence.left_out} more sidecars: they were not read before the request")
+        unknown.append(
+            tr("counters of {count} more sidecars: they were not read before the request", count=evidence.left_out)
+        )
     request = f"{order.method} {order.url}" + "".join(f"  {name}: {value}" for name, value in order.headers.items())
     said = verdict(root, answered, complete=not unknown)
     return Explanation(request, str(answered), said, root, tuple(dict.fromkeys(unknown)))

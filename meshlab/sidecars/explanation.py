@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from meshlab.phrases import tr
+from meshlab.columns import columns
+from meshlab.phrases import later, tr
 
 __all__ = ["Explanation", "Fact", "Hop", "Outcome", "Place"]
 
@@ -18,23 +19,23 @@ __all__ = ["Explanation", "Fact", "Hop", "Outcome", "Place"]
 class Place(Enum):
     """Where in a pod something happened."""
 
-    CALLER = "caller"
-    INBOUND = "sidecar, way in"
-    PROGRAM = "program"
-    OUTBOUND = "sidecar, way out"
+    CALLER = later("caller")
+    INBOUND = later("sidecar, way in")
+    PROGRAM = later("program")
+    OUTBOUND = later("sidecar, way out")
     #: A proxy without a program, at the mesh's edge.
-    GATEWAY = "gateway"
+    GATEWAY = later("gateway")
     #: A pod without a sidecar, or a host outside the cluster.
-    OUTSIDE = "outside the mesh"
+    OUTSIDE = later("outside the mesh")
 
 
 class Outcome(Enum):
-    PASSED = "passed on"
+    PASSED = later("passed on")
     #: The proxy itself answered or closed; nobody behind it was asked.
-    ENDED = "ended here"
+    ENDED = later("ended here")
     #: It was passed on, and no good answer came back.
-    FAILED = "failed behind"
-    UNKNOWN = "cannot be known"
+    FAILED = later("failed behind")
+    UNKNOWN = later("cannot be known")
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Explanation:
         for number, (_, hop) in enumerate(self.root.walk(), 1):
             lines += _hop_lines(number, hop)
         lines += ["", self.verdict]
-        lines += [f"not known: {each}" for each in self.unknown]
+        lines += [tr("not known: {what}", what=each) for each in self.unknown]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -117,16 +118,16 @@ class Explanation:
 
 def _hop_lines(number: int, hop: Hop) -> Iterator[str]:
     who = f"{hop.app} {hop.version}".strip()
-    head = f"{number:2}  {who}: {hop.place.value}"
+    head = f"{number:2}  {who}: {tr(hop.place.value)}"
     if hop.note:
         head += f" ({hop.note})"
     if hop.where and hop.where != hop.app:
         head += f"  [{hop.where}]"
     if hop.outcome is not Outcome.PASSED:
-        head += f"  ✗ {hop.outcome.value}"
+        head += f"  ✗ {tr(hop.outcome.value)}"
     yield head
     last = ""
     for fact in hop.facts:
-        label = fact.label if fact.label != last else ""
+        label = tr(fact.label) if fact.label != last else ""
         last = fact.label
-        yield f"      {label:10} {fact.text}"
+        yield f"      {label}{' ' * (10 - columns(label))} {fact.text}"

@@ -10,14 +10,15 @@ surroundings, as in the other pictures.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from textwrap import wrap
 
 from meshlab.addons.svg import escape
+from meshlab.columns import columns, wrapped
 from meshlab.phrases import tr
 from meshlab.sidecars.explanation import Explanation, Hop, Outcome, Place
-from meshlab.sidecars.hops import UNREAD
+from meshlab.sidecars.hops import COPY, UNREAD
 
 __all__ = ["house", "in_words"]
 
@@ -78,7 +79,9 @@ def house(explanation: Explanation) -> str:
     first = _built(explanation.root)
     rows = _placed(first, MARGIN, MARGIN + ROOF, 0)
     houses = list(_all(first))
-    width = max(each.x + max(each.width, *(CHARACTER * len(line) for line in _below(each) or [""])) for each in houses)
+    width = max(
+        each.x + max(each.width, *(CHARACTER * columns(line) for line in _below(each) or [""])) for each in houses
+    )
     width += MARGIN
     height = MARGIN + rows * (ROOF + HIGH + TEXT + ROW)
     body = "".join(_drawn(each) for each in houses)
@@ -137,7 +140,7 @@ def _drawn(one: _House) -> str:
     x, y = one.x, one.y
     failed = any(hop.outcome in (Outcome.ENDED, Outcome.FAILED) for hop in one.rooms)
     edge = BAD if failed else "currentColor"
-    title = one.title + (f" ({one.note.partition(':')[0]})" if one.note else "")
+    title = one.title + (f" ({re.split('[:：]', one.note)[0]})" if one.note else "")
     parts = [
         f"<g><title>{escape(one.where)}</title>",
         f'<path d="M{x} {y} l10 -{ROOF - 8} h{one.width - 20} l10 {ROOF - 8}" fill="none" stroke="{edge}" '
@@ -166,7 +169,7 @@ def _room(hop: Hop, x: float, y: float, *, last: bool) -> str:
         if hop.ms is not None and hop.place is Place.CALLER
         else (f"{hop.ms:.0f} ms" if hop.ms is not None else "")
     )
-    details = "\n".join(f"{fact.label}: {fact.text}" for fact in hop.facts)
+    details = "\n".join(f"{tr(fact.label)}: {fact.text}" for fact in hop.facts)
     return (
         f"<g><title>{escape(details)}</title>"
         f'<rect x="{x + 3}" y="{y + 3}" width="{ROOM - 6}" height="{HIGH - 6}" rx="3" fill="{colour}" '
@@ -186,21 +189,21 @@ def _below(one: _House) -> list[str]:
         if hop.rule:
             found.append(f"{_called(hop.place)}: {hop.rule}")
         elif hop.place is Place.OUTBOUND:
-            unread = hop.fact("listener").startswith(UNREAD)
+            unread = hop.fact("listener").startswith(tr(UNREAD))
             route = tr("TCP, no rule is asked") if unread else hop.fact("route") or tr("no route")
             found.append(f"{_called(hop.place)}: {route}")
         if hop.outcome in (Outcome.ENDED, Outcome.FAILED):
             found += hop.facts_of("flag") or hop.facts_of("because")[:1]
     room = one.width + (0 if len(one.behind) > 1 else GAP)  # arrows that branch off cross what is there
-    lines = [line for text in found for line in wrap(text, int(room / CHARACTER) - 2)]
+    lines = [line for text in found for line in wrapped(text, int(room / CHARACTER) - 2)]
     return lines if len(lines) <= LINES else [*lines[: LINES - 1], _cut(lines[LINES - 1] + " …", len(lines[LINES - 1]))]
 
 
 def _arrow(x: float, y: float, to: _House) -> str:
     end_y, end_x = to.y + HIGH / 2, to.x - 4
     middle = (x + end_x) / 2
-    dashed = ' stroke-dasharray="4 3"' if to.note.startswith("copy") else ""
-    tls = to.rooms[0].fact("TLS").partition(",")[0].replace("mutual TLS between sidecars", "mTLS")
+    dashed = ' stroke-dasharray="4 3"' if to.note == tr(COPY) else ""
+    tls = re.split("[,，]", to.rooms[0].fact("TLS"))[0].replace(tr("mutual TLS between sidecars"), "mTLS")
     label = _text(middle, (y + end_y) / 2 - 5, tls, 10, "middle") if tls else ""
     return label + (
         f'<path d="M{x} {y} C{middle} {y} {middle} {end_y} {end_x - 4} {end_y}" fill="none" '

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from meshlab.phrases import later, tr
 from meshlab.sidecars.dump import ConfigDump, socket_of
 
 __all__ = ["Asked", "Fit", "Tried", "find_host", "find_listener", "http_manager", "route_name", "tried"]
@@ -24,10 +25,10 @@ ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - as Envoy writes it, nothing is boun
 
 
 class Fit(Enum):
-    YES = "fits"
-    NO = "does not fit"
+    YES = later("fits")
+    NO = later("does not fit")
     #: It depends on something that nobody wrote down.
-    OPEN = "cannot be known"
+    OPEN = later("cannot be known")
 
 
 @dataclass(frozen=True)
@@ -136,23 +137,27 @@ def _path(match: Fields, asked: Asked) -> Iterator[tuple[Fit, str]]:
         return text.lower() if fold else text
 
     if "path" in match:
-        yield _yes(same(path) == same(match["path"]), f"its path is {match['path']}, not {path}")
+        yield _yes(
+            same(path) == same(match["path"]), tr("its path is {wanted}, not {path}", wanted=match["path"], path=path)
+        )
     if match.get("prefix"):
-        yield _yes(same(path).startswith(same(match["prefix"])), f"paths begin with {match['prefix']}, not {path}")
+        why = tr("paths begin with {wanted}, not {path}", wanted=match["prefix"], path=path)
+        yield _yes(same(path).startswith(same(match["prefix"])), why)
     if "path_separated_prefix" in match:
         begin = same(match["path_separated_prefix"])
         fits = same(path) == begin or same(path).startswith(begin + "/")
-        yield _yes(fits, f"paths are {match['path_separated_prefix']} or below, not {path}")
+        why = tr("paths are {wanted} or below, not {path}", wanted=match["path_separated_prefix"], path=path)
+        yield _yes(fits, why)
     if "safe_regex" in match:
         expression = str(match["safe_regex"].get("regex", ""))
-        yield _regex(expression, path, f"its path is like {expression}, not {path}")
+        yield _regex(expression, path, tr("its path is like {wanted}, not {path}", wanted=expression, path=path))
 
 
 def _regex(expression: str, text: str, why: str) -> tuple[Fit, str]:
     try:
         return _yes(re.fullmatch(expression, text) is not None, why)
     except re.error:
-        return Fit.OPEN, f"the expression {expression} is Envoy's to read"
+        return Fit.OPEN, tr("the expression {expression} is Envoy's to read", expression=expression)
 
 
 def _headers(match: Fields, asked: Asked) -> Iterator[tuple[Fit, str]]:
@@ -160,13 +165,14 @@ def _headers(match: Fields, asked: Asked) -> Iterator[tuple[Fit, str]]:
         name = str(each.get("name", "")).lower()
         value, said = asked.header(name), header_text(each)
         if value is None and not name.startswith(":") and (not asked.complete or name.startswith(ADDED)):
-            yield Fit.OPEN, f"it wants {said}, and no log says whether the request had it"
+            yield Fit.OPEN, tr("it wants {what}, and no log says whether the request had it", what=said)
             continue
         fits = _header(each, value)
         if fits is None:
-            yield Fit.OPEN, f"it wants {said}"
+            yield Fit.OPEN, tr("it wants {what}", what=said)
         else:
-            yield _yes(fits, f"it wants {said}, and {name} is {'not there' if value is None else value}")
+            found = tr("not there") if value is None else value
+            yield _yes(fits, tr("it wants {what}, and {name} is {found}", what=said, name=name, found=found))
 
 
 def _header(wanted: Fields, value: str | None) -> bool | None:
@@ -212,15 +218,25 @@ def _text(wanted: Fields, value: str) -> bool | None:
     return None
 
 
+#: How a condition on a header or parameter is said.
+_CONDITIONS = {
+    "exact": later("{name} = {value}"),
+    "prefix": later("{name} begins with {value}"),
+    "suffix": later("{name} ends with {value}"),
+    "contains": later("{name} contains {value}"),
+    "safe_regex": later("{name} like {value}"),
+}
+
+
 def header_text(wanted: Fields) -> str:
     """`x-case = fault`, `x-case like a.*`, `x-case`, … with "not" where it is turned around."""
-    name, not_ = wanted.get("name", ""), "not " if wanted.get("invert_match") else ""
-    for kind, verb in (("exact", "="), ("prefix", "begins with"), ("suffix", "ends with"), ("contains", "contains")):
-        if kind in (string := _string_of(wanted)):
-            return f"{not_}{name} {verb} {string[kind]}"
-    if "safe_regex" in (string := _string_of(wanted)):
-        return f"{not_}{name} like {string['safe_regex'].get('regex', '')}"
-    return f"{not_}{name}"
+    said, string = str(wanted.get("name", "")), _string_of(wanted)
+    for kind, template in _CONDITIONS.items():
+        if kind in string:
+            value = string[kind].get("regex", "") if kind == "safe_regex" else string[kind]
+            said = tr(template, name=said, value=value)
+            break
+    return tr("not {what}", what=said) if wanted.get("invert_match") else said
 
 
 def _query(match: Fields, asked: Asked) -> Iterator[tuple[Fit, str]]:
@@ -234,13 +250,13 @@ def _query(match: Fields, asked: Asked) -> Iterator[tuple[Fit, str]]:
             fits: bool | None = (value is not None) is bool(each["present_match"])
         else:
             fits = value is not None and _text(_string_of(each), value)
-        why = f"it wants the parameter {header_text(each)}"
+        why = tr("it wants the parameter {what}", what=header_text(each))
         yield (Fit.OPEN, why) if fits is None else _yes(fits, why)
 
 
 def _share(match: Fields) -> Iterator[tuple[Fit, str]]:
     if "runtime_fraction" in match:
-        yield Fit.OPEN, "it takes a share of the requests, by chance"
+        yield Fit.OPEN, tr("it takes a share of the requests, by chance")
 
 
 def _yes(fits: bool, why: str) -> tuple[Fit, str]:

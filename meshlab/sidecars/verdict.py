@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meshlab.phrases import tr
 from meshlab.sidecars.explanation import Hop, Outcome, Place
-from meshlab.sidecars.hops import UNREAD
+from meshlab.sidecars.hops import COPY, UNREAD
 from meshlab.sidecars.order import Answered
 
 __all__ = ["verdict"]
@@ -16,7 +16,7 @@ FAILURE = 400
 def verdict(root: Hop, answered: Answered, *, complete: bool) -> str:
     """Says where it ended first of all, then what the caller saw of it. `complete`: nothing remained unknown."""
     hops = [hop for _, hop in root.walk()]
-    copies = {id(each) for hop in hops if hop.note.startswith("copy") for _, each in hop.walk()}
+    copies = {id(each) for hop in hops if hop.note == tr(COPY) for _, each in hop.walk()}
     ended = [hop for hop in hops if hop.outcome is Outcome.ENDED and id(hop) not in copies]
     # Whose caller went away did not fail: the caller's own hop says why it went.
     failed = [
@@ -36,7 +36,7 @@ def verdict(root: Hop, answered: Answered, *, complete: bool) -> str:
             flags=flags,
             said=said,
         )
-    unread = [hop for hop in hops if hop.place is Place.OUTBOUND and hop.fact("listener").startswith(UNREAD)]
+    unread = [hop for hop in hops if hop.place is Place.OUTBOUND and hop.fact("listener").startswith(tr(UNREAD))]
     last = next((hop for hop in reversed(hops) if id(hop) not in copies), root)
     if unread:
         return tr(
@@ -63,9 +63,9 @@ def verdict(root: Hop, answered: Answered, *, complete: bool) -> str:
 
 
 def _ended(hop: Hop, said: str, root: Hop) -> str:
-    whys = [*hop.facts_of("flag"), *([host] if (host := hop.fact("host")).startswith("none") else [])]
+    whys = [*hop.facts_of("flag"), *([host] if (host := hop.fact("host")) and hop.fact("route") == "" else [])]
     why = "; ".join(whys) or hop.fact("because") or hop.fact("route") or hop.fact("listener")
-    rule = tr(" by {rule}", rule=hop.rule) if hop.rule and not hop.rule.startswith("(") else ""
+    rule = tr(" by {rule}", rule=hop.rule) if hop.rule and not hop.rule.startswith(("(", "（")) else ""
     text = tr("It ended at {who}{rule}: {why}. Nobody behind it was asked.", who=_who(hop), rule=rule, why=why)
     if 0 < root.code < FAILURE <= (hop.code or FAILURE):
         saw = tr("The caller saw {said} all the same: a program on the way did not pass the failure on.", said=said)

@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from meshlab.phrases import tr
 from meshlab.sidecars.accesslog import Line, Refusal, same_request
 from meshlab.sidecars.counters import Change, Reading
 from meshlab.sidecars.describe import NOTHING, Known, describe, outcome_of
 from meshlab.sidecars.dump import ClusterName
 from meshlab.sidecars.evidence import Evidence, since, under_way
 from meshlab.sidecars.explanation import Fact, Hop, Outcome, Place
-from meshlab.sidecars.hops import UNREAD, closed, hop_at, not_sent, outside, refused, why_tcp
+from meshlab.sidecars.hops import COPY, UNREAD, closed, hop_at, not_sent, outside, refused, why_tcp
 from meshlab.sidecars.matching import find_listener, http_manager
 from meshlab.sidecars.order import Answered, Order
 from meshlab.sidecars.sidecars import Pod
 
 __all__ = ["Walk"]
 
-BY_COUNTERS = Fact("known by", "counters: a TCP connection is logged when it closes")
 PASSTHROUGH, BLACK_HOLE = "PassthroughCluster", "BlackHoleCluster"
 #: What the caller's program says when nothing was sent: no such name, nobody listens.
 NOT_SENT = ("(6)", "(7)")
@@ -53,7 +53,7 @@ class Walk:
             if not children:
                 children = list(self._unlogged(caller, wanted=f"{host}:{port}"))
         else:
-            facts.insert(1, Fact("sidecar", "none: no rule for callers applies to it"))
+            facts.insert(1, Fact("sidecar", tr("none: no rule for callers applies to it")))
             children = [self._entry(host, port, caller)]
         failed = not self._answered.status or self._answered.status >= 500
         return Hop(
@@ -92,8 +92,11 @@ class Walk:
                 return self._passed_in(pod, port, service)
         if proxies:
             self.missing.append(
-                f"no sidecar of {host} wrote a line about the request, or counted a connection: "
-                "is its access log on (accessLogFile of the mesh, Telemetry)?"
+                tr(
+                    "no sidecar of {host} wrote a line about the request, or counted a connection: is its access log "
+                    "on (accessLogFile of the mesh, Telemetry)?",
+                    host=host,
+                )
             )
             return Hop(Place.OUTSIDE, host, host, outcome=Outcome.UNKNOWN, facts=(Fact("address", address),))
         only = pods[0] if len(pods) == 1 else None
@@ -130,12 +133,13 @@ class Walk:
     def _program(self, pod: Pod, line: Line) -> Hop:
         """The program behind a proxy, and the calls that it made meanwhile."""
         waited = float(line.upstream_ms if line.upstream_ms is not None else line.ms)
-        facts = [Fact("answer", f"{line.code or 'none'} after {waited:g} ms")]
+        facts = [Fact("answer", tr("{code} after {ms:g} ms", code=line.code or tr("none"), ms=waited))]
         calls, how = self._calls(pod, line)
         if how:
             facts.append(Fact("its calls", how))
         if pod in self._counted and self._evidence.blocked(pod):
-            facts.append(Fact("its calls", "connections that were closed: told where the request came here first"))
+            told = tr("connections that were closed: told where the request came here first")
+            facts.append(Fact("its calls", told))
         children = (*self._way_out(pod, calls), *self._unlogged(pod))
         return hop_at(pod, Place.PROGRAM, facts=tuple(facts), code=line.code, ms=waited, children=children)
 
@@ -144,7 +148,7 @@ class Walk:
         out = [each for each in self._evidence.lines(pod) if each.http and not _inbound(each, pod)]
         exact = [each for each in out if same_request(each.request_id, parent.request_id)]
         if exact:
-            return exact, "known by x-request-id, which the program passes on"
+            return exact, tr("known by x-request-id, which the program passes on")
         meanwhile = [each for each in out if under_way(parent, each.start)]
         rivals = [
             each
@@ -153,11 +157,16 @@ class Walk:
         ]
         if rivals:
             self.unknown.append(
-                f"which of {len(meanwhile)} calls of {pod.app} belong to this request: {len(rivals) + 1} requests were "
-                "under way there, and the program does not pass x-request-id on"
+                tr(
+                    "which of {count} calls of {app} belong to this request: {requests} requests were under way "
+                    "there, and the program does not pass x-request-id on",
+                    count=len(meanwhile),
+                    app=pod.app,
+                    requests=len(rivals) + 1,
+                )
             )
             return [], ""
-        by_time = "known by time: the program passes no x-request-id on, and answered nothing else meanwhile"
+        by_time = tr("known by time: the program passes no x-request-id on, and answered nothing else meanwhile")
         return meanwhile, by_time if meanwhile else ""
 
     def _came_unread(self, pod: Pod) -> str:
@@ -175,17 +184,17 @@ class Walk:
     def _passed_in(self, pod: Pod, port: int, service: Mapping[str, Any] | None) -> Hop:
         """A connection that was passed to the program unread."""
         facts = [
-            Fact("listener", f"{UNREAD}, no route is asked"),
+            Fact("listener", tr("{unread}, no route is asked", unread=tr(UNREAD))),
             *([Fact("because", why_tcp(service, port))] if service is not None else []),
             Fact("cluster", self._came_unread(pod)),
-            BY_COUNTERS,
+            _by_counters(),
         ]
         calls = [
             each
             for each in self._evidence.lines(pod)
             if each.http and not _inbound(each, pod) and each.start >= self._evidence.moment
         ]
-        how = (Fact("its calls", "known by time: all that it made since the request was sent"),) if calls else ()
+        how = (Fact("its calls", tr("known by time: all that it made since the request was sent")),) if calls else ()
         children = (*self._way_out(pod, calls), *self._unlogged(pod))
         program = hop_at(pod, Place.PROGRAM, facts=how, children=children)
         return hop_at(pod, Place.INBOUND, facts=tuple(facts), children=(program,))
@@ -234,7 +243,12 @@ class Walk:
         ]
         found.sort(key=lambda pair: since(pair[1]))
         for number, (pod, each) in enumerate(found, 1):
-            yield self._way_in(pod, each, f"attempt {number} of {len(found)}" if len(found) > 1 else "", known)
+            yield self._way_in(
+                pod,
+                each,
+                tr("attempt {number} of {all}", number=number, all=len(found)) if len(found) > 1 else "",
+                known,
+            )
         last = self._at(line.upstream)
         if last in [pod for pod, _ in found] or (last is None and found):
             return
@@ -251,15 +265,15 @@ class Walk:
         if self._came_unread(pod):
             return self._passed_in(pod, 0, None)
         if "UF" not in line.flags:
-            self.missing.append(f"{pod.id} was called, and its sidecar wrote no line about it")
-        return hop_at(pod, Place.INBOUND, Outcome.UNKNOWN, facts=(Fact("known by", "the caller's sidecar alone"),))
+            self.missing.append(tr("{pod} was called, and its sidecar wrote no line about it", pod=pod.id))
+        return hop_at(pod, Place.INBOUND, Outcome.UNKNOWN, facts=(Fact("known by", tr("the caller's sidecar alone")),))
 
     def _copies(self, cluster: str, line: Line, reading: Reading) -> Iterator[Hop]:
         """What became of a mirrored request; its answers are thrown away."""
         for pod in filter(None, map(self._at, reading.endpoints(cluster))):
             for each in self._evidence.lines(pod) if pod.proxy else ():
                 if same_request(each.request_id, line.request_id) and (pod, each) not in self._seen:
-                    yield self._way_in(pod, each, "copy: its answer is thrown away")
+                    yield self._way_in(pod, each, tr(COPY))
 
     def _at(self, address: str) -> Pod | None:
         return self._evidence.sidecars.at(address.rpartition(":")[0])
@@ -288,7 +302,11 @@ class Walk:
         ]
         if found and others:
             self.unknown.append(
-                f"whether all that the counters of {pod.app} say is this request: {len(others)} more came meanwhile"
+                tr(
+                    "whether all that the counters of {app} say is this request: {count} more came meanwhile",
+                    app=pod.app,
+                    count=len(others),
+                )
             )
         yield from found
 
@@ -306,37 +324,45 @@ class Walk:
             return
         if not wanted:
             self.unknown.append(
-                f"where {pod.app} wanted to connect to: a closed connection is counted, its destination is not"
+                tr(
+                    "where {app} wanted to connect to: a closed connection is counted, its destination is not",
+                    app=pod.app,
+                )
             )
         log = "" if wanted else self._evidence.program_log(pod)
-        known = f"counters: {number} closed since the request was sent; nothing is logged"
+        known = tr("counters: {number} closed since the request was sent; nothing is logged", number=number)
         yield closed(pod, wanted, known, log)
 
     def _passed_out(self, pod: Pod, change: Change) -> Hop:
         name = ClusterName.of(change.cluster)
         service = self._evidence.service(name.host, pod.namespace) if name.host else None
         known = self._evidence.after(pod).endpoints(change.cluster)
-        facts = [Fact("listener", UNREAD)]
+        facts = [Fact("listener", tr(UNREAD))]
         if service is not None:
             ports = [each for each in service["spec"].get("ports") or () if (each.get("name") or "") == name.port]
             facts.append(Fact("because", why_tcp(service, int(ports[0]["port"]) if ports else int(name.port or 0))))
         elif change.cluster == PASSTHROUGH:
-            facts.append(Fact("because", "the mesh does not know its destination, and lets such through"))
-        facts += [Fact("route", "none: rules about requests are not asked"), Fact("cluster", change.cluster)]
+            facts.append(Fact("because", tr("the mesh does not know its destination, and lets such through")))
+        facts += [Fact("route", tr("none: rules about requests are not asked")), Fact("cluster", change.cluster)]
         chosen = change.opened or change.used
         children: tuple[Hop, ...] = ()
         if len(chosen) == 1:
             shown, to = self._evidence.names.of(chosen[0]), self._at(chosen[0])
-            how = "a new connection" if change.opened else "a connection that was open already"
-            facts.append(Fact("endpoint", f"{shown}, 1 of {len(known)}: {how}"))
+            how = tr("a new connection") if change.opened else tr("a connection that was open already")
+            facts.append(Fact("endpoint", tr("{which}, 1 of {count}: {how}", which=shown, count=len(known), how=how)))
             unread = to is not None and to.proxy and self._came_unread(to)
             children = (self._passed_in(to, 0, None) if to and unread else outside(to, chosen[0], "", shown),)
         else:
-            facts.append(Fact("endpoint", f"one of {len(known)}"))
+            facts.append(Fact("endpoint", tr("one of {count}", count=len(known))))
             self.unknown.append(
-                f"which endpoint of {change.cluster} the connection of {pod.app} leads to: {len(chosen)} have open ones"
+                tr(
+                    "which endpoint of {cluster} the connection of {app} leads to: {count} have open ones",
+                    cluster=change.cluster,
+                    app=pod.app,
+                    count=len(chosen),
+                )
             )
-        return hop_at(pod, Place.OUTBOUND, facts=(*facts, BY_COUNTERS), children=children)
+        return hop_at(pod, Place.OUTBOUND, facts=(*facts, _by_counters()), children=children)
 
 
 def _inbound(line: Line, pod: Pod) -> bool:
@@ -349,4 +375,8 @@ def _inbound(line: Line, pod: Pod) -> bool:
 
 def _known_by(line: Line) -> Fact:
     number = f", x-request-id {line.request_id}" if line.request_id else ""
-    return Fact("known by", f"access log, {line.start:%H:%M:%S.%f}"[:-3] + number)
+    return Fact("known by", tr("access log, {time}", time=f"{line.start:%H:%M:%S.%f}"[:-3]) + number)
+
+
+def _by_counters() -> Fact:
+    return Fact("known by", tr("counters: a TCP connection is logged when it closes"))

@@ -38,6 +38,21 @@ def test_a_lesson_runs_and_its_controls_do_what_they_say(
     assert [text for text in book.printed if re.search(r"Traceback|\w+Warning:", text)] == []
 
 
+def test_a_lesson_in_another_language_opens_beside_what_is_there(page: Page, server: Server) -> None:
+    book = Book.open(page, server.url, "notebooks/00-start-here.ipynb")
+    page.evaluate("window.kept = true")  # gone with a page that is loaded anew
+    (cell,) = page.evaluate(
+        "[...jupyterapp.shell.currentWidget.content.model.cells].flatMap((each, number) =>"
+        " each.id === '00-language-switch' ? [number] : [])"
+    )
+    book.run(cell, cell)
+    switch = book.control("Language")
+    switch.get_by_role("button", name="简体中文").click()
+    switch.get_by_role("link", name="01").click()
+    expect(page.get_by_role("heading", name="01 · 安装控制平面")).to_be_visible()
+    assert page.evaluate("window.kept")
+
+
 def test_the_workbook_opens_with_lesson_00_beside_the_board_and_asks_nothing(
     page: Page, server: Server, artifacts: Path
 ) -> None:

@@ -75,13 +75,17 @@ def test_a_text_that_changed_stays_in_its_source_language(tmp_path: Path) -> Non
     assert cell in catalogue.lacks(notebook) and catalogue.stale(notebook) == ["gone"]
 
 
-def test_the_switch_makes_the_lessons_beside_the_source(tmp_path: Path) -> None:
+def test_the_switch_makes_the_lessons_beside_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "notebooks"
     shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns("zh", ".ipynb_checkpoints"))
     control = LanguageSwitch(folder)
     made = control.choose("zh")
     assert {path.parent for path in made} == {folder / "zh"} and len(made) == len(switch("en", folder))
-    assert "从这里开始" in made[0].read_text(encoding="utf-8") and "zh/00-start-here.ipynb" in control._links.value
+    for place, language, leads in (("", "zh", "zh/"), ("zh", "en", "../"), ("zh", "zh", "")):
+        monkeypatch.chdir(folder / place)  # the switch of lesson 00 in either language
+        control.choose(language)
+        assert f'<a href="{leads}00-start-here.ipynb"' in control._links.value
+    assert "从这里开始" in made[0].read_text(encoding="utf-8")
     board, page = ((folder / "zh" / name).read_text(encoding="utf-8") for name in ("board.ipynb", "deviations.md"))
     assert "实时看板" in board and "svcb 每秒的请求数，按版本" in board and "有何不同" in page
     with pytest.raises(ManifestError, match="no catalogue"):
@@ -116,7 +120,7 @@ def test_emphasis_is_drawn_and_no_mark_of_it_is_left(catalogue: Catalogue) -> No
 
 
 def test_the_workbook_opens_in_the_language_of_its_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "JUPYTERLAB_WORKSPACES_DIR"):
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTERLAB_WORKSPACES_DIR"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("MESHLAB_LANGUAGE", "zh")
     configure(Settings(tmp_path))

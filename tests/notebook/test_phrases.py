@@ -10,6 +10,7 @@ from string import Formatter
 import pytest
 from babel.messages.pofile import read_po
 
+from meshlab.addons.panels import dashboard, dashboards
 from meshlab.notebook.languages import sources
 from meshlab.notebook.spoken import Kind, sayings
 from meshlab.phrases import LANGUAGES, LOCALE, current, phrases, tr
@@ -24,7 +25,7 @@ def literals(node: ast.AST) -> list[str]:
 
 
 def marked() -> set[str]:
-    """Every text that the package says by `tr`, a verdict, or a problem (its name, task and hints)."""
+    """Every text that the package says by `tr`, now or `later`, a label, a verdict, a problem (name, task, hints)."""
     found: set[str] = set()
     for file in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -32,12 +33,23 @@ def marked() -> set[str]:
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             lesson = "notebook" in file.parts
-            if called == "tr" or (lesson and called in ("right", "not_yet", "not_attempted")):
+            if called in ("tr", "later", "Fact") or (lesson and called in ("right", "not_yet", "not_attempted")):
                 found.update(literals(node.args[0]) if node.args else ())
+            elif called == "Check":
+                found.update(literals(node.args[1]))
             elif lesson and called == "Problem":
                 name, task, _, hints, _ = node.args
                 found.update(text for part in (name, task, hints) for text in literals(part))
     return found
+
+
+def drawn() -> set[str]:
+    """The titles and texts of dashboards; what a variable stands for has no language."""
+    panels = [panel for name in dashboards() for panel in dashboard(name)["panels"]]
+    found = {panel.get("options", {}).get("content", "") for panel in panels} | {
+        dashboard(n)["title"] for n in dashboards()
+    }
+    return {text for text in found | {panel.get("title", "") for panel in panels} if text and "$" not in text}
 
 
 def spoken(*kinds: Kind) -> set[str]:
@@ -59,7 +71,7 @@ def places(text: str) -> list[tuple[str, str | None]]:
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_catalogue_holds_every_marked_text_and_no_other(language: str) -> None:
-    known, said = set(phrases(language)), marked() | spoken(*Kind)
+    known, said = set(phrases(language)), marked() | drawn() | spoken(*Kind)
     assert sorted(said - known) == [], "not translated"
     assert sorted(known - said) == [], "no longer said"
 

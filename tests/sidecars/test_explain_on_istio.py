@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -13,6 +14,7 @@ import pytest
 from meshlab.kube import Kube, Raw, Target
 from meshlab.sidecars.explain import explain
 from meshlab.sidecars.explanation import Explanation, Outcome, Place
+from meshlab.sidecars.house import house, in_words
 from meshlab.sidecars.order import Order
 from meshlab.sidecars.sidecars import Pod, Sidecars
 
@@ -255,6 +257,23 @@ def test_blocked_egress_has_a_line_of_its_own_there(blocked: tuple[float, str], 
     hop = found.find("svca", Place.OUTBOUND)[0]
     assert hop.outcome is Outcome.ENDED and said in hop.fact("listener"), str(found)
     assert hop.fact("because").startswith("no service and no rule has that")
+
+
+def test_a_reader_of_chinese_gets_no_english_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "aaaaaaaa-1111-2222-3333-444444444444"
+    logs = {
+        "svca_1": [ENTRY, line(1, 503, "UF,URX", other, "svcb", f"{V1}:8080", V1_OUT, "10.96.0.4:80", ms=6)],
+        "svcb_1": [line(2, 200, "-", other, "svcb", f"{V1}:8080", "inbound|8080||", f"{V1}:8080")],
+    }
+    english = str(explained(200, **logs))
+    monkeypatch.setenv("MESHLAB_LANGUAGE", "zh")
+    found = explained(200, **logs)
+    words = re.compile(r"\b[a-z]{2,} (?:[a-z]+ )+[a-z]{2,}\b")  # three words of English in a row
+    assert words.search(english) and "not known" not in str(found)
+    told = [found.verdict, *found.unknown, *(fact.text for hop in found.hops for fact in hop.facts)]
+    assert [text for text in told if words.search(text)] == []
+    assert "sidecar，出口" in str(found) and "监听器" in str(found)
+    assert "出口" in house(found) and words.search(in_words(found)) is None
 
 
 def test_what_no_sidecar_wrote_down_is_said_to_be_missing() -> None:

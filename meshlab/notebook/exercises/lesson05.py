@@ -27,7 +27,9 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         # Prometheus may have heard of more requests in between.
         if any(abs(mine - each) <= 0.001 * max(1.0, abs(each)) for each in (before, wanted)):
             return Verdict.right("{what}: {mine:g}", what=what, mine=mine)
-        return Verdict.not_yet("it gives {mine:g}, and {what} is {wanted:g}", mine=mine, what=what, wanted=wanted)
+        return Verdict.not_yet(
+            "it gives {mine:g}, and it should be {wanted:g}: {what}", mine=mine, what=what, wanted=wanted
+        )
 
     def failures(answer: object) -> Verdict:
         return compare(answer, f'sum(istio_request_count{{{SVCB},response_code=~"5.*"}})', tr("svcb's failures so far"))

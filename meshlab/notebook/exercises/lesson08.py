@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 from typing import TYPE_CHECKING
 
 from meshlab.capability import Capability
@@ -19,7 +19,9 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
     where = tr("the log of the whole mesh is Mixer's")
     if not lab.engine.can(Capability.MIXER):
         where = tr("svca's sidecar has a line for each request to it")
-    path = f"/lesson-08/{secrets.token_hex(3)}"
+    # The same one whenever somebody looks at the exercises of this lab; of another lab another one.
+    lab_id = lab.kubectl("get namespace default -o jsonpath={.metadata.uid}")
+    path = f"/lesson-08/{hashlib.sha256(lab_id.encode()).hexdigest()[:6]}"
     lab.curl(f"http://svca{path}")
 
     def needle(answer: object) -> Verdict:
