@@ -88,7 +88,8 @@ class Routed:
                 self._entry(kind, number, "there")
                 own = {"port": PORTS[kind], "destinationSubnets": [f"{self.address(kind, number)}/32"]}
                 wanted = {name: own[name] if value == "own" else value for name, value in match.items()}
-                self._route(kind, number, wanted, {"destination": {"host": self.host(kind, 200)}})
+                away = {"host": self.host(kind, 200), "port": {"number": PORTS[kind]}}
+                self._route(kind, number, wanted, {"destination": away})
             for number, weights in enumerate(WEIGHTS, 100):
                 self._entry(kind, number, "there", "away")
                 subsets = [{"name": name, "labels": {"is": name}} for name in ("there", "away")]

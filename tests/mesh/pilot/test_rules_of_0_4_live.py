@@ -138,13 +138,12 @@ def test_an_egress_rule_says_which_http_its_host_speaks(cluster: Cluster, greete
     address, port = greeter
     asked = {"content-type": "application/grpc", "te": "trailers"}
 
-    def ask(host: str) -> tuple[int, bool]:
+    def greeted(host: str) -> bool:
         url = f"http://{host}:{port}/demo/Greet"
-        answer = cluster.get("svca-1", url, asked, address=address, method="POST")
-        return answer.status, b"hello" in answer.body
+        return b"hello" in cluster.get("svca-1", url, asked, address=address, method="POST").body
 
     for protocol, understood in (("http2", True), ("grpc", True), ("http", False)):
         ports = [{"port": port, "protocol": protocol}]
         rule(cluster, {"destination": {"service": "greeter.test"}, "ports": ports}, "EgressRule")
-        assert ask("greeter.test")[1] is understood
-        assert ask("other.test") == (404, False)
+        assert greeted("greeter.test") is understood
+        assert not greeted("other.test")

@@ -36,16 +36,22 @@ class Outside:
         self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # refusals are what is tested
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
+    def describe(self, cluster: Cluster, **more: Any) -> None:
+        """Tells the mesh of it."""
+        address, number = self.server.server_address[:2]
+        port = {"number": 80, "name": "http", "protocol": "HTTP"}
+        endpoints = [{"address": address, "ports": {"http": number}}]
+        cluster.store("ServiceEntry", {
+            "hosts": [HOST], "addresses": [ADDRESS], "ports": [port], "resolution": "STATIC", "endpoints": endpoints,
+            **more,
+        })  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def outside(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     address = f"{cluster.network.external.rsplit('.', 2)[0]}.{BLOCK}.200"
     found = Outside(tmp_path_factory.mktemp("tls"), address)
-    port = {"number": 80, "name": "http", "protocol": "HTTP"}
-    cluster.store("ServiceEntry", {
-        "hosts": [HOST], "addresses": [ADDRESS], "ports": [port], "resolution": "STATIC",
-        "endpoints": [{"address": address, "ports": {"http": found.server.server_address[1]}}],
-    })  # fmt: skip
+    found.describe(cluster)
     yield found
     cluster.store("ServiceEntry", {}, event="DELETED")
     found.server.shutdown()
@@ -77,6 +83,18 @@ def test_who_does_not_verify_believes_anybody(cluster: Cluster, outside: Outside
     stranger = {"mode": "SIMPLE", "caCertificates": outside.files["stranger"]}
     assert ask(cluster, **stranger, insecureSkipVerify=True) == 200
     assert ask(cluster, **stranger, insecureSkipVerify=False) == 503
+
+
+@pytest.mark.parametrize(("names", "status"), [([HOST], 200), (["other.test"], 503)])
+def test_a_service_entry_says_which_names_its_host_may_have(
+    cluster: Cluster, outside: Outside, names: list[str], status: int
+) -> None:
+    outside.context.verify_mode = ssl.CERT_NONE
+    outside.describe(cluster, subjectAltNames=names)
+    try:
+        assert ask(cluster, mode="SIMPLE", caCertificates=outside.files["ca"]) == status
+    finally:
+        outside.describe(cluster)
 
 
 @pytest.mark.parametrize("sni", ["", "asked.test"])
