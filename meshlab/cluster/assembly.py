@@ -78,6 +78,7 @@ class Assembly:
 
             self._network = ClusterNetwork(self.api, self.settings)
             await self._network.start()
+            self.server.proxy.caught_up = self._network.caught_up
             self._node = Node(self.api, self.settings, self.auth)
             self.server.kubelet, self.server.verbs.usage = self._node, self._node.usage
             await self._node.start()

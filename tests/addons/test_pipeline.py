@@ -45,7 +45,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     store = write_store(folder / "config", pod("svcb-1", SIDECAR, app="svcb", version="v0.2"),
                         pod("svca-1", CALLER, app="svca", version="v0.1"))
     scrape = {"global": {"scrape_interval": "15s"}, "scrape_configs": [
-        {"job_name": job, "scrape_interval": "200ms", "scrape_timeout": "200ms",
+        {"job_name": job, "scrape_interval": "500ms", "scrape_timeout": "500ms",
          "static_configs": [{"targets": [target]}]}
         for job, target in (("istio-mesh", f"{MIXER}:42422"), ("envoy", f"{STATSD}:9102"),
                             ("mixer", f"{MIXER}:9093"))]}

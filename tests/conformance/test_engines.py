@@ -78,8 +78,8 @@ def test_weights_do_nothing_on_a_port_that_is_tcp_and_hold_on_one_that_is_http(l
     assert lab.curl("http://svca/pay", REQUESTS).by_upstream() == {"v0.2": REQUESTS}
     said = lab.apply("route-rules-svcb-v0.2-50.yaml")
     counts = lab.curl("http://svca/pay", 200).by_upstream()
-    # Five standard deviations of 200 throws of a coin.
-    assert set(counts) == {"v0.1", "v0.2"} and abs(counts["v0.1"] - 100) <= 36
+    # Six standard deviations of 200 throws of a coin: once in 500 million.
+    assert set(counts) == {"v0.1", "v0.2"} and abs(counts["v0.1"] - 100) <= 42
     assert len(said.proxies) >= 1 and said.ms is not None and said.ms > 0
 
 
@@ -191,12 +191,19 @@ def test_the_mesh_counts_exactly_what_is_sent_and_pictures_show_it(lab: Lab) -> 
     with lab.load("http://svca/pay", rps=20, seconds=60):
         # The way out is closed: svcb fails each request, and its caller does not mind. Lesson 05.
         until(failing, timeout=40, what="svca's calls in the picture, all red")
-    missed = f'istio_request_count{{destination_service="{SVCA}",response_code="404"}}'
-    assert lab.prometheus.value(f"sum({missed})") == 20
+    missed = f'sum(istio_request_count{{destination_service="{SVCA}",response_code="404"}})'
+    # What was in the picture is svcb's count. svca's sidecar is new: Prometheus looks at it at other moments.
+    until(lambda: lab.prometheus.value(missed), timeout=40, what="svca's count in Prometheus")
+    assert lab.prometheus.value(missed) == 20
     if lab.engine.can(Capability.ISTIOD):
-        found = lab.prometheus.vector(f'istio_requests_total{{source_app="svca",destination_service="{SVCB}"}}')
-        assert {labels["reporter"] for labels, _ in found} == {"source", "destination"}
-        for labels, _ in found:
+        called = f'istio_requests_total{{source_app="svca",destination_service="{SVCB}"}}'
+        both = {"source", "destination"}
+
+        def seen() -> list[tuple[dict[str, str], float]]:
+            found = lab.prometheus.vector(called)
+            return found if {labels["reporter"] for labels, _ in found} == both else []
+
+        for labels, _ in until(seen, timeout=40, what="counts of both sidecars").value:
             assert {name: labels.get(name) for name in TODAYS_LABELS} == TODAYS_LABELS
 
 

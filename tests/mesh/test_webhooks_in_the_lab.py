@@ -117,6 +117,7 @@ def test_accounts_of_their_own_are_identities_that_policies_tell_apart(hooked: L
     for name in ("svca", "svcb"):
         hooked.kubectl(f"set serviceaccount deployment {name} {name} -n shop")
     hooked.wait("shop/svca", "shop/svcb")
+    hooked.settled()  # svca's sidecar knows the new svcb
     answers = {}
     for account in ("default", "svca"):
         source = {"principals": [f"cluster.local/ns/shop/sa/{account}"]}

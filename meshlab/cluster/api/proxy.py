@@ -7,7 +7,7 @@ PATH` to the pod. Bodies are streamed both ways.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -51,6 +51,8 @@ class Backend:
 class Proxy:
     def __init__(self, api: Api, kubelet: Kubelet | None) -> None:
         self.api, self.kubelet = api, kubelet
+        #: Returns when the network inside follows what is stored; whoever is asked may call others there.
+        self.caught_up: Callable[[], Awaitable[None]] | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -62,6 +64,8 @@ class Proxy:
         if not target.rest and request.method in ("GET", "HEAD"):
             where = str(request.rel_url.with_path(request.path + "/", keep_query=True))
             return web.Response(status=301, headers={"Location": where})
+        if self.caught_up is not None:
+            await self.caught_up()
         backend = self.backend(target)
         path = quote(target.rest or "/", safe="/:@!$&'()*+,;=~-._%")
         query = request.rel_url.raw_query_string

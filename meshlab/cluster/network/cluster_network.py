@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from meshlab.settings import Capture, Settings, unprivileged_port_start
 
 if TYPE_CHECKING:
     from meshlab.cluster.api.api import Api
+    from meshlab.cluster.api.store import Change
     from meshlab.cluster.network.namespaces.services import KernelServices
 
 __all__ = ["DOMAIN", "NODE_NAME", "ClusterNetwork"]
@@ -46,6 +47,8 @@ NODE_NAME = "meshlab"
 QUIET, LONGEST = 0.003, 0.025
 #: Pause after a write that failed (a full disk), seconds.
 RETRY = 1.0
+#: Pause between two looks whether a change is in force, and how long they go on, seconds.
+LOOK, PATIENCE = 0.002, 2.0
 
 Key = tuple[str, str]
 
@@ -67,6 +70,11 @@ class ClusterNetwork:
         self._stale: set[Key] = set()
         self._changed = asyncio.Event()
         self._revision = 0
+        #: By collection, Services' and Endpoints': the revision of the last change, of the last one noted here,
+        #: and of the last one that the network follows.
+        self._stored = {api.kinds(kind).collection: 0 for kind in ("Service", "Endpoints")}
+        self._noted, self._followed = dict(self._stored), dict(self._stored)
+        self._unlisten: Callable[[], None] = lambda: None
         self._tasks: list[asyncio.Task[None]] = []
         self._hosts = {NODE_NAME: settings.network.node}
         self._kernel: KernelServices | None = None
@@ -78,6 +86,7 @@ class ClusterNetwork:
     async def start(self) -> None:
         """Write the network file and start kube-proxy. Raises Missing where there is no Envoy."""
         self.proxy.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._unlisten = self._api.store.listen(self._heard)
         watched = (("Service", self._service), ("Endpoints", self._endpoint), ("EndpointSlice", self._slice))
         for kind, changed in watched:
             items, revision = self._api.list(self._api.kinds(kind))
@@ -98,6 +107,28 @@ class ClusterNetwork:
         """Until service addresses answer. Raises WaitTimeout."""
         await self.proxy.ready(timeout)
 
+    async def caught_up(self) -> None:
+        """Until service addresses lead where the Endpoints say that are stored by now: milliseconds after a change.
+
+        Whoever has seen a pod become ready and then asks for it through the API server finds it. A network that does
+        not follow (its Envoy was killed, the disk is full) keeps nobody waiting for more than `PATIENCE` seconds.
+        """
+        wanted = dict(self._stored)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while any(self._followed[each] < wanted[each] for each in wanted) or not await self.proxy.current():
+                    await asyncio.sleep(LOOK)  # Envoy says nothing of its own accord
+        except TimeoutError:
+            log.warning("the network did not follow change %d within %g s", max(wanted.values()), PATIENCE)
+            # Once is enough: whoever asks next does not wait for the same again.
+            self._noted.update({each: max(self._noted[each], wanted[each]) for each in wanted})
+            self._followed.update({each: max(self._followed[each], wanted[each]) for each in wanted})
+            self.proxy.give_up()
+
+    def _heard(self, change: Change) -> None:
+        if change.collection in self._stored:
+            self._stored[change.collection] = change.revision
+
     async def stop(self) -> None:
         """Stop watching and end kube-proxy; the network file stays. Stopping twice is harmless."""
         await self._unwatch()
@@ -109,6 +140,8 @@ class ClusterNetwork:
         self.proxy.leave()
 
     async def _unwatch(self) -> None:
+        self._unlisten()
+        self._unlisten = lambda: None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -117,10 +150,10 @@ class ClusterNetwork:
             await self._kernel.stop()
 
     def _service(self, event: str, service: Mapping[str, Any]) -> None:
-        self._note(self._services, event, service)
+        self._note("Service", self._services, event, service)
 
     def _endpoint(self, event: str, endpoints: Mapping[str, Any]) -> None:
-        self._note(self._endpoints, event, endpoints)
+        self._note("Endpoints", self._endpoints, event, endpoints)
 
     def _slice(self, event: str, found: Mapping[str, Any]) -> None:
         namespace, name = found["metadata"]["namespace"], found["metadata"]["name"]
@@ -133,7 +166,7 @@ class ClusterNetwork:
             self._stale.add((namespace, service))
             self._changed.set()
 
-    def _note(self, kept: dict[Key, Mapping[str, Any]], event: str, obj: Mapping[str, Any]) -> None:
+    def _note(self, kind: str, kept: dict[Key, Mapping[str, Any]], event: str, obj: Mapping[str, Any]) -> None:
         key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
         if event == "DELETED":
             kept.pop(key, None)
@@ -141,7 +174,9 @@ class ClusterNetwork:
             return  # the list said so already
         else:
             kept[key] = obj
-        self._revision = max(self._revision, int(obj["metadata"].get("resourceVersion") or 0))
+        collection, revision = self._api.kinds(kind).collection, int(obj["metadata"].get("resourceVersion") or 0)
+        self._noted[collection] = max(self._noted[collection], revision)
+        self._revision = max(self._revision, revision)
         self._stale.add(key)
         self._changed.set()
 
@@ -188,10 +223,12 @@ class ClusterNetwork:
                 self._changed.clear()
                 await asyncio.sleep(min(QUIET, left))
             self._changed.clear()
+            noted = dict(self._noted)
             try:
                 self._write()
                 if self._kernel is not None:
                     await self._kernel.update(self._entries)
+                self._followed = noted
             except (LabError, OSError) as error:
                 log.warning("the network could not be changed, trying again in %g s: %s", RETRY, error)
                 self._changed.set()

@@ -193,10 +193,12 @@ def _file(path: Path) -> Json:
 
 def bootstrap(*, listeners: Path, clusters: Path, admin: Path) -> Json:
     """The configuration that Envoy starts with. Statistics are off: with thousands of services they are most of
-    its memory, and nobody reads kube-proxy's."""
+    its memory, and nobody reads kube-proxy's; but the version of the clusters, which tells when they are in force."""
     return {
         "node": {"id": "kube-proxy", "cluster": "meshlab"},
         "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
         "dynamic_resources": {"lds_config": _file(listeners), "cds_config": _file(clusters)},
-        "stats_config": {"stats_matcher": {"reject_all": True}},
+        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": [
+            {"exact": "cluster_manager.cds.version_text"},
+        ]}}},
     }

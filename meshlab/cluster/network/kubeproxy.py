@@ -7,9 +7,11 @@ it. The next daemon finds it by its record (pid and start time) and goes on writ
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +40,8 @@ GRACE = 2.0
 #: Pause before Envoy is started again, seconds: doubled each time up to the second figure, forgotten after a run
 #: that lasted longer than that.
 BACKOFF, LONGEST_BACKOFF = 0.1, 10.0
+#: The file with the endpoints of all services.
+CLUSTERS = "clusters.json"
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class KubeProxy:
         self._process: Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._written: dict[str, str] = {}
+        self._confirmed = ""
         self._texts: dict[str, _Text] = {}
 
     @property
@@ -82,7 +87,7 @@ class KubeProxy:
             del self._texts[key]
         node = self.settings.network.node
         # Make before break: clusters before the routes and listeners that lead to them.
-        self._put("clusters.json", [*map(encoded("cluster.v3.Cluster"), forward_clusters()),
+        self._put(CLUSTERS, [*map(encoded("cluster.v3.Cluster"), forward_clusters()),
                                     *(text for each in texts for text in each.clusters)])
         self._put("routes.json", [forward_routes([text for each in texts for text in each.hosts])])
         self._put("listeners.json", [
@@ -99,16 +104,27 @@ class KubeProxy:
         return kept
 
     def _put(self, name: str, found: Sequence[str]) -> None:
-        text = '{"resources":[' + ",\n".join(found) + "]}\n"
+        text = '"resources":[' + ",\n".join(found) + "]}\n"
         if self._written.get(name) != text:
-            replace(self.folder / name, text)
+            replace(self.folder / name, f'{{"version_info":"{_version(text)}",{text}')
             self._written[name] = text
+
+    async def current(self) -> bool:
+        """Does Envoy lead to the endpoints that were written last? It is asked once for each change."""
+        wanted = self._written.get(CLUSTERS, "")
+        if wanted != self._confirmed and await _loaded(self.admin) == _version(wanted):
+            self._confirmed = wanted
+        return wanted == self._confirmed
+
+    def give_up(self) -> None:
+        """Nobody asks any more whether what was written last is in force."""
+        self._confirmed = self._written.get(CLUSTERS, "")
 
     async def start(self) -> None:
         """Adopt the Envoy of an earlier daemon or start one; the files must have been written. Raises Missing."""
         self.settings.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
         config = json.dumps(bootstrap(listeners=self.folder / "listeners.json", admin=self.admin,
-                                      clusters=self.folder / "clusters.json"))
+                                      clusters=self.folder / CLUSTERS))
         before = Record.read(self.record)
         adopted = adopt(before) if before else None
         started_with = self.folder / "bootstrap.json"
@@ -184,3 +200,25 @@ class KubeProxy:
                         self.log)
             await asyncio.sleep(pause)
             self._process = self._spawn()
+
+
+def _version(text: str) -> str:
+    """Of a file's content, by the content: an Envoy that was adopted has it from another daemon."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+async def _loaded(admin: Path) -> str:
+    """The version of the clusters that Envoy works with, "" while it does not say."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(admin))
+    except OSError:
+        return ""
+    try:
+        writer.write(b"GET /stats?filter=version_text HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+    except OSError:
+        return ""
+    finally:
+        writer.transport.abort()
+    found = re.search(rb'cluster_manager\.cds\.version_text: "([^"]*)"', answer)
+    return found[1].decode() if found else ""

@@ -232,6 +232,34 @@ def test_an_open_connection_outlives_a_change_of_its_services_endpoints(tmp_path
     asyncio.run(story())
 
 
+def test_who_waits_for_the_network_meets_what_is_stored_at_the_first_connection(
+    tmp_path: Path, server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with lab(tmp_path) as made:
+            ends = {"one": pod_ip(), "two": pod_ip()}
+            for name, end in ends.items():
+                server(end, 8080, name)
+            ip = made.service("web", {"port": 8080})
+            made.endpoints("web", ends["two"])
+            await served(ip, 8080)
+            for name in ("one", "two") * 20:
+                made.endpoints("web", ends[name])
+                await made.network.caught_up()
+                assert name in await ask(ip, 8080)
+            record = Record.read(made.network.proxy.record)
+            assert record is not None
+            monkeypatch.setattr("meshlab.cluster.network.cluster_network.PATIENCE", 0.05)
+            os.kill(record.pid, signal.SIGSTOP)
+            try:  # it does not follow any more, and nobody is kept waiting
+                made.endpoints("web", ends["one"])
+                await made.network.caught_up()
+            finally:
+                os.kill(record.pid, signal.SIGCONT)
+
+    asyncio.run(story())
+
+
 def test_kube_proxy_is_started_again_when_it_is_killed(tmp_path: Path, server: MakeServer) -> None:
     async def story() -> None:
         async with lab(tmp_path) as made:

@@ -65,7 +65,7 @@ def tcp_entry(source: str, *, received: int, sent: int) -> Any:
     return entry
 
 
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
     """The first true value of the condition, asked for again and again."""
     end, wait = time.monotonic() + seconds, 0.01
     while True:

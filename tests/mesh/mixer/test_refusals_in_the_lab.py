@@ -135,11 +135,11 @@ def test_without_mixer_requests_pass(web: Lab) -> None:
     assert statuses(web, "http://svcb/notify") == {403: 1}
     web.kubectl("scale -n istio-system deployment/istio-mixer --replicas=0")
     try:
-        until(lambda: statuses(web, "http://svcb/notify") == {200: 1}, 20)
+        until(lambda: statuses(web, "http://svcb/notify") == {200: 1})
     finally:
         web.kubectl("scale -n istio-system deployment/istio-mixer --replicas=1")
         web.kubectl("rollout status -n istio-system deployment/istio-mixer --timeout=30s")
-    until(lambda: statuses(web, "http://svcb/notify") == {403: 1}, 20)
+    until(lambda: statuses(web, "http://svcb/notify") == {403: 1})
 
 
 def test_policy_checks_can_be_switched_off_for_the_mesh(web: Lab) -> None:
@@ -155,10 +155,10 @@ def test_policy_checks_can_be_switched_off_for_the_mesh(web: Lab) -> None:
 
     web.apply(settings(f"disablePolicyChecks: true\n{text}"))
     try:
-        until(lambda: statuses(web, "http://svcb/notify") == {200: 1}, 20)
+        until(lambda: statuses(web, "http://svcb/notify") == {200: 1})
     finally:
         web.apply(settings(text))
-    until(lambda: statuses(web, "http://svcb/notify") == {403: 1}, 20)
+    until(lambda: statuses(web, "http://svcb/notify") == {403: 1})
 
 
 def test_the_ingress_asks_too(web: Lab) -> None:

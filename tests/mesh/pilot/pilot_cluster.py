@@ -7,6 +7,7 @@ import http.client
 import http.server
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -29,8 +30,8 @@ from meshlab.settings import Network, unprivileged_port_start
 NETWORK = Network(6)
 #: Third octet: above those that a lab gives its pods, and another one for each test process.
 BLOCK = 64 + os.getpid() % 190
-#: Seconds that an application holds a request at most.
-PATIENCE = 10.0
+#: Seconds that an application holds a request at most, and that a caller waits for an answer.
+PATIENCE = 30.0
 
 
 class Memory:
@@ -101,9 +102,18 @@ class Application(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that gave up before its answer came, as a timeout makes it do, is no error of the application."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Answer:
-    def __init__(self, status: int, headers: dict[str, str], body: bytes, seconds: float) -> None:
-        self.status, self.headers, self.body, self.seconds = status, headers, body, seconds
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
 
     @property
     def seen(self) -> dict[str, Any]:
@@ -128,7 +138,7 @@ class Cluster:
         self._thread.start()
         self.control: Control = self._do(self._start())
         self._envoys: dict[str, subprocess.Popen[bytes]] = {}
-        self._servers: list[http.server.ThreadingHTTPServer] = []
+        self._servers: list[Server] = []
         self.applications: dict[str, Any] = {}
         self.pods: dict[str, tuple[str, dict[str, str]]] = {}
         self.services: dict[str, dict[str, Any]] = {}
@@ -145,7 +155,7 @@ class Cluster:
         return control
 
     def _do(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
     def close(self) -> None:
         for envoy in self._envoys.values():
@@ -197,7 +207,7 @@ class Cluster:
         plural = {"RouteRule": "routerules", "EgressRule": "egressrules"}.get(kind, "destinationpolicies")
         return self.in_force(plural, self.put(plural, {"kind": kind, "metadata": {"name": name}}, "DELETED"))
 
-    def in_force(self, plural: str, revision: int, timeout: float = 5.0) -> InForce:
+    def in_force(self, plural: str, revision: int, timeout: float = 20.0) -> InForce:
         found: InForce = self._do(self.control.in_force(plural, revision, timeout))
         return found
 
@@ -240,8 +250,7 @@ class Cluster:
             self.accounts[name] = account
         if serve:
             handler = type("Handler", (Application,), {"pod": name, "hits": [], "failures": []})
-            server = http.server.ThreadingHTTPServer((self.network.local_of(ip), 8080), handler)
-            server.daemon_threads = True
+            server = Server((self.network.local_of(ip), 8080), handler)
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
             self._servers.append(server)
             self.applications[name] = handler
@@ -253,8 +262,7 @@ class Cluster:
         """A host outside the mesh; its address and port."""
         handler = type("Handler", (Application,), {"pod": name, "hits": [], "failures": []})
         address = f"{self.network.external.rsplit('.', 2)[0]}.{BLOCK}.{len(self._servers) + 1}"
-        server = http.server.ThreadingHTTPServer((address, port), handler)
-        server.daemon_threads = True
+        server = Server((address, port), handler)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         self._servers.append(server)
         self.applications[name] = handler
@@ -285,7 +293,7 @@ class Cluster:
         obj = {"apiVersion": known.api_version, "kind": kind, "metadata": {"name": name}, "spec": spec}
         return self.in_force(plural, self.put(plural, obj, event))
 
-    def sidecar(self, pod: str, patience: float = 10.0, role: str = "sidecar") -> None:
+    def sidecar(self, pod: str, patience: float = 30.0, role: str = "sidecar") -> None:
         """Starts the proxy of a pod by its agent, and waits until it is live."""
         ip, _ = self.pods[pod]
         folder = self.home / f"default_{pod}_{pod}"
@@ -320,7 +328,7 @@ class Cluster:
     def log(self, pod: str) -> str:
         return (self.home / f"default_{pod}_{pod}" / "log").read_text()
 
-    def eventually(self, condition: Callable[[], bool], what: str, timeout: float = 10.0) -> float:
+    def eventually(self, condition: Callable[[], bool], what: str, timeout: float = 30.0) -> float:
         """Waits for a condition; the seconds that it took."""
         start, pause = time.monotonic(), threading.Event()
         while True:
@@ -337,19 +345,25 @@ class Cluster:
     def admin(self, pod: str, path: str, method: str = "GET") -> Answer:
         """Asks a sidecar's admin interface."""
         with socket.socket(socket.AF_UNIX) as raw:
-            raw.settimeout(5)
+            raw.settimeout(20)
             raw.connect(str(self.home / "run" / f"{pod[:8]}.sock"))
             raw.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             response = http.client.HTTPResponse(raw)
             response.begin()
-            return Answer(response.status, {}, response.read(), 0)
+            return Answer(response.status, {}, response.read())
+
+    def faults(self, pod: str) -> dict[str, int]:
+        """How many requests of a pod its sidecar has delayed and answered itself so far, as rules of faults say."""
+        stats = self.admin(pod, "/stats?filter=fault[.](delays|aborts)_injected").body.decode()
+        counts = re.findall(r"fault\.(delays|aborts)_injected: ([0-9]+)", stats)
+        return {kind: sum(int(count) for each, count in counts if each == kind) for kind in ("delays", "aborts")}
 
     # Requests
 
     def connect(self, pod: str, address: str, port: int) -> socket.socket:
         """A connection of a pod's application, captured by its sidecar as the start-up shim does it."""
         ip, _ = self.pods[pod]
-        raw = socket.create_connection((ip, 15001), timeout=10)
+        raw = socket.create_connection((ip, 15001), timeout=PATIENCE)
         # Two small writes follow each other: without this the second waits 40 ms for the first's acknowledgement.
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         head = b"\r\n\r\n\0\r\nQUIT\n" + struct.pack(">BBH", 0x21, 0x11, 12)
@@ -365,7 +379,6 @@ class Cluster:
         host, _, path = url.removeprefix("http://").partition("/")
         name, _, port = host.partition(":")
         where = address or self.services[name.partition(".")[0]]["ip"]
-        started = time.monotonic()
         with self.connect(pod, where, int(port or 80)) as raw:
             lines = [f"{method} /{path} HTTP/1.1", f"Host: {host}", "Connection: close"]
             lines += [f"{k}: {v}" for k, v in (headers or {}).items()]
@@ -374,7 +387,7 @@ class Cluster:
             response.begin()
             body = response.read()
             found = {k.lower(): v for k, v in response.getheaders()}
-            return Answer(response.status, found, body, time.monotonic() - started)
+            return Answer(response.status, found, body)
 
     def pilot(self, path: str) -> tuple[int, Any]:
         connection = http.client.HTTPConnection(self.network.node, self.debug.port, timeout=10)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-import time
 from pathlib import Path
 
 import pytest
@@ -26,10 +25,8 @@ def mounted(folder: Path, account: str) -> Path:
 
 
 def test_without_a_certificate_a_proxy_says_whom_it_waits_for(tmp_path: Path) -> None:
-    started = time.monotonic()
     with pytest.raises(LabError) as raised:
         control_tls(tmp_path, tmp_path, "cluster.local", patience=0.05)
-    assert time.monotonic() - started < 5
     assert "istio-ca" in raised.value.why
 
 

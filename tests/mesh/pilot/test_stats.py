@@ -187,7 +187,7 @@ def sidecars(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str
         yield heard
 
 
-def until(condition: Any, seconds: float = 10.0) -> Any:
+def until(condition: Any, seconds: float = 30.0) -> Any:
     import threading
     import time
 
@@ -220,8 +220,13 @@ def test_both_ends_count_a_request_with_both_names(sidecars: list[dict[str, str]
             "source_version": "v0.1", "destination_workload": "svcb-v0.2", "destination_workload_namespace": "default",
             "destination_app": "svcb", "destination_version": "v0.2", "response_code": "503",
             "request_protocol": "http", "response_flags": "-"}
-    called = until(lambda: series(CALLEE, "istio_requests_total", **both, reporter="destination"))
-    calling = until(lambda: series(CALLER, "istio_requests_total", **both, reporter="source"))
+
+    def three(host: str, metric: str, **more: str) -> Any:
+        """The series, once it has counted all of them: Envoy adds up histograms five times a second."""
+        return until(lambda: (found := series(host, metric, **both, **more)) and found["="] == "3" and found)
+
+    called = three(CALLEE, "istio_requests_total", reporter="destination")
+    calling = three(CALLER, "istio_requests_total", reporter="source")
     for found, how in ((called, "none"), (calling, "unknown")):
         assert {key: found[key] for key in NAMED} == {
             "=": "3", "destination_service": "svcb.default.svc.cluster.local", "destination_service_name": "svcb",
@@ -230,7 +235,7 @@ def test_both_ends_count_a_request_with_both_names(sidecars: list[dict[str, str]
             "source_canonical_revision": "v0.1", "destination_canonical_service": "svcb",
             "destination_canonical_revision": "v0.2", "connection_security_policy": how}
     for metric in ("request_duration_milliseconds", "request_bytes", "response_bytes"):
-        assert until(lambda m=metric: series(CALLEE, f"istio_{m}_count", **both))["="] == "3"
+        assert three(CALLEE, f"istio_{metric}_count")
     # Envoy knows a histogram's values by their buckets.
     total = series(CALLEE, "istio_response_bytes_sum", **both)
     assert total is not None and float(total["="]) == pytest.approx(15, 0.05)
