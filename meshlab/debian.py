@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -51,8 +52,19 @@ def unpack(packages: Sequence[str], folder: Path, pattern: str | None = None, *,
     """Fetches `packages` (and what they depend on, where a name matches `pattern`) and unpacks them into `folder`.
 
     With `lacking` come, of these dependencies, only those that the machine has not, and whatever these need in turn.
-    Returns the folder. Raises `Missing` with apt's own words.
+    Who finds somebody else at it waits, and takes what that one has unpacked. Returns the folder. Raises `Missing` with
+    apt's own words.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    before = folder.exists()
+    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if before or not folder.exists():
+            _fetch(packages, folder, pattern, lacking)
+    return folder
+
+
+def _fetch(packages: Sequence[str], folder: Path, pattern: str | None, lacking: bool) -> None:
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         raise Missing(
             f"cannot fetch {', '.join(packages)}",
@@ -92,4 +104,3 @@ def unpack(packages: Sequence[str], folder: Path, pattern: str | None = None, *,
             subprocess.run(["dpkg", "-x", str(deb), str(fresh)], check=True, env={**os.environ, "LC_ALL": "C"})
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
-    return folder

@@ -121,7 +121,7 @@ def browser(chromium: Path) -> Iterator[Browser]:
         for name, value in driver_environment(Settings.load()).items():
             patch.setenv(name, value)
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=180_000)
             yield browser
             browser.close()
 

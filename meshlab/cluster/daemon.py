@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 STARTING = 30.0
 #: Seconds that a daemon gets to stop its pods before it is killed; their own grace periods are within it.
 STOPPING = 40.0
+#: Seconds within which what was killed is gone, also on a busy machine.
+KILLED = 20.0
 LOCK = "daemon.lock"
 
 
@@ -154,11 +156,11 @@ def stop(settings: Settings, timeout: float = STOPPING) -> list[str]:
             process.signal(signal.SIGTERM)
             if not process.wait(timeout):
                 process.signal(signal.SIGKILL)
-                process.wait(5.0)
+                process.wait(KILLED)
     left = []
     for process, what in left_over(settings):
         process.kill_group()
-        if not process.wait(5.0):
+        if not process.wait(KILLED):
             left.append(f"process {process.pid} ({what})")
     left += _end_unrecorded(settings)
     if not known.running:
@@ -177,7 +179,7 @@ def _end_unrecorded(settings: Settings) -> list[str]:
     for mark, pidfd in leftovers(f"{settings.home}|"):
         try:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            if not select.select([pidfd], [], [], 5.0)[0]:
+            if not select.select([pidfd], [], [], KILLED)[0]:
                 left.append(f"a process of {mark}")
         except ProcessLookupError:
             continue

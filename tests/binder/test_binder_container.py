@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
+from ports import free_port
 
 from meshlab.settings import Settings
 
@@ -169,9 +169,7 @@ def test_repo2docker_takes_up_everything_in_binder(dockerfile: str) -> None:
 
 def test_a_learner_behind_a_hub_has_the_lab_and_its_pages_within_a_gigabyte(container: Container) -> None:
     container.run("./binder/postBuild")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     token = secrets.token_hex(16)
     # What BinderHub appends to the image's entry point, but for the address.
     server = container.start(

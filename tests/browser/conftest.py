@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,13 +16,16 @@ from pathlib import Path
 
 import pytest
 from jupyter_page import Listener, Server
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
+from ports import free_port
 
 from meshlab.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
 #: From the command to a server that answers, seconds: the add-ons come up first.
-START = 90
+START = 300
+#: For what a browser waits for on a busy machine, milliseconds.
+PATIENCE = 120_000
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +33,7 @@ def server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
     """`meshlab start`, its notebooks being a copy, its user one who has never been here."""
     folder, user = tmp_path_factory.mktemp("workbook"), tmp_path_factory.mktemp("user")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     token = secrets.token_hex(16)
     words = [
         *(Path(sys.prefix) / "bin" / "meshlab", "start", "--no-browser", "--"),
@@ -51,7 +51,7 @@ def server(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
         yield Server(url, token, folder)
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -74,9 +74,10 @@ def listener(server: Server) -> Listener:
 @pytest.fixture
 def page(browser: Browser, server: Server, listener: Listener) -> Iterator[Page]:
     """A page that may see the server; at its end nobody may have complained or asked elsewhere."""
+    expect.set_options(timeout=PATIENCE)
     with browser.new_context(viewport={"width": 1300, "height": 1000}, reduced_motion="reduce") as context:
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE)
         page.goto(f"{server.url}/api/status?token={server.token}")  # a cookie from here on
         listener.listen(page)
         yield page

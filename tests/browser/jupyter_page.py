@@ -16,9 +16,9 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, Request
 __all__ = ["Book", "Listener", "Server"]
 
 #: Seconds for a whole lesson: 04 takes 12 s on two quiet cores.
-LESSON = 150
+LESSON = 600
 #: A kernel's start on a busy machine, seconds.
-KERNEL = 60
+KERNEL = 300
 #: Height of one screenshot, pixels: Chromium draws no more than 16,384 in one go.
 TALLEST = 16_000
 

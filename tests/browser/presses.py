@@ -9,9 +9,6 @@ from playwright.sync_api import Locator, expect
 
 __all__ = ["AGAIN", "PRESSES", "Press"]
 
-#: How long a control may take: the slowest, a canary, sends 200 requests at each step.
-PATIENCE = 40_000
-
 
 @dataclass(frozen=True)
 class Press:
@@ -24,7 +21,7 @@ class Press:
     def on(self, box: Locator) -> None:
         box.scroll_into_view_if_needed()
         self.act(box)
-        expect(box).to_contain_text(self.says, timeout=PATIENCE)
+        expect(box).to_contain_text(self.says)
 
 
 def button(name: str) -> Callable[[Locator], None]:

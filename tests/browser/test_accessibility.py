@@ -94,6 +94,7 @@ def test_the_keyboard_reaches_each_control_in_its_turn_and_one_sees_where_it_is(
     book = Book.open(page, server.url, notebook)
     book.run(0, 0)
     first = book.control("Traffic: requests to").get_by_role("button", name="start", exact=True)
+    expect(page.locator(".jp-OutputArea").get_by_role("slider")).to_have_count(6)  # all controls are drawn by now
     first.focus()
     walked = []
     for _ in range(60):

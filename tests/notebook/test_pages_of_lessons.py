@@ -42,6 +42,7 @@ def test_a_page_shows_everything_without_a_network(
     asked: list[str] = []
     with browser.new_context(offline=True, viewport={"width": 1200, "height": 900}) as context:
         page = context.new_page()
+        page.set_default_timeout(120_000)
         page.on("request", lambda request: asked.append(request.url))
         address = (every_page / f"{name}.html").as_uri()
         page.goto(address)

@@ -103,7 +103,7 @@ class ClusterNetwork:
             asyncio.create_task(self._writer(), name="network: writer"),
         ]
 
-    async def ready(self, timeout: float = 10.0) -> None:
+    async def ready(self, timeout: float = 30.0) -> None:
         """Until service addresses answer. Raises WaitTimeout."""
         await self.proxy.ready(timeout)
 

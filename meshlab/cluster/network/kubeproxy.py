@@ -13,6 +13,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -138,7 +139,7 @@ class KubeProxy:
             self._process = self._spawn()
         self._keeper = asyncio.create_task(self._keep(), name="kube-proxy")
 
-    async def ready(self, timeout: float = 10.0) -> None:
+    async def ready(self, timeout: float = 30.0) -> None:
         """Until Envoy listens. Raises WaitTimeout."""
         try:
             async with asyncio.timeout(timeout):
@@ -157,8 +158,14 @@ class KubeProxy:
         if self._process is not None:
             await self._process.terminate(GRACE)
             self._process = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove what the files say of an Envoy that has ended."""
         self.record.unlink(missing_ok=True)
         self.admin.unlink(missing_ok=True)
+        with suppress(OSError):  # the lab's folder of sockets may lie outside of its home, and others may be in it
+            self.admin.parent.rmdir()
 
     def leave(self) -> None:
         """Stop watching Envoy and let it run, for the next daemon to adopt."""

@@ -33,6 +33,5 @@ def stop_leftover(settings: Settings, timeout: float = 5.0) -> bool:
                     found = bool(ended.poll(timeout * 1_000))
             finally:
                 os.close(pidfd)
-    proxy.record.unlink(missing_ok=True)
-    proxy.admin.unlink(missing_ok=True)
+    proxy.forget()
     return found

@@ -7,6 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,8 @@ class Node:
         left = kill_leftovers(f"{self._settings.home}|")
         if left:
             log.warning("%d processes of pods had left their group and were killed", left)
+        with suppress(OSError):  # it may lie outside of the lab's home, and kube-proxy's may be in it
+            self._settings.sockets.rmdir()
 
     # Kubelet
 

@@ -62,6 +62,7 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     yield running.settings
     assert daemon.stop(running.settings) == []
     assert marked(running.settings) == 0
+    assert not running.settings.sockets.exists()
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def tcp_entry(source: str, *, received: int, sent: int) -> Any:
     return entry
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """The first true value of the condition, asked for again and again."""
     end, wait = time.monotonic() + seconds, 0.01
     while True:
@@ -144,7 +144,7 @@ def sidecar(host: str, backend: tuple[str, int], mixer: tuple[str, int], *,
 
 
 def get(destination: tuple[str, int], path: str, source: str) -> bytes:
-    with socket.create_connection(destination, timeout=5, source_address=(source, 0)) as connection:
+    with socket.create_connection(destination, timeout=60, source_address=(source, 0)) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: svcb\r\nConnection: close\r\n\r\n".encode())
         return b"".join(iter(lambda: connection.recv(4096), b""))
 
@@ -159,7 +159,7 @@ def program(log: Path, *command: str, env: Mapping[str, str] | None = None) -> I
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(5)
+        process.wait(60)
 
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:
