@@ -130,15 +130,16 @@ def test_a_policy_comes_into_force_by_routes_alone_within_milliseconds(mesh: Sec
     assert found.ms < 500  # a replaced listener would take a second
 
 
-@pytest.mark.parametrize("field", ["ipBlocks", "remoteIpBlocks"])
-def test_addresses_of_callers(mesh: Secured, field: str) -> None:
+@pytest.mark.parametrize(("field", "inverted", "key"), [
+    ("ipBlocks", "notIpBlocks", "source.ip"), ("remoteIpBlocks", "notRemoteIpBlocks", "remote.ip"),
+])
+def test_addresses_of_callers(mesh: Secured, field: str, inverted: str, key: str) -> None:
     own, other = (mesh.cluster.pods[name][0] for name in ("svca-1", "other-1"))
     assert own != other
     mesh.allow(source(**{field: [f"{own}/32"]}))
     assert (status(mesh, call()), status(mesh, call("other-1"))) == (200, 403)
-    mesh.allow(source(**{f"not{field[0].upper()}{field[1:]}": [own]}))
+    mesh.allow(source(**{inverted: [own]}))
     assert (status(mesh, call()), status(mesh, call("other-1"))) == (403, 200)
-    key = {"ipBlocks": "source.ip", "remoteIpBlocks": "remote.ip"}[field]
     mesh.allow(when(key, f"{other}/32"))
     assert (status(mesh, call()), status(mesh, call("other-1"))) == (403, 200)
 
@@ -297,6 +298,12 @@ def test_keys_are_fetched_from_a_server_and_until_it_answers_no_token_is_good(me
     mesh.allow(source(requestPrincipals=["*"]))
     mesh.cluster.eventually(lambda: status(mesh, call(headers=bearing(token()))) == 200, "keys are fetched")
     assert status(mesh, call(headers=bearing(token(key=b"x")))) == 401
+
+
+def test_how_long_a_server_of_keys_may_take_stands_in_envoys_own_configuration(mesh: Secured) -> None:
+    tokens(mesh, jwks=None, jwksUri="http://127.1.2.3:9/keys", timeout="0.25s")
+    found = {pod: b'"timeout": "0.250s"' in mesh.cluster.admin(pod, "/config_dump").body for pod in ("svcb-1", "db-1")}
+    assert found == {"svcb-1": True, "db-1": False}
 
 
 def serve_keys(self: Application) -> None:

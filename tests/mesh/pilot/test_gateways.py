@@ -46,9 +46,12 @@ def rules(host: str, path: str, kind: str = "ImplementationSpecific") -> dict[st
     return {"rules": [{"host": host, "http": {"paths": [{"path": path, "pathType": kind, "backend": backend}]}}]}
 
 
-@pytest.mark.parametrize(("path", "yes", "no"), [("/x", "x", "xy"), ("/x.*", "xy", "y"), ("", "anything", None)])
-def test_an_ingress_serves_its_host_and_path(edge: Cluster, path: str, yes: str, no: str | None) -> None:
-    ingress(edge, rules("shop.test", path))
+@pytest.mark.parametrize(("path", "kind", "yes", "no"), [
+    ("/x", "ImplementationSpecific", "x", "xy"), ("/x.*", "ImplementationSpecific", "xy", "y"),
+    ("/x", "Exact", "x", "x/y"), ("/x", "Prefix", "x/y", "y"), ("", "ImplementationSpecific", "anything", None),
+])
+def test_an_ingress_serves_its_host_and_path(edge: Cluster, path: str, kind: str, yes: str, no: str | None) -> None:
+    ingress(edge, rules("shop.test", path, kind))
     assert ask(edge, f"http://shop.test/{yes}")[2].startswith("svcb")
     assert ask(edge, f"http://other.test/{yes}")[0] == 404
     if no is not None:
