@@ -133,7 +133,7 @@ def test_whoever_waits_does_not_notice_what_happens_to_the_watch(
     seen = threading.Event()
 
     def create() -> None:
-        seen.wait(10)
+        seen.wait(60)
         kubernetes.kube.create(("v1", "configmaps", "default"), config_map(name))
 
     thread = threading.Thread(target=create)
@@ -189,6 +189,15 @@ def test_what_is_not_ready_says_why(access: Access, kubernetes: Cluster, status:
     assert said in found
 
 
+def refused(access: Access, namespace: str) -> None:
+    """Waits until the refusal of a Deployment's pods is stored: a busy machine takes its time for that."""
+    for stored in follow(access, f"/apis/apps/v1/namespaces/{namespace}/deployments", 60.0):
+        conditions = [each for found in stored.values() for each in found.get("status", {}).get("conditions", ())]
+        if any(each["type"] == "ReplicaFailure" for each in conditions):
+            return
+    raise AssertionError("no refusal was stored")
+
+
 def test_a_quota_that_forbids_pods_is_named(access: Access, kubernetes: Cluster) -> None:
     kube = kubernetes.kube
     kube.create(("v1", "namespaces"), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "full"}})
@@ -199,6 +208,7 @@ def test_a_quota_that_forbids_pods_is_named(access: Access, kubernetes: Cluster)
     spec = {"selector": {"matchLabels": labels}, "template": pod}
     document = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "crowd"}, "spec": spec}
     kube.create(("apps/v1", "deployments", "full"), document)
+    refused(access, "full")
     with pytest.raises(WaitTimeout) as caught:
         wait_ready(access, [Deployment("full", "crowd")], timeout=2.0, report=lambda line: None)
     assert "exceeded quota: none" in caught.value.why
@@ -222,10 +232,7 @@ def test_a_webhook_that_lets_no_pod_in_is_named_while_somebody_waits(
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}
     spec = {"selector": {"matchLabels": labels}, "template": pod}
     kube.create(("apps/v1", "deployments", "judged"), {"metadata": {"name": "judged"}, "spec": spec})
-    for stored in follow(access, "/apis/apps/v1/namespaces/judged/deployments", 20.0):
-        conditions = [each for found in stored.values() for each in found.get("status", {}).get("conditions", ())]
-        if any(each["type"] == "ReplicaFailure" for each in conditions):
-            break
+    refused(access, "judged")
     said: list[str] = []
     with pytest.raises(WaitTimeout) as caught:
         wait_ready(access, [Deployment("judged", "judged")], timeout=2.0, report=said.append)

@@ -62,7 +62,7 @@ def ask(edge: Cluster, url: str, headers: dict[str, str] | None = None) -> tuple
     host, _, path = url.removeprefix("http://").partition("/")
     port = int(host.partition(":")[2] or 80)
     ip, _ = edge.pods["ingress-1"]
-    connection = http.client.HTTPConnection(ip, bound_port(port), timeout=5)
+    connection = http.client.HTTPConnection(ip, bound_port(port), timeout=30)
     try:
         connection.request("GET", f"/{path}", headers={"Host": host, **(headers or {})})
         response = connection.getresponse()
@@ -112,7 +112,7 @@ def secure(edge: Cluster, certificate: dict[str, Any], name: str, port: int) -> 
     certificate["authority"].configure_trust(context)
     ip, _ = edge.pods["ingress-1"]
     with (
-        socket.create_connection((ip, bound_port(port)), timeout=5) as raw,
+        socket.create_connection((ip, bound_port(port)), timeout=30) as raw,
         context.wrap_socket(raw, server_hostname=name) as tls,
     ):
         tls.sendall(f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())

@@ -79,7 +79,7 @@ class Secured:
         self, pod: str = "svcb-1", path: str = "/", headers: dict[str, str] | None = None, port: int = 8080
     ) -> int:
         """From somebody without a sidecar: the status, 0 where the connection was cut."""
-        connection = http.client.HTTPConnection(self.cluster.pods[pod][0], port, timeout=5)
+        connection = http.client.HTTPConnection(self.cluster.pods[pod][0], port, timeout=30)
         try:
             connection.request("GET", path, headers=headers or {})
             return connection.getresponse().status

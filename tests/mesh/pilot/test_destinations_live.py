@@ -64,7 +64,7 @@ def test_who_hashes_alike_stays_on_one_pod_and_others_do_not(
     assert sticky(cluster, headers, path)
     spread = {
         pod
-        for n in range(24)
+        for n in range(48)
         for pod in pods(cluster, 1, {k: v + str(n) for k, v in headers.items()}, path and f"{path}{n}")
     }
     assert spread == {"svcb-1", "svcb-2"}
@@ -172,7 +172,8 @@ def test_the_pod_that_answers_as_a_bad_gateway_is_left_out_unless_too_few_would_
         route(cluster)
         failing.append(1)
         cluster.eventually(lambda: not failing or not pods(cluster, 1), "it failed once")
-        assert set(pods(cluster, 40)) == asked
+        # Another thread of Envoy ejects it, in a moment.
+        cluster.eventually(lambda wanted=asked: set(pods(cluster, 40)) == wanted, "it is left out, or not")  # type: ignore[misc]
         cluster.store("DestinationRule", {}, event="DELETED")
 
 
@@ -197,7 +198,7 @@ def test_a_host_that_nobody_can_connect_to_is_left_out_by_its_own_count(cluster:
         "DestinationRule", {"host": "two.test", "trafficPolicy": {"outlierDetection": ejects}}
     ).in_force
     assert 503 in statuses()
-    assert statuses() == {200}
+    cluster.eventually(lambda: statuses() == {200}, "it is left out")
 
 
 @pytest.mark.parametrize(("policy", "path", "value"), [

@@ -212,7 +212,8 @@ def test_consistent_hashing_keeps_a_user_on_one_pod(cluster: Cluster) -> None:
     cluster.store("DestinationRule", {"host": "svcb", "trafficPolicy": {
         "loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}
     }}, "svcb")
-    users = {user: {ask(cluster, "", {"x-user": user}).pod for _ in range(5)} for user in map(str, range(16))}
+    # Where users hash to depends on the pods' addresses: 40 of them on one pod is once in 10^12.
+    users = {user: {ask(cluster, "", {"x-user": user}).pod for _ in range(3)} for user in map(str, range(40))}
     assert all(len(found) == 1 for found in users.values())
     assert len(set().union(*users.values())) == 2
 
@@ -224,7 +225,8 @@ def test_outlier_detection_ejects_the_pod_that_fails(cluster: Cluster) -> None:
     route(cluster, {"route": [{"destination": {"host": "svcb"}}], "retries": {"attempts": 0}})
     cluster.applications["svcb-2"].failures.append(1)
     assert 503 in [ask(cluster).status for _ in range(4)]
-    assert set(pods(cluster, 10)) == {"svcb-1"}
+    # Another thread of Envoy ejects it, in a moment.
+    cluster.eventually(lambda: set(pods(cluster, 10)) == {"svcb-1"}, "it is left out")
 
 
 # Hosts outside
