@@ -60,7 +60,7 @@ def combine(
 ) -> Combined:
     """Today's kinds win over those of v1alpha2 for the same host; among themselves the order given decides.
 
-    The order of today's is that of creation, and of `namespace/name` where two were created together.
+    The order of today's is that of creation, and of name, then namespace where two were created together.
     """
     entries, dropped = list(service_entries), list[Dropped]()
     taken = {name: each for each in entries for name in (*each.hosts, *each.addresses)}

@@ -59,7 +59,13 @@ class Grant:
 
 
 def refused_references(stored: Stored, grants: Iterable[Grant]) -> frozenset[Reference]:
-    """What an HTTPRoute or a Gateway of Kubernetes' API names in other namespaces without being allowed to."""
+    """What an HTTPRoute or a Gateway of Kubernetes' API names in other namespaces without being allowed to.
+
+    Routes of Services alone need no grant, as with istiod: callers in the mesh reach those namespaces anyway.
+    """
+    parents = stored.spec.get("parentRefs") or ()
+    if parents and all(each.get("kind") == "Service" for each in parents):
+        return frozenset()
     foreign = {each for each in _references(stored) if each.namespace != stored.namespace}
     if not foreign:
         return frozenset()

@@ -200,11 +200,15 @@ class SidecarScope:
     origin: Origin | None = field(default=None, compare=False)
 
     def sees(self, namespace: str, host: str, port: int = 0) -> bool:
-        """Whether a host of that namespace is known to these sidecars."""
+        """Whether a host of that namespace is known to these sidecars, on `port` (0: on any).
+
+        What is said of a port is all that is known on it: a listener without a port is for the others.
+        """
         if self.egress is None:
             return True
+        said = {number for number, _ in self.egress}
         for number, hosts in self.egress:
-            if number not in (0, port) and port:
+            if port and number != (port if port in said else 0):
                 continue
             for where, pattern in hosts:
                 if where not in ("*", namespace) and (where != "." or namespace != self.namespace):

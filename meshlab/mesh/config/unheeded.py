@@ -20,6 +20,7 @@ Place = tuple[str | int, ...]
 _LOCALITY = "all pods of a lab run in one place"
 _EDGE = "a gateway listens on its pod's address, on the port's own number"
 _CHECKS = "certificates are checked by their authority and names alone"
+_INBOUND = "what a pod takes in is not limited"
 _CAPTURE = "how connections come to a sidecar is decided when its pod starts"
 _POLICY: Mapping[str, str] = {
     "loadBalancer.localityLbSetting": _LOCALITY,
@@ -27,6 +28,7 @@ _POLICY: Mapping[str, str] = {
     "tls.credentialName": "sidecars read certificates from files, as istiod's do; it is for gateways",
     "tunnel": "sidecars do not tunnel",
     "proxyProtocol": "sidecars send no PROXY protocol",
+    "retryBudget": "retries at a time are limited by connectionPool.http.maxRetries",
 }
 _TARGETS = "there are no waypoints, and gateways are chosen by selector"
 _PLAIN = "endpoints that are no pods are called without mutual TLS"
@@ -66,7 +68,7 @@ UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
             "subsets[].trafficPolicy.portLevelSettings[]",
         )
         for name, why in _POLICY.items()
-        if name not in ("tunnel", "proxyProtocol") or not where.endswith("[]")
+        if name not in ("tunnel", "proxyProtocol", "retryBudget") or not where.endswith("[]")
     }
     | {
         f"{where}.outlierDetection.consecutiveErrors": "istiod dropped it: write consecutive5xxErrors"
@@ -103,6 +105,8 @@ UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
         "ingress[].bind": _CAPTURE,
         "ingress[].captureMode": _CAPTURE,
         "ingress[].defaultEndpoint": "the application is reached by port: write 127.0.0.1:PORT",
+        "ingress[].connectionPool": _INBOUND,
+        "inboundConnectionPool": _INBOUND,
         "ingress[].tls": "what a port takes is said by PeerAuthentication",
         "egress[].port.protocol": "the service's own port says it",
         "egress[].port.name": "a name for people",

@@ -149,15 +149,17 @@ def redirect(wanted: routing.Redirect, match: routing.RequestMatch, called: int 
 def _prefix(new: str, match: routing.RequestMatch) -> Fields:
     """Replaces the matched prefix.
 
-    A prefix of whole segments that becomes / must not leave two slashes behind: /a/b is /b then, and /a is /.
+    A prefix of whole segments that becomes / must not leave two slashes behind: /a/b is /b then, and /a is /. A slash
+    at the end of any other is left out, as in istiod: /b/ means the segments that /b means.
     """
     path = match.path
-    if path.kind is routing.PatternKind.SEGMENTS and new.endswith("/"):
-        return {"regex_rewrite": {
-            "pattern": {"regex": f"^{re.escape(path.value.rstrip('/'))}(/?)(.*)"},
-            "substitution": new.replace("\\", "\\\\") + r"\2",
-        }}
-    return {"prefix_rewrite": new}
+    if path.kind is not routing.PatternKind.SEGMENTS or not new.endswith("/"):
+        return {"prefix_rewrite": new}
+    if kept := new.rstrip("/"):
+        return {"prefix_rewrite": kept}
+    return {"regex_rewrite": {
+        "pattern": {"regex": f"^{re.escape(path.value.rstrip('/'))}(/?)(.*)"}, "substitution": r"/\2",
+    }}
 
 
 def rewrite(wanted: routing.Rewrite | None, match: routing.RequestMatch, host: str) -> Fields:
@@ -186,8 +188,9 @@ def header_changes(request: routing.HeaderChanges, response: routing.HeaderChang
     """Fields that a route and a weighted cluster have alike."""
     found: Fields = {}
     for name, changes in (("request", request), ("response", response)):
-        added = [_header(key, value, "APPEND_IF_EXISTS_OR_ADD") for key, value in changes.add]
-        added += [_header(key, value, "OVERWRITE_IF_EXISTS_OR_ADD") for key, value in changes.set]
+        # As in istiod what is set comes first: what is added to the same name then stays beside it.
+        added = [_header(key, value, "OVERWRITE_IF_EXISTS_OR_ADD") for key, value in changes.set]
+        added += [_header(key, value, "APPEND_IF_EXISTS_OR_ADD") for key, value in changes.add]
         if added:
             found[f"{name}_headers_to_add"] = added
         if changes.remove:
@@ -207,8 +210,9 @@ def hash_policy(balancer: Balancer) -> Fields | None:
         cookie: dict[str, Any] = {"name": balancer.hash_cookie}
         if balancer.cookie_path:
             cookie["path"] = balancer.cookie_path
-        # A lifetime of 0 (or none) makes a cookie that lives as long as the session.
-        cookie["ttl"] = duration(balancer.cookie_ttl.ns if balancer.cookie_ttl is not None else 0)
+        # Without a lifetime nobody makes the cookie; with one of 0 it lives as long as the session.
+        if balancer.cookie_ttl is not None:
+            cookie["ttl"] = duration(balancer.cookie_ttl.ns)
         return {"cookie": cookie}
     if balancer.hash_source_ip:
         return {"connection_properties": {"source_ip": True}}

@@ -161,7 +161,10 @@ def _ends(proxy: Proxy, mesh: Mesh, *, passed: bool) -> Iterator[Resource]:
 
 
 def scope_of(world: World, proxy: Proxy) -> SidecarScope | None:
-    """The Sidecar object for a pod: one that selects it, else its namespace's, else the root namespace's."""
+    """The Sidecar object for a pod: one that selects it, else its namespace's, else the root namespace's.
+
+    `.` in that of the root namespace is the namespace of the pod.
+    """
     pod = world.workloads.get(proxy.ip)
     everybody: SidecarScope | None = None
     root: SidecarScope | None = None
@@ -173,4 +176,4 @@ def scope_of(world: World, proxy: Proxy) -> SidecarScope | None:
                 return each
         elif each.namespace == ROOT_NAMESPACE and not each.selector:
             root = root or each
-    return everybody or root
+    return everybody or (replace(root, namespace=proxy.namespace) if root is not None else None)

@@ -72,6 +72,9 @@ def original_destination(mesh: Mesh) -> Fields:
 def passthrough(mesh: Mesh) -> Fields:
     """For destinations that the mesh does not know, where it lets them through."""
     found = _outside(PASSTHROUGH, mesh)
+    # Whoever speaks HTTP/2 (gRPC) to an unknown host goes on speaking it, as istiod has it.
+    options: Fields = {"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
+    found["typed_extension_protocol_options"] = {_HTTP_OPTIONS: pack("HttpProtocolOptions", options)}
     _let_go(found, mesh)
     return found
 
@@ -116,10 +119,10 @@ def outbound_cluster(
         _eject(found, traffic.outlier)
     if traffic.keepalive is not None:
         found["upstream_connection_options"] = {"tcp_keepalive": _keepalive(traffic.keepalive)}
-    _tls(found, target, mesh, traffic, external if isinstance(external, ExternalService) else None)
     http2 = target.port.protocol in (Protocol.HTTP2, Protocol.GRPC)
     if target.port.protocol.is_http and traffic.http2_upgrade:
         http2 = True
+    _tls(found, target, mesh, traffic, external if isinstance(external, ExternalService) else None, http2=http2)
     if calling.how is not How.PLAIN:
         secured = peer_socket(
             mesh.domain, calling.identities, calling.sni, http2=http2, http=target.port.protocol.is_http
@@ -135,14 +138,16 @@ def outbound_cluster(
 
 
 def _tls(
-    cluster: Fields, target: Target, mesh: Mesh, traffic: Traffic, external: ExternalService | None
+    cluster: Fields, target: Target, mesh: Mesh, traffic: Traffic, external: ExternalService | None, *, http2: bool
 ) -> None:
     """TLS that the sidecar originates: said of a port of a service entry, or by a policy."""
     wanted, names = traffic.tls, tuple[str, ...]()
     if external is not None:
         port = next((each for each in external.ports if each.number == target.port.number), None)
         wanted, names = port.tls if port is not None else None, external.subject_alt_names
-    if wanted is not None and (context := upstream_tls(wanted, mesh, target.hostname, names)) is not None:
+    if wanted is None:
+        return
+    if (context := upstream_tls(wanted, mesh, target.hostname, names, http2=http2)) is not None:
         cluster["transport_socket"] = {
             "name": "envoy.transport_sockets.tls", "typed_config": pack("UpstreamTlsContext", context)
         }
@@ -191,6 +196,8 @@ def _limits(cluster: Fields, traffic: Traffic) -> None:
 def _eject(cluster: Fields, outlier: Outlier) -> None:
     found: Fields = {
         "max_ejection_percent": {"value": outlier.max_ejection_percent},
+        # By errors in a row alone, as rules of both generations say: Envoy also compares the shares of five and more.
+        "enforcing_success_rate": {"value": 0},
         # Envoy of 2017 ejected one host whatever the percentage; with two pods 10 % would otherwise mean none.
         "always_eject_one_host": {"value": True},
     }

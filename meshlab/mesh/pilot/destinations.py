@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from meshlab.mesh.config.services import Instance
 from meshlab.mesh.config.traffic import NO_TRAFFIC, ClientTls, Policy
@@ -81,6 +81,11 @@ class DestinationsBuilder:
         calling = PLAIN_CALLING
         if not (target.external or name) and self._security.in_use:
             calling = self._calling(target, instances, policy.traffic.tls if policy is not None else None)
+            if calling.how is How.AUTOMATIC and _chosen_by_caller(policy):
+                # Addresses that the application chose carry no mark: what all pods take is taken by each.
+                marked = self._marked(instances)
+                all_take = bool(instances) and all((each.address, each.port) in marked for each in instances)
+                calling = replace(calling, how=How.ALWAYS) if all_take else PLAIN_CALLING
         made = self._memo.get("cluster", (target, world.mesh, policy, outside), (name, calling), lambda: resource(
             Kind.CLUSTER, target.cluster,
             outbound_cluster(

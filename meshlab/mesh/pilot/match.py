@@ -46,7 +46,7 @@ def route_match(match: RequestMatch) -> Fields:
 def _path(wanted: Pattern) -> Fields:
     kind, value = wanted.kind, wanted.value
     if kind is PatternKind.REGEX:
-        return {"safe_regex": {"regex": f"(?i:{value})" if wanted.ignore_case else value}}
+        return {"safe_regex": {"regex": value}}
     if kind is PatternKind.EXACT:
         found: Fields = {"path": value}
     elif kind is PatternKind.SEGMENTS and value.rstrip("/"):
@@ -62,7 +62,7 @@ def _path(wanted: Pattern) -> Fields:
 def string_match(wanted: Pattern) -> Fields:
     """A `StringMatcher`; not for PRESENT, which compares nothing."""
     if wanted.kind is PatternKind.REGEX:
-        return {"safe_regex": {"regex": f"(?i:{wanted.value})" if wanted.ignore_case else wanted.value}}
+        return {"safe_regex": {"regex": wanted.value}}
     found: Fields = {"exact" if wanted.kind is PatternKind.EXACT else "prefix": wanted.value}
     if wanted.ignore_case:
         found["ignore_case"] = True

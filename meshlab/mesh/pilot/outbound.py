@@ -90,6 +90,11 @@ class OutboundBuilder:
             kept = {key: unit for key, unit in known.items() if not change.touches(unit.asked)}
         units: dict[Key, Unit] = {}
         made: dict[Key, Unit] = {}
+        # A rule for the host svcb.default is one for whoever says just that: of equal domains the first counts.
+        for name, rules in self._world.rules.hosts.items():
+            if not name.startswith("*"):
+                key = ("other", name)
+                units[key] = kept.get(key) or made.setdefault(key, self._units.of_other(name, rules))
         for service in self._world.services:
             key = ("service", service.hostname)
             units[key] = kept.get(key) or made.setdefault(key, self._units.of_service(service))
@@ -98,10 +103,6 @@ class OutboundBuilder:
             while key in units:  # several speak of one host: the first has it
                 key = (key[0], f"{key[1]} again")
             units[key] = kept.get(key) or made.setdefault(key, self._units.of_outside(outside))
-        for name, rules in self._world.rules.hosts.items():
-            if not name.startswith("*"):
-                key = ("other", name)
-                units[key] = kept.get(key) or made.setdefault(key, self._units.of_other(name, rules))
         return units, made
 
     def _listed(

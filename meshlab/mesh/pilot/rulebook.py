@@ -18,7 +18,7 @@ from meshlab.mesh.config.model import Config
 from meshlab.mesh.config.outside import OUR_LABEL, Endpoint, ExternalService
 from meshlab.mesh.config.routing import HostRules
 from meshlab.mesh.config.today.kinds import GATEWAY_API, NETWORKING, TELEMETRY, Kind, kinds
-from meshlab.mesh.config.today.kubernetes_routes import CONTROLLER, host_rules, mesh_gateway
+from meshlab.mesh.config.today.kubernetes_routes import CONTROLLER, host_rules, merged, mesh_gateway
 from meshlab.mesh.config.today.outside_rules import external_service
 from meshlab.mesh.config.today.stored import Stored
 from meshlab.mesh.config.today.translate import translate
@@ -161,9 +161,9 @@ class Rulebook:
         return bool(self._today[GATEWAYS] or self._today["httproutes"])
 
     def entries(self, plural: str) -> list[Entry]:
-        """By creation, then name."""
+        """By creation; of what was created within one second by name, then namespace, as istiod does it."""
         listed = self._today[plural].items()
-        return [entry for _, entry in sorted(listed, key=lambda item: (item[1].stored.created, item[0]))]
+        return [entry for _, entry in sorted(listed, key=lambda item: (item[1].stored.created, item[0][::-1]))]
 
     def changes(self, workloads: Workloads, *, everything: bool = False) -> dict[str, Any]:
         """The fields of a World that differ since the last call; `everything`: also if pods changed."""
@@ -236,7 +236,7 @@ class Rulebook:
             services.append(external_service(entry.stored, elsewhere))
         routed, lost = self._delegation.rules((each.stored, each.value) for each in self.entries("virtualservices"))
         self._left_out["virtualservices"] = lost
-        routed += [rules for entry in self.entries("httproutes") for rules in self.granted("httproutes", entry)]
+        routed += merged(rules for entry in self.entries("httproutes") for rules in self.granted("httproutes", entry))
         return combine(
             route_rules=self._routes,
             virtual_services=routed,

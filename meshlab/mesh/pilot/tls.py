@@ -20,24 +20,31 @@ CLIENTS_PROVE = ("MUTUAL", "OPTIONAL_MUTUAL")
 ALPN = ("h2", "http/1.1")
 _PARTS = ("tls.crt", "tls.key", "ca.crt", "cert", "key", "cacert")
 _VERSIONS = {"TLSV1_0": "TLSv1_0", "TLSV1_1": "TLSv1_1", "TLSV1_2": "TLSv1_2", "TLSV1_3": "TLSv1_3"}
+#: In place of a file: the machine's own authorities.
+SYSTEM = "system"
 
 
-def upstream_tls(tls: ClientTls, mesh: Mesh, host: str, names: Sequence[str] = ()) -> Fields | None:
+def upstream_tls(
+    tls: ClientTls, mesh: Mesh, host: str, names: Sequence[str] = (), *, http2: bool = False
+) -> Fields | None:
     """An `UpstreamTlsContext` for SIMPLE and MUTUAL; None where the sidecar adds no TLS of its own kind.
 
     `host` is the destination, for SNI; `names` are those that the server's certificate may have, () for the host's.
+    `http2`: it is offered in ALPN, without which most servers speak HTTP/1.1.
     """
     if tls.mode not in ("SIMPLE", "MUTUAL"):
         return None
     # Envoy as a client stops at TLS 1.2 unless told.
     common: Fields = {"tls_params": {"tls_maximum_protocol_version": "TLSv1_3"}}
+    if http2:
+        common["alpn_protocols"] = ["h2"]
     if tls.mode == "MUTUAL" and tls.client_certificate:
         common["tls_certificates"] = [{
             "certificate_chain": {"filename": tls.client_certificate},
             "private_key": {"filename": tls.private_key},
         }]
     sni = tls.sni or (host if _is_name(host) else "")
-    authorities = tls.ca_certificates or mesh.authorities
+    authorities = mesh.authorities if tls.ca_certificates in ("", SYSTEM) else tls.ca_certificates
     if tls.verify and authorities:
         wanted = tls.subject_alt_names or tuple(names) or ((sni,) if sni else ())
         common["validation_context"] = {

@@ -269,9 +269,12 @@ def test_matches_of_an_http_route_are_ordered_by_how_much_they_say() -> None:
     assert [each.weight for each in in_mesh.routes[0].destinations] == [9, 1]
 
 
-def test_a_rule_without_backends_answers_500() -> None:
-    (found,) = value("HTTPRoute", {"parentRefs": [{"name": "g"}], "rules": [{}]})
-    assert found.routes[0].direct == routing.DirectResponse(500)
+@pytest.mark.parametrize(("rule", "status"), [
+    ({}, 404), ({"backendRefs": [{"name": "svcb", "port": 80, "weight": 0}]}, 500),
+], ids=["none named", "none that takes anything"])
+def test_a_rule_without_backends_answers_for_itself(rule: dict[str, Any], status: int) -> None:
+    (found,) = value("HTTPRoute", {"parentRefs": [{"name": "g"}], "rules": [rule]})
+    assert found.routes[0].direct == routing.DirectResponse(status)
 
 
 # Both generations

@@ -124,6 +124,8 @@ BY_RULES: list[tuple[str, Spec, str]] = [
     ("DestinationRule", {"host": "a", "trafficPolicy": {"tls": {"mode": "MUTUAL"}}}, "client certificate required"),
     ("DestinationRule", {"host": "a", "trafficPolicy": {"loadBalancer": {"consistentHash": {
         "useSourceIp": True, "maglev": {"tableSize": 1000}}}}}, "1000 is no prime number"),
+    ("DestinationRule", {"host": "a", "trafficPolicy": {"loadBalancer": {"consistentHash": {
+        "useSourceIp": True, "maglev": {}}}}}, "tableSize must be set for maglev"),
     ("DestinationRule", {"host": "a", "trafficPolicy": {"loadBalancer": {"simple": "ROUND_ROBIN", "warmup": {
         "duration": "1s", "aggression": 0.5}}}}, "aggression must be at least 1"),
     ("ServiceEntry", entry(ports=[]), "at least one port"),
@@ -138,6 +140,7 @@ BY_RULES: list[tuple[str, Spec, str]] = [
     ("Gateway", server("HTTPS", 443, tls={"mode": "SIMPLE"}), "requires a server certificate"),
     ("Gateway", {"servers": [*server()["servers"], *server()["servers"]]}, "must be unique"),
     ("Sidecar", {"egress": [{"hosts": ["*/*"]}, {"hosts": ["./*"]}]}, "only one egress listener"),
+    ("Sidecar", {"egress": [{"hosts": ["./svcb"]}]}, "short names (non FQDN) are not allowed"),
     ("AuthorizationPolicy", {"action": "DENY"}, "meaningless"),
     ("AuthorizationPolicy", {"rules": [{"from": []}]}, "`from` cannot be empty, found at rule 0"),
     ("AuthorizationPolicy", {"rules": [{"from": [{"source": {}}]}]}, "must have at least one field set"),

@@ -188,11 +188,13 @@ def test_the_filters_of_an_http_route(
     assert headers[header[0]].startswith(header[1])
 
 
-def test_a_backend_of_weight_0_gets_nothing_and_no_backend_at_all_is_500(edge: Cluster) -> None:
+def test_a_backend_of_weight_0_gets_nothing_and_without_any_a_rule_answers_for_itself(edge: Cluster) -> None:
     listeners(edge, WEB)
     http_route(edge, {"backendRefs": [{**SVCB, "weight": 0}, {"name": "svca", "port": 80, "weight": 1}]})
     assert {ask(edge, f"{X}/")[2] for _ in range(10)} == {"svca-1"}
-    for nobody in ([], [{**SVCB, "weight": 0}], [{"name": "nobody", "port": 80}], [{**SVCB, "kind": "Pod"}]):
+    http_route(edge, {"backendRefs": []})
+    assert ask(edge, f"{X}/")[0] == 404
+    for nobody in ([{**SVCB, "weight": 0}], [{"name": "nobody", "port": 80}], [{**SVCB, "kind": "Pod"}]):
         http_route(edge, {"backendRefs": nobody})
         assert ask(edge, f"{X}/")[0] == 500
 

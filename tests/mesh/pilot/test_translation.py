@@ -296,8 +296,8 @@ def test_of_conflicting_egress_rules_the_smaller_key_stays_and_the_other_is_a_pr
     ({"circuitBreaker": {"simpleCb": {
         "sleepWindow": "30s", "httpDetectionInterval": "0.5s", "httpConsecutiveErrors": 3, "maxConnections": 7,
     }}}, "outlier_detection", {
-        "max_ejection_percent": 10, "always_eject_one_host": True, "consecutive_5xx": 3,
-        "base_ejection_time": "30s",
+        "max_ejection_percent": 10, "always_eject_one_host": True, "enforcing_success_rate": 0,
+        "consecutive_5xx": 3, "base_ejection_time": "30s",
     }),
 ])
 def test_a_destination_policy_shapes_the_cluster(spec: dict[str, Any], field: str, expected: Any) -> None:

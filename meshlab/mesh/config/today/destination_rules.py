@@ -35,7 +35,7 @@ def host_traffic(stored: Stored) -> HostTraffic:
     policies = _policies(stored, host, NO_LABELS, "", own, own)
     for each in subsets:
         particular = each.get("trafficPolicy") or {}
-        merged = {name: particular.get(name) or own.get(name) for name in _SECTIONS}
+        merged = {name: own.get(name) if particular.get(name) is None else particular[name] for name in _SECTIONS}
         ports = particular if particular.get("portLevelSettings") else own
         policies += _policies(stored, host, labels(each.get("labels")), each["name"], merged, ports)
     return HostTraffic(
@@ -122,7 +122,7 @@ def _outlier(fields: Fields | None) -> Outlier | None:
     if fields is None:
         return None
     said = fields.get("consecutive5xxErrors")
-    gateway = int(fields.get("consecutiveGatewayErrors") or fields.get("consecutiveErrors") or 0)
+    gateway = int(fields.get("consecutiveGatewayErrors") or 0)
     split = bool(fields.get("splitExternalLocalOriginErrors"))
     if said == 0 and not gateway and not split:
         return None

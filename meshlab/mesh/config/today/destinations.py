@@ -113,6 +113,7 @@ def _policy() -> Schema:
         portLevelSettings=array(port, most=4096),
         tunnel=obj(("targetHost", "targetPort"), protocol=TEXT, targetHost=TEXT, targetPort=PORT),
         proxyProtocol=obj(version=enum("V1", "V2")),
+        retryBudget=obj(percent=NUMBER, minRetryConcurrency=_COUNT),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from meshlab.mesh.config.routing import Pattern, PatternKind
 from meshlab.mesh.config.today.stored import Stored, duration, texts
 from meshlab.mesh.config.today.virtual_services import DEFAULT_RETRIES, RETRY_ON
 
-__all__ = ["CONTROLLER", "HOSTNAME", "NAME_LABEL", "host_rules", "mesh_gateway"]
+__all__ = ["CONTROLLER", "HOSTNAME", "NAME_LABEL", "host_rules", "merged", "mesh_gateway"]
 
 Fields = Mapping[str, Any]
 #: Of the GatewayClass that is ours.
@@ -29,8 +29,8 @@ REFUSED = "reference-not-permitted"
 #: A backend that is the name of any host of the mesh, of a ServiceEntry too: (kind, group).
 HOSTNAME = ("Hostname", "networking.istio.io")
 NOTHING: frozenset[Reference] = frozenset()
-#: The answer where there is no backend.
-NO_BACKEND = 500
+#: The answer where no backend is named, and where none of those that are takes anything.
+NOTHING_NAMED, NO_BACKEND = 404, 500
 #: Of a `retry` that does not say how many; and what is retried where it names no statuses.
 ATTEMPTS = 2
 WITHOUT_CODES = RETRY_ON.removesuffix(",retriable-status-codes")
@@ -82,24 +82,38 @@ def _selector(fields: Fields) -> LabelSelector:
 def host_rules(stored: Stored, refused: frozenset[Reference] = NOTHING) -> tuple[routing.HostRules, ...]:
     """One HTTPRoute: rules for the gateways it names as parents, and rules for each Service among them.
 
-    `refused`: what it names and is not granted. A rule that is left without a backend answers 500, as the API says.
-    One that leads to others as well answers 503 for the share of those that are refused.
+    A Service of another namespace has its rules for callers of the route's own namespace only. `refused`: what it names
+    and is not granted, at gateways; in the mesh it takes no grant. A rule whose backends take nothing answers 500, one
+    without any 404, as the API says. One that leads to others as well answers 503 for the share of those refused.
     A parent's one listener is the gateway `namespace/name/listener`.
     """
     parents = stored.spec.get("parentRefs") or ()
-    gateways, services = [], []
+    gateways, found = [], list[routing.HostRules]()
     for each in parents:
         namespace = each.get("namespace") or stored.namespace
         if (each.get("kind") or "Gateway") == "Service":
-            services.append((f"{each['name']}.{namespace}.svc.{stored.domain}", int(each.get("port") or 0)))
+            host, port = f"{each['name']}.{namespace}.svc.{stored.domain}", int(each.get("port") or 0)
+            made = _rules(stored, (host,), (routing.MESH,), port, NOTHING)
+            found.append(made if namespace == stored.namespace else replace(made, visible_in=(stored.namespace,)))
         else:
             section = f"/{each['sectionName']}" if each.get("sectionName") else ""
             gateways.append(f"{namespace}/{each['name']}{section}")
-    found = []
     if gateways:
-        found.append(_rules(stored, texts(stored.spec.get("hostnames")) or ("*",), tuple(gateways), 0, refused))
-    found += [_rules(stored, (host,), (routing.MESH,), port, refused) for host, port in services]
+        hosts = texts(stored.spec.get("hostnames")) or ("*",)
+        found.insert(0, _rules(stored, hosts, tuple(gateways), 0, refused))
     return tuple(found)
+
+
+def merged(listed: Iterable[routing.HostRules]) -> list[routing.HostRules]:
+    """Rules of HTTPRoutes: for one Service and the same callers they are one list, in the order of precedence."""
+    found: dict[object, routing.HostRules] = {}
+    for each in listed:
+        key: object = (each.hosts, each.visible_in) if each.gateways == (routing.MESH,) else id(each)
+        if (before := found.get(key)) is not None:
+            routes = tuple(sorted((*before.routes, *each.routes), key=_rank))
+            each = replace(before, routes=routes)
+        found[key] = each
+    return list(found.values())
 
 
 def _rules(
@@ -135,7 +149,7 @@ def _route(
     direct = None
     if redirect is None and all(each.destination.host == REFUSED for each in destinations):
         # Without any backend to send it to a request fails: so the API says.
-        direct, destinations = routing.DirectResponse(NO_BACKEND), ()
+        direct, destinations = routing.DirectResponse(NO_BACKEND if backends else NOTHING_NAMED), ()
     timeouts, retry = rule.get("timeouts") or {}, rule.get("retry")
     limit, each_try = duration(timeouts.get("request")), duration(timeouts.get("backendRequest"))
     retries = None if redirect is not None or direct else DEFAULT_RETRIES if retry is None else _retries(retry)

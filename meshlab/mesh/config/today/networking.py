@@ -5,6 +5,7 @@ from __future__ import annotations
 from meshlab.mesh.config.today.schema import (
     BOOL,
     DURATION,
+    FREE,
     INT,
     PORT,
     TEXT,
@@ -280,6 +281,7 @@ def sidecar() -> Schema:
                 bind=TEXT,
                 captureMode=enum("DEFAULT", "IPTABLES", "NONE"),
                 defaultEndpoint=TEXT,
+                connectionPool=FREE,
                 tls=obj(mode=TEXT, serverCertificate=TEXT, privateKey=TEXT, caCertificates=TEXT),
             )
         ),
@@ -293,5 +295,6 @@ def sidecar() -> Schema:
             )
         ),
         outboundTrafficPolicy=obj(mode=enum("REGISTRY_ONLY", "ALLOW_ANY"), egressProxy=_destination()),
+        inboundConnectionPool=FREE,
         _doc="What the sidecars of some pods know of the mesh.",
     )

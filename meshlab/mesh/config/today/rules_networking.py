@@ -85,7 +85,9 @@ def _balancer(balancer: Fields | None) -> list[str]:
     if chosen is None:
         return out
     size = (chosen.get("maglev") or {}).get("tableSize") or 0
-    if size and (size > LARGEST_TABLE or not _prime(size)):
+    if chosen.get("maglev") is not None and not size:
+        out.append("tableSize must be set for maglev")
+    elif size and (size > LARGEST_TABLE or not _prime(size)):
         out.append(f"maglev.tableSize {size} is no prime number of at most {LARGEST_TABLE:,}: Envoy refuses others")
     keys = ("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")
     if not any(chosen.get(key) for key in keys):
@@ -275,6 +277,8 @@ def sidecar(spec: Fields) -> list[str]:
             name = host.split("/", 1)[1]
             if name != "*":
                 out += at(f"egress[{number}]", check_host(name))
+            if "." not in name and "*" not in name:
+                out += at(f"egress[{number}]", ["short names (non FQDN) are not allowed"])
     if open_egress > 1:
         out.append("sidecar: only one egress listener can have an empty port")
     return out

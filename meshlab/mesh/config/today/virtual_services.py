@@ -75,11 +75,14 @@ def _route(stored: Stored, block: Fields, match: Fields | None) -> routing.Route
 
 
 def pattern(fields: Fields, *, ignore_case: bool = False) -> routing.Pattern:
-    """A StringMatch. Nothing (or `*` as regular expression) asks only that the header is there."""
+    """A StringMatch. Nothing (or `*` as regular expression) asks only that the header is there.
+
+    Regular expressions say themselves whether case counts (VirtualService's reference, ignoreUriCase).
+    """
     for kind in (routing.PatternKind.EXACT, routing.PatternKind.PREFIX, routing.PatternKind.REGEX):
         value = fields.get(kind.value)
         if value is not None and (kind.value, value) != ("regex", "*"):
-            return routing.Pattern(kind, value, ignore_case)
+            return routing.Pattern(kind, value, ignore_case and kind is not routing.PatternKind.REGEX)
     return routing.Pattern(routing.PatternKind.PRESENT)
 
 
