@@ -57,6 +57,7 @@ UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
     },
     (NETWORKING, "VirtualService"): {
         "http[].retries.retryRemoteLocalities": _LOCALITY,
+        "http[].websocketUpgrade": "websockets always pass, as with istiod",
         "tcp[].match[].sourceSubnet": "istiod ignores it, too; sourceLabels say which pods",
     },
     (NETWORKING, "DestinationRule"): {

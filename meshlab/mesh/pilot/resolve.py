@@ -66,8 +66,6 @@ class Resolver:
                 return self._version(destination, Target(service.hostname, unknown, missing=True))
             if port is None:
                 port = like(called.port, service)
-            if port is None and destination.port:
-                return self._version(destination, Target(service.hostname, called.port, missing=True))
             return self._version(destination, Target(service.hostname, port or called.port))
         outside = self.world.outside_by_name.get(destination.host)
         if outside is not None:

@@ -351,7 +351,7 @@ def test_a_rule_for_a_part_of_a_services_name_is_for_who_says_just_that() -> Non
 
 def test_a_port_that_a_service_does_not_have_leads_nowhere() -> None:
     found = given(mesh(("VirtualService", http({"route": [to(port={"number": 81})]}))))
-    assert not found["eds"][f"{HOST}|http"].get("endpoints")
+    assert not found["eds"][f"{HOST}|81"].get("endpoints")
 
 
 def test_what_is_set_comes_before_what_is_added_to_the_same_header() -> None:

@@ -113,6 +113,7 @@ def _http_route() -> Schema:
         delegate=obj(name=TEXT, namespace=TEXT),
         rewrite=obj(uri=TEXT, authority=TEXT, uriRegexRewrite=obj(match=TEXT, rewrite=TEXT)),
         timeout=DURATION,
+        websocketUpgrade=BOOL,
         retries=obj(
             attempts=integer(0),
             perTryTimeout=DURATION,

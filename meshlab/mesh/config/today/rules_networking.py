@@ -26,6 +26,10 @@ LARGEST_TABLE = 5_000_011
 #: The longest name that Envoy asks for by TLS, bytes.
 LONGEST_SNI = 255
 _BY_REQUEST = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
+#: Protocols whose connections name the host that they are for.
+_NAMING = (*_BY_REQUEST, "HTTPS", "TLS")
+#: A Sidecar says at least one of these; which pods it is for is nothing yet.
+_SIDECAR = ("egress", "ingress", "outboundTrafficPolicy", "inboundConnectionPool")
 
 
 def destination_rule(spec: Fields) -> list[str]:
@@ -131,8 +135,9 @@ def service_entry(spec: Fields) -> list[str]:
     endpoints = spec.get("endpoints") or ()
     for number, each in enumerate(endpoints):
         out += at(f"endpoints[{number}]", _endpoint(each, spec, resolution))
-    if resolution == "STATIC" and not endpoints and spec.get("workloadSelector") is None:
-        out.append("endpoints must be provided if service entry resolution mode is static")
+    protocols = [(port.get("protocol") or "").upper() for port in spec.get("ports") or ()]
+    if resolution != "NONE" and len(hosts) > 1 and any(each not in _NAMING for each in protocols):
+        out.append("multiple hosts provided with non-HTTP, non-TLS ports")
     by_name = resolution in ("DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
     if by_name and not endpoints and spec.get("workloadSelector") is None:
         if any("*" in host for host in hosts) and resolution != "DYNAMIC_DNS":
@@ -147,8 +152,6 @@ def service_entry(spec: Fields) -> list[str]:
 
 def _entry_ports(spec: Fields) -> list[str]:
     ports, out = spec.get("ports") or (), list[str]()
-    if not ports:
-        out.append("service entry must have at least one port")
     names = set[str]()
     for port in ports:
         name, protocol = port["name"], (port.get("protocol") or "").upper()
@@ -258,7 +261,7 @@ def _server_tls(tls: Fields, protocol: str) -> list[str]:
 
 def sidecar(spec: Fields) -> list[str]:
     out = check_labels(((spec.get("workloadSelector") or {}).get("labels") or {}).items())
-    if not any(spec.get(name) for name in ("egress", "ingress", "outboundTrafficPolicy", "workloadSelector")):
+    if not any(spec.get(name) for name in _SIDECAR):
         out.append("sidecar: empty configuration provided")
     seen = set[int]()
     for number, each in enumerate(spec.get("ingress") or ()):
