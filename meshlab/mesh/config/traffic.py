@@ -86,6 +86,13 @@ class ClientTls:
     client_certificate: str = ""
     private_key: str = ""
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those that are read in this mode."""
+        own = (self.client_certificate, self.private_key) if self.mode == "MUTUAL" else ()
+        asked = (*own, self.ca_certificates if self.verify else "") if self.mode in ("SIMPLE", "MUTUAL") else ()
+        return tuple(path for path in asked if path)
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -156,6 +163,12 @@ class HostTraffic:
     source: Source | None = None
     namespace: str = field(default="", compare=False)
     origin: Origin | None = field(default=None, compare=False)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Where sidecars find certificates and keys for TLS of their own."""
+        said = [each.traffic.tls for each in self.policies if each.traffic.tls is not None]
+        return tuple(dict.fromkeys(path for tls in said for path in tls.files))
 
 
 class TrafficRules:

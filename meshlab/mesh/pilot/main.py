@@ -101,7 +101,7 @@ async def _serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int
                 capture=Capture(environ.get("MESHLAB_CAPTURE") or Capture.SHIM.value),
                 authorities=next((each for each in AUTHORITIES if Path(each).exists()), ""))
     kube = Kube.from_kubeconfig(options.kubeconfig)
-    registry = Registry(mesh)
+    registry = Registry(mesh, os.path.isfile)
     source = KubernetesSource(kube, registry, options.appNamespace)
     control = Control(source)
     reporter = Reporter(kube, registry)

@@ -6,7 +6,7 @@ is what makes a World cheap to make and lets translation (see `memo`) skip all b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -63,7 +63,8 @@ KINDS: Mapping[str, str] = {
 class Registry:
     """Collects objects by events, and makes a World of them on demand."""
 
-    def __init__(self, mesh: Mesh | None = None) -> None:
+    def __init__(self, mesh: Mesh | None = None, readable: Callable[[str], bool] = bool) -> None:
+        """`readable`: whether a file is there for sidecars, which rules may name."""
         self._mesh = mesh or Mesh()
         self.config = MeshConfig()
         self._double_report = False
@@ -72,7 +73,7 @@ class Registry:
         self._subsets: dict[Key, list[Any]] = {}
         self._pods: dict[Key, Pod] = {}
         self._by_ip: dict[str, Pod] = {}
-        self.rules = Rulebook(self._mesh.domain)
+        self.rules = Rulebook(self._mesh.domain, readable)
         self.protection = Protection(self._mesh.domain)
         self._secrets: dict[str, KeyPair] = {}
         self._ingresses: dict[Key, Object] = {}

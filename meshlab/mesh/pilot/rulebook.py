@@ -80,8 +80,9 @@ class Entry:
 class Rulebook:
     """Rules by kind and name. Not for several threads."""
 
-    def __init__(self, domain: str = "cluster.local") -> None:
-        self._domain = domain
+    def __init__(self, domain: str = "cluster.local", readable: Callable[[str], bool] = bool) -> None:
+        """`readable`: whether sidecars can read a file; one that is not there Envoy would refuse, with all else."""
+        self._domain, self._readable = domain, readable
         self._legacy: dict[str, dict[Key, Config[Any]]] = {plural: {} for plural in LEGACY}
         self._today: dict[str, dict[Key, Entry]] = {plural: {} for plural in TODAY}
         self._invalid: dict[tuple[str, Key], Problem] = {}
@@ -146,7 +147,10 @@ class Rulebook:
         value = translate(stored)
         listed = value if isinstance(value, tuple) else (value,)
         rules = [each for each in listed if isinstance(each, HostRules)]
-        return Entry(stored, value), [reason for each in rules if (reason := host_rules_problem(each))]
+        reasons = [reason for each in rules if (reason := host_rules_problem(each))]
+        if isinstance(value, HostTraffic):
+            reasons += [f"there is no file {each}" for each in value.files if not self._readable(each)]
+        return Entry(stored, value), reasons
 
     # What is in force
 

@@ -131,7 +131,7 @@ class Cluster:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.network = NETWORK
-        registry = Registry(Mesh(low_port_start=unprivileged_port_start()))
+        registry = Registry(Mesh(low_port_start=unprivileged_port_start()), os.path.isfile)
         self.source = Memory(registry)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)

@@ -78,6 +78,19 @@ def test_simple_believes_the_named_authority_and_names_and_nobody_else(
     assert ask(cluster, mode="SIMPLE", caCertificates=outside.files[authority], **more) == status
 
 
+def test_a_file_that_is_not_there_is_named_and_what_was_in_force_stays(cluster: Cluster, outside: Outside) -> None:
+    outside.context.verify_mode = ssl.CERT_NONE
+    assert ask(cluster, mode="SIMPLE", caCertificates=outside.files["ca"]) == 200
+    tls = {"mode": "SIMPLE", "caCertificates": "/nowhere/ca.pem"}
+    found = cluster.store("DestinationRule", {"host": "svcb", "trafficPolicy": {"tls": tls}}, "other")
+    try:
+        assert found.rejected == {"DestinationRule/default/other": "invalid: there is no file /nowhere/ca.pem"}
+        assert cluster.get("svca-1", "http://svcb/").status == 200
+        assert ask(cluster, mode="SIMPLE", caCertificates=outside.files["ca"]) == 200
+    finally:
+        cluster.store("DestinationRule", {}, "other", event="DELETED")
+
+
 def test_who_does_not_verify_believes_anybody(cluster: Cluster, outside: Outside) -> None:
     outside.context.verify_mode = ssl.CERT_NONE
     stranger = {"mode": "SIMPLE", "caCertificates": outside.files["stranger"]}

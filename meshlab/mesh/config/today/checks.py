@@ -106,6 +106,8 @@ def check_header_name(name: str, *, others: Collection[str] = ()) -> list[str]:
     """A token of HTTP, or one of `others`."""
     if not name:
         return ["header name cannot be empty"]
+    if name.startswith("@request.auth.claims"):
+        return [f"header name {name}: requests are not routed by claims of tokens here"]
     if name not in others and not _TOKEN.match(name):
         return [f"header name {name} is not a valid header name"]
     return []
