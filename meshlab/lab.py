@@ -179,15 +179,15 @@ class Lab:
         """
         return self.engine.install(self, timeout=timeout * self.engine.slowness, **options)
 
-    def uninstall(self, *, timeout: float = 60.0) -> list[str]:
+    def uninstall(self, *, timeout: float = 120.0) -> list[str]:
         """Removes from a cluster exactly what meshlab made there; a line for each thing."""
         return self.engine.uninstall(self, timeout=timeout * self.engine.slowness)
 
-    def addons(self, *names: str, timeout: float = 60.0) -> float:
+    def addons(self, *names: str, timeout: float = 120.0) -> float:
         """Installs addons (prometheus, grafana, servicegraph, zipkin) and waits; returns the seconds."""
         return self.engine.addons(self, names, timeout=timeout * self.engine.slowness)
 
-    def deploy(self, *names: str, timeout: float = 60.0) -> float:
+    def deploy(self, *names: str, timeout: float = 120.0) -> float:
         """Deploys demo services (svca-v0.1, svcb-v0.1, svcb-v0.2, msgd, client) and waits; returns the seconds.
 
         Those of the mesh get a sidecar.
@@ -225,20 +225,20 @@ class Lab:
         if found := [need for need in missing if need in tutorial.DEMO]:
             self.deploy(*found)
 
-    def wait(self, *deployments: str, timeout: float = 60.0) -> float:
+    def wait(self, *deployments: str, timeout: float = 120.0) -> float:
         """Waits until Deployments, `name` or `namespace/name`, are rolled out; returns the seconds."""
         pairs = (d.rpartition("/") for d in deployments)
         wanted = [Deployment(namespace or "default", name) for namespace, _, name in pairs]
         return wait_ready(self.access, wanted, timeout=timeout, report=lambda line: None)
 
-    def scale(self, deployment: str, replicas: int, *, timeout: float = 60.0) -> float:
+    def scale(self, deployment: str, replicas: int, *, timeout: float = 120.0) -> float:
         """Sets the number of pods of a Deployment in `default` and waits; returns the seconds."""
         path = f"/apis/apps/v1/namespaces/default/deployments/{deployment}/scale"
         headers = {"Content-Type": "application/merge-patch+json"}
         self.access.request("PATCH", path, body={"spec": {"replicas": replicas}}, headers=headers)
         return self.wait(deployment, timeout=timeout)
 
-    def renew(self, deployment: str, *, timeout: float = 60.0) -> float:
+    def renew(self, deployment: str, *, timeout: float = 120.0) -> float:
         """New pods in place of those of a Deployment in `default`; returns the seconds until they are Ready."""
         return renew(self.access, Deployment("default", deployment), timeout=timeout)
 
@@ -299,7 +299,7 @@ class Lab:
         """Rules, Services and Deployments as they are now."""
         return checkpoints.take(self.access, self.engine.selector)
 
-    def restore(self, checkpoint: checkpoints.Checkpoint, *, timeout: float = 60.0) -> list[str]:
+    def restore(self, checkpoint: checkpoints.Checkpoint, *, timeout: float = 120.0) -> list[str]:
         """Puts them back and waits until pods and sidecars have followed; returns what it changed, a line each."""
         return starts.restore(self, checkpoint, timeout=timeout)
 

@@ -15,7 +15,7 @@ from .states import Deployment
 __all__ = ["renew", "replace_pods"]
 
 
-def renew(access: Access, wanted: Deployment, *, timeout: float = 60.0) -> float:
+def renew(access: Access, wanted: Deployment, *, timeout: float = 120.0) -> float:
     """Deletes a Deployment's pods and waits until as many new ones as it asks for are Ready and the Services that led
     to the old ones lead to them; returns the seconds.
 

@@ -233,7 +233,8 @@ class Load:
         with self.lock:
             late = time.monotonic() - 1 - (self.started + self.next / self.rps)
             if late > 0:
-                skipped = math.ceil(late * self.rps)
+                left = math.ceil(self.seconds * self.rps) - self.next  # of the timetable
+                skipped = max(0, min(math.ceil(late * self.rps), left))
                 self.next += skipped
                 with self.counts.lock:
                     self.counts.missed += skipped
