@@ -31,23 +31,34 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         return judge(answer, str(mesh()["defaultConfig"]["discoveryAddress"]), "discoveryAddress")
 
     def reports(answer: object) -> Verdict:
-        if "mixerAddress" not in mesh():
-            return Verdict.not_attempted("this cluster's Istio has no Mixer: sidecars count their requests themselves")
         return judge(answer, str(mesh()["mixerAddress"]), "mixerAddress")
 
+    def counted(answer: object) -> Verdict:
+        return judge(answer, str(mesh()["defaultProviders"]["metrics"][0]), "defaultProviders")
+
+    said = mesh()
+    asked, mixer = said["defaultConfig"]["discoveryAddress"], said.get("mixerAddress")
     return (
         Problem(
             "the first question of a sidecar",
             "Whom does a sidecar ask for its configuration?",
             discovery,
             ("look for a key that ends in Address", "it is under defaultConfig", "discovery is Pilot's business"),
-            "ex1.check('istio-pilot.istio-system:15003')",
+            f"ex1.check('{asked}')",
         ),
         Problem(
             "where the reports go",
             "To whom does a sidecar report the requests that it served?",
             reports,
             ("the same ConfigMap says it", "Mixer makes metrics and logs of reports", "it is Mixer's proxy: 15004"),
-            "ex2.check('istio-mixer.istio-system:15004')",
+            f"ex2.check('{mixer}')",
+        )
+        if mixer
+        else Problem(
+            "where the reports go",
+            "This cluster's Istio has no Mixer: sidecars count their requests themselves. For whom, by default?",
+            counted,
+            ("the same ConfigMap says it", "it is under defaultProviders"),
+            f"ex2.check('{said['defaultProviders']['metrics'][0]}')",
         ),
     )
