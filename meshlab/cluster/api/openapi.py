@@ -240,7 +240,9 @@ def _operation(resource: Any, method: str, verb: str, component: str) -> dict[st
         made["parameters"] = [_query("dryRun"), _query("fieldManager"), _query("fieldValidation")]
         if verb == "patch":
             made["parameters"].append(_query("force", "boolean"))
-        kinds = PATCHES if verb == "patch" else ("application/json",)
+        # Where the last one stands, kubectl applies with it; of custom resources it is refused.
+        patches = PATCHES[:-1] if getattr(resource, "custom", False) else PATCHES
+        kinds = patches if verb == "patch" else ("application/json",)
         body = {"type": "object"} if verb == "patch" else schema
         made["requestBody"] = {"required": True, "content": {kind: {"schema": body} for kind in kinds}}
     if verb == "delete":

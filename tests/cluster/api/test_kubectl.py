@@ -64,6 +64,33 @@ def test_apply_creates_changes_and_leaves_alone(kubectl: Kubectl) -> None:
     assert kubectl("delete", "-f", "-", input=DEPLOYMENT).returncode == 0
 
 
+DEFINITION = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: carts.applied.test}
+spec:
+  group: applied.test
+  names: {plural: carts, singular: cart, kind: Cart, listKind: CartList}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {size: {type: integer}}}}}}
+"""
+
+
+def test_a_custom_resource_is_changed_by_apply_too(kubectl: Kubectl) -> None:
+    cart = "{apiVersion: applied.test/v1, kind: Cart, metadata: {name: mine}, spec: {size: %d}}"
+    kubectl("apply", "-f", "-", input=DEFINITION)
+    try:
+        for size, done in ((1, "created"), (1, "unchanged"), (2, "configured")):
+            assert kubectl("apply", "-f", "-", input=cart % size).stdout == f"cart.applied.test/mine {done}\n"
+        assert value(kubectl, "cart", "mine", "-o", "jsonpath={.spec.size}") == "2"
+    finally:
+        kubectl("delete", "-f", "-", input=DEFINITION)
+
+
 def test_server_side_apply_migrates_from_client_side(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", input=DEPLOYMENT)
     changed = DEPLOYMENT.replace("python:3.12", "python:3.13")
