@@ -170,7 +170,6 @@ def test_an_idle_connection_is_closed_after_its_time_without_a_further_request(
     monkeypatch.setattr(go_client, "IDLE_SECONDS", 0.05)
     server, client = script(OK), go_client.Client()
     client.get(f"http://{server.address}/")
-    assert len(client.idle) == 1
     wait_until(lambda: not client.idle)
     wait_until(lambda: server.open[0].fileno() == -1)  # the server has seen the end as well
 
