@@ -57,7 +57,7 @@ def test_a_certificate_without_the_names_that_it_would_have_today_is_replaced() 
 
 def _replaced(cluster: Cluster, left: Pair) -> str:
     pause = threading.Event()
-    for _ in range(1000):
+    for _ in range(6000):
         data = cluster.kube.get(("v1", "secrets", ISTIO, secret_name(PILOT)))["data"]
         found = base64.b64decode(data["cert-chain.pem"]).decode()
         if found != left.certificate:

@@ -78,7 +78,7 @@ class Pilot:
 
 def until(condition: Callable[[], bool], what: str) -> None:
     pause = threading.Event()
-    for _ in range(1000):
+    for _ in range(6000):
         if condition():
             return
         pause.wait(0.01)
