@@ -129,7 +129,8 @@ def check_regex(pattern: str, where: str) -> list[str]:
     return []
 
 
-def check_export_to(values: Iterable[str]) -> list[str]:
+def check_export_to(values: Iterable[str], *, nobody: bool = False) -> list[str]:
+    """`nobody`: `~` is allowed, which istiod takes for services only."""
     listed = list(values)
     found = [
         f"exportTo must be a namespace, . (its own), * (all) or ~ (none), not {go_quote(each)}"
@@ -140,4 +141,6 @@ def check_export_to(values: Iterable[str]) -> list[str]:
         found.append("duplicate entries in exportTo")
     if len(listed) > 1 and {"*", "~"} & set(listed):
         found.append("cannot have both public (*) or none (~) and other targets in exportTo")
+    if "~" in listed and not nobody:
+        found.append("exportTo ~ (none) is not allowed for Istio configuration objects")
     return found

@@ -147,7 +147,7 @@ def service_entry(spec: Fields) -> list[str]:
     if resolution == "DNS_ROUND_ROBIN" and len(endpoints) > 1:
         out.append("there must only be 0 or 1 endpoint for resolution mode DNS_ROUND_ROBIN")
     out += check_labels(((spec.get("workloadSelector") or {}).get("labels") or {}).items())
-    return out + check_export_to(spec.get("exportTo") or ())
+    return out + check_export_to(spec.get("exportTo") or (), nobody=True)
 
 
 def _entry_ports(spec: Fields) -> list[str]:
