@@ -43,8 +43,9 @@ _KINDS = {
 }
 
 ANNOUNCED = tuple(
-    # Without list and watch, nobody who walks through all kinds asks for these.
-    Resource(GROUP, VERSION, kind, plural, kind.lower(), verbs=("create", "get", "patch"), custom=True)
+    # Without list and watch, nobody who walks through all kinds asks for these; without a singular, `kubectl get quota`
+    # still means resourcequotas.
+    Resource(GROUP, VERSION, kind, plural, "", verbs=("create", "get", "patch"), custom=True)
     for kind, plural in _KINDS.items()
 )
 

@@ -125,12 +125,12 @@ TABLE: dict[str, str] = {
 }
 
 #: Groups in a real server's order of preference: where two have a kind of one name, clients take the first. Others
-#: come after these.
+#: come after these. The group `extensions` is last here: `kubectl get ingress` shows today's kind.
 ORDER = (
-    "", "apiregistration.k8s.io", "apps", "extensions", "events.k8s.io", "authentication.k8s.io",
+    "", "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io",
     "authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io", "networking.k8s.io", "policy",
     "rbac.authorization.k8s.io", "storage.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io",
-    "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io",
+    "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io", "extensions",
 )
 
 #: Old homes of kinds: (group, plural) → the group that stores them.

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from meshlab.cluster.api.kinds import Kinds
@@ -47,7 +48,8 @@ class Form:
         return YAML if self.yaml else JSON
 
 
-def accepted(header: str | None, known: Iterable[str] = ("Table", "PartialObjectMetadata")) -> Form:
+@lru_cache(maxsize=64)  # clients say the same with every request
+def accepted(header: str | None, known: tuple[str, ...] = ("Table", "PartialObjectMetadata")) -> Form:
     """The first form of an Accept header that we have. Raises NotAcceptable."""
     if not header:
         return Form()
@@ -206,7 +208,7 @@ class Renderer:
 
     def one(self, resource: Resource, entry: Entry, form: Form, include: str = "") -> bytes:
         """A stored object."""
-        if form == Form() and entry.obj["apiVersion"] == resource.api_version:
+        if not form.as_ and not form.yaml and entry.obj["apiVersion"] == resource.api_version:
             return entry.data + b"\n"
         return self.object(resource, self.types.from_storage(resource, entry.obj), form, include)
 

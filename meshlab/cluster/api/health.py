@@ -39,6 +39,8 @@ class Health:
         faults = {name: fault for name in names if (fault := self._checks[name]())}
         if not faults and "verbose" not in query:
             return web.Response(body=b"ok", content_type="text/plain")
-        lines = [f"[-]{name} failed: {faults[name]}" if name in faults else f"[+]{name} ok" for name in names]
+        said = {name: f"[+]{name} excluded: ok" for name in left_out} | {name: f"[+]{name} ok" for name in names}
+        said |= {name: f"[-]{name} failed: {fault}" for name, fault in faults.items()}
+        lines = [said[name] for name in ([asked] if asked else self._checks)]
         lines.append(f"{endpoint} check {'failed' if faults else 'passed'}\n")
         return web.Response(status=500 if faults else 200, text="\n".join(lines), content_type="text/plain")

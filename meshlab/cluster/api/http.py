@@ -132,20 +132,21 @@ class Server:
         user = self.auth.user(request.headers.get("Authorization"))
         if user is None and "Authorization" not in request.headers and request.transport is not None:
             user = self.auth.certified(request.transport.get_extra_info("peercert"))
-        if self.health.concerns(path):
+        below = path.startswith(("/api/", "/apis/"))
+        if not below and self.health.concerns(path):
             return self.health.answer(path, request.query)
-        if path.rstrip("/") == "/version":
+        if not below and path.rstrip("/") == "/version":
             return web.Response(body=json.dumps(version_info(), indent=2).encode(), content_type="application/json")
         if user is None:
             raise Unauthorized
         user = self.guard.caller(request, user)
-        if path.startswith(("/api/", "/apis/")) and (document := self._discovery(path, request)):
-            self.guard.path(request, path, user)
-            return document
-        if path.startswith("/apis/") and (service := self.aggregation.serves(path)) is not None:
-            self.guard.resource(request, self.aggregation.target(path), user)
-            return await self.aggregation.handle(request, service, user)
-        if path.startswith(("/api/", "/apis/")):
+        if below:
+            if document := self._discovery(path, request):
+                self.guard.path(request, path, user)
+                return document
+            if path.startswith("/apis/") and (service := self.aggregation.serves(path)) is not None:
+                self.guard.resource(request, self.aggregation.target(path), user)
+                return await self.aggregation.handle(request, service, user)
             target = target_of(path, self.api.registry)
             self.guard.resource(request, target, user)
             return await self.verbs.handle(request, target, user)
@@ -153,7 +154,7 @@ class Server:
         return self._elsewhere(path, request, user)
 
     def _discovery(self, path: str, request: web.BaseRequest) -> web.Response | None:
-        if path.rstrip("/").count("/") > 3:
+        if path.count("/") > 4 or path.rstrip("/").count("/") > 3:
             return None
         document = self.discovery.document(path)
         if document is None:

@@ -29,6 +29,8 @@ EXPIRED_PAGE = (
 )
 #: How a token says that it carries on at the newest revision after its own has expired.
 INCONSISTENT = -1
+#: Of the form of continue tokens.
+VERSION = "meta.k8s.io/v1"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ class Reader:
         prefix = f"{namespace}/" if namespace and resource.namespaced else ""
         after, at = "", exact
         if token:
-            after, at = self._resume(token)
+            after, at = _resume(token)
+            if exact is not None or minimum:
+                raise BadRequest("specifying resource version is not allowed when using continue")
             if at == INCONSISTENT:
                 at = None
         if minimum > store.revision:
@@ -130,14 +134,27 @@ class Reader:
             watch.bookmark(resource.api_version, resource.kind, store.revision, initial_end=True)
         return watch
 
-    def _resume(self, token: str) -> tuple[str, int]:
-        try:
-            version, revision, after = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-            if version != "meta.k8s.io/v1" or not isinstance(revision, int) or not isinstance(after, str):
-                raise ValueError(token)
-        except ValueError:
-            raise BadRequest("continue key is not valid: invalid character in token") from None
-        return after, revision
+
+def _resume(token: str) -> tuple[str, int]:
+    """(the key after which to go on, at which revision) of a token. Raises BadRequest."""
+    wrong = "invalid continue token: continue key is not valid"
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        at = next((i for i, c in enumerate(token) if not (c.isascii() and (c.isalnum() or c in "-_"))), len(token) - 1)
+        raise BadRequest(f"{wrong}: illegal base64 data at input byte {at}") from None
+    try:
+        value = json.loads(text)
+        version, revision, start = value.get("v", ""), int(value.get("rv", 0)), str(value.get("start", ""))
+    except (ValueError, AttributeError, TypeError):
+        raise BadRequest(f"{wrong}: it holds no JSON object of a continue token") from None
+    if version != VERSION:
+        raise BadRequest(f"{wrong}: server does not recognize this encoded version {version}")
+    if revision == 0:
+        raise BadRequest(f"{wrong}: incorrect encoded start resourceVersion (version {VERSION})")
+    if not start:
+        raise BadRequest(f"{wrong}: encoded start key empty (version {VERSION})")
+    return start.removesuffix("\0"), revision
 
 
 class TooLarge(ApiError):
@@ -152,5 +169,5 @@ class TooLarge(ApiError):
 
 
 def _token(revision: int, after: str) -> str:
-    data = json.dumps(["meta.k8s.io/v1", revision, after], separators=(",", ":"))
+    data = json.dumps({"v": VERSION, "rv": revision, "start": f"{after}\0"}, separators=(",", ":"))
     return base64.urlsafe_b64encode(data.encode()).decode().rstrip("=")

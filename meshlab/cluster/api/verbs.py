@@ -300,7 +300,10 @@ def _revision(query: Mapping[str, str]) -> tuple[int, int | None]:
     if not text:
         return 0, None
     if not text.isdigit():
-        raise BadRequest(f'invalid resourceVersion: strconv.ParseUint: parsing "{text}": invalid syntax')
+        raise BadRequest(
+            f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": '
+            "invalid syntax"
+        )
     if match == "Exact":
         return 0, int(text)
     return int(text), None

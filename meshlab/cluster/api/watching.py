@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -142,5 +141,6 @@ def _frame(type_: str, data: bytes) -> bytes:
 def _since(query: Mapping[str, str]) -> int | None:
     text = query.get("resourceVersion", "")
     if text and not text.isdigit():
-        raise BadRequest(f"invalid resourceVersion: {json.dumps(text)}")
+        why = f'strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise BadRequest(f'resourceVersion: Invalid value: "{text}": {why}')
     return int(text) if text else None

@@ -16,7 +16,8 @@ Send = Callable[..., Raw]
     ("/healthz", 200, "ok"),
     ("/livez/ping", 200, "ok"),
     ("/livez?verbose", 200, "[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]informer-sync ok\nlivez check passed\n"),
-    ("/readyz?verbose&exclude=etcd,log", 200, "[+]ping ok\n[+]informer-sync ok\nreadyz check passed\n"),
+    ("/readyz?verbose&exclude=etcd,log", 200,
+     "[+]ping ok\n[+]log excluded: ok\n[+]etcd excluded: ok\n[+]informer-sync ok\nreadyz check passed\n"),
     ("/readyz/nothing", 404, "404 page not found\n"),
 ])
 def test_probes_are_answered(kube: Kube, path: str, code: int, text: str) -> None:

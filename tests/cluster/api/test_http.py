@@ -48,7 +48,10 @@ def test_a_conflict_is_byte_for_byte_that_of_a_real_server(send: Send) -> None:
     ("POST", MAPS + "?dryRun=Maybe", config_map(), 422, "Invalid", "Unsupported value"),
     ("POST", MAPS + "?fieldValidation=Loose", config_map(), 422, "Invalid", "fieldValidation"),
     ("GET", MAPS + "?limit=x", None, 400, "BadRequest", "invalid syntax"),
-    ("GET", MAPS + "?continue=x", None, 400, "BadRequest", "continue key is not valid"),
+    ("GET", MAPS + "?continue=!", None, 400, "BadRequest", "invalid continue token: continue key is not valid: illegal "
+     "base64 data at input byte 0"),
+    ("GET", MAPS + "?resourceVersion=x", None, 400, "BadRequest", 'invalid resource version: resourceVersion: Invalid '
+     'value: "x"'),
     ("GET", MAPS + "?resourceVersion=99999999", None, 504, "Timeout", "Too large resource version"),
     ("GET", MAPS + "?fieldSelector=a.b=c", None, 400, "BadRequest", "not a known field selector"),
     ("GET", "/api/v1/pods?fieldSelector=a.b=c", None, 400, "BadRequest", "field label not supported: a.b"),

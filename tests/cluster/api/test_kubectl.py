@@ -185,6 +185,18 @@ def test_explain_and_api_resources(kubectl: Kubectl) -> None:
     assert ["deployments", "deploy", "apps/v1", "true", "Deployment"] in rows
 
 
+@pytest.mark.parametrize(("said", "meant"), [
+    ("quota", "resourcequota/some"),
+    ("ingress", "ingress.networking.k8s.io/some"),
+    ("deploy", "deployment.apps/some"),
+])
+def test_short_names_mean_what_they_mean_on_a_cluster(kubectl: Kubectl, said: str, meant: str) -> None:
+    kubectl("create", "quota", "some", "--hard=pods=9")
+    kubectl("create", "ingress", "some", "--rule=example.com/=web:80")
+    kubectl("create", "deployment", "some", "--image=nginx", "--replicas=0")
+    assert kubectl("get", said, "-o", "name").stdout.split() == [meant]
+
+
 def test_who_am_i_and_what_may_i_do(kubectl: Kubectl) -> None:
     assert "kubernetes-admin" in kubectl("auth", "whoami").stdout
     assert kubectl("auth", "can-i", "delete", "pods").stdout == "yes\n"

@@ -32,6 +32,8 @@ class Guard:
     def caller(self, request: web.BaseRequest, user: User) -> User:
         """The user to act as: the one that is impersonated, if any."""
         name = request.headers.get("Impersonate-User")
+        if not name and "Impersonate-Group" not in request.headers and "Impersonate-Uid" not in request.headers:
+            return user
         groups = request.headers.getall("Impersonate-Group", [])
         if not name:
             if groups or request.headers.get("Impersonate-Uid"):
