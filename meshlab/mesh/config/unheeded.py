@@ -55,6 +55,9 @@ UNHEEDED: Mapping[tuple[str, str], Mapping[str, str]] = {
         "circuitBreaker.simpleCb.httpMaxRetries": "0.4.0 never passed it on to Envoy",
         "custom": _CUSTOM,
     },
+    ("networking.k8s.io", "Ingress"): {
+        "ingressClassName": "the annotation kubernetes.io/ingress.class says the class, as in 0.4",
+    },
     (NETWORKING, "VirtualService"): {
         "http[].retries.retryRemoteLocalities": _LOCALITY,
         "http[].websocketUpgrade": "websockets always pass, as with istiod",

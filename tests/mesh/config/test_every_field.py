@@ -101,3 +101,8 @@ def test_who_writes_what_0_4_passed_on_to_nobody_is_told(kind: str, spec: dict[s
 def test_what_happens_anyway_is_no_reason_for_a_warning(provider: str, told: int) -> None:
     spec = {"accessLogging": [{"providers": [{"name": provider}]}]}
     assert len(warnings({"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry", "spec": spec})) == told
+
+
+def test_who_writes_the_class_of_an_ingress_where_kubernetes_has_it_today_is_told() -> None:
+    ingress = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": {"ingressClassName": "istio"}}
+    assert ["kubernetes.io/ingress.class" in each for each in warnings(ingress)] == [True]

@@ -131,6 +131,6 @@ def shown() -> dict[str, set[str]]:
 def test_a_test_of_the_table_is_there_and_has_envoys_and_speaks_of_the_field(test: str, names: set[str]) -> None:
     module, _, name = test.partition("::")
     tests, rest, fixtures = source(module)
-    assert name in tests
+    assert name in tests, f"{module} has no {name}: say in {TABLE.name} by what its fields are shown now"
     assert fixtures[name] & LIVE, "no Envoys"
     assert names - set(re.findall(r"\w+", tests[name] + rest)) == set()
