@@ -224,6 +224,6 @@ def _name_port(lab: Lab, service: str, wanted: str) -> None:
             "port 80 of {service}: was {name}, is {wanted} for this lesson",
             service=service,
             name=name or tr("unnamed"),
-            wanted=wanted,
+            wanted=spelt or tr("unnamed"),
         )
     )

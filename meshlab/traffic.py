@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .access import Access
 from .errors import LabError
+from .phrases import tr
 
 if TYPE_CHECKING:
     import pandas
@@ -48,9 +49,10 @@ class Answer:
 
     def __str__(self) -> str:
         if self.error:
-            return f"failed: {self.error} ({self.ms:.1f} ms)"
-        path = " → ".join(part for part in (self.served_by, self.upstream) if part)
-        return f"HTTP {self.status} in {self.ms:.1f} ms" + (f" by {path}" if path else "")
+            return tr("failed: {error} ({ms:.1f} ms)", error=self.error, ms=self.ms)
+        if path := " → ".join(part for part in (self.served_by, self.upstream) if part):
+            return tr("HTTP {status} in {ms:.1f} ms by {path}", status=self.status, ms=self.ms, path=path)
+        return tr("HTTP {status} in {ms:.1f} ms", status=self.status, ms=self.ms)
 
 
 class Answers(list[Answer]):
@@ -83,7 +85,12 @@ class Answers(list[Answer]):
     def __str__(self) -> str:
         if len(self) <= 5:
             return "\n".join(map(str, self))
-        return f"{len(self)} requests; status {self.by_status()}; served behind by {self.by_upstream()}"
+        return tr(
+            "{count} requests; status {status}; served behind by {versions}",
+            count=len(self),
+            status=self.by_status(),
+            versions=self.by_upstream(),
+        )
 
     __repr__ = __str__
 

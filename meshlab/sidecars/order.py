@@ -10,6 +10,7 @@ from typing import Any
 
 from meshlab.errors import LabError
 from meshlab.kube import Kube, Raw
+from meshlab.phrases import tr
 
 __all__ = ["CLIENT", "Answered", "Order", "send"]
 
@@ -48,7 +49,9 @@ class Answered:
     error: str = ""
 
     def __str__(self) -> str:
-        return f"{self.error} ({self.ms:.1f} ms)" if self.error else f"HTTP {self.status} in {self.ms:.1f} ms"
+        if self.error:
+            return f"{self.error} ({self.ms:.1f} ms)"
+        return tr("HTTP {status} in {ms:.1f} ms", status=self.status, ms=self.ms)
 
 
 def send(kube: Kube, order: Order) -> Answered:
