@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshlab.notebook.tones import tone
+from meshlab.phrases import tr
 
 __all__ = ["Claim", "claim"]
 
@@ -48,7 +49,9 @@ def claim(text: str, truth: object, seen: object = "") -> None:
     """
     told = str(seen)
     if not truth:
-        raise AssertionError(f"{text} — not so" + (f"; seen: {told}" if told else ""))
+        said = tr("{text} — not so; seen: {seen}", text=text, seen=told) if told else tr("{text} — not so", text=text)
+        # Most often cells were left out, or one was run again after what a later one changed.
+        raise AssertionError(said + "\n  " + tr("next: lesson.reset(), then the cells in their order"))
     _show(Claim(text, told))
 
 

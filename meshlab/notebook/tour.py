@@ -19,6 +19,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from meshlab.errors import LabError, MeshlabError
+from meshlab.phrases import tr
 
 __all__ = ["main", "walk"]
 
@@ -82,7 +83,7 @@ def walk(notebook: Path, *, ask: Callable[[str], str] | None = None, console: Co
 def _answered(shell: Any, ask: Callable[[str], str]) -> bool:
     """Runs what the reader types until they go on; False to leave."""
     while True:
-        typed = ask("Enter runs the cell, q leaves, else Python: ").strip()
+        typed = ask(tr("Enter runs the cell, q leaves, else Python: ")).strip()
         if typed == "q":
             return False
         if not typed:

@@ -13,7 +13,7 @@ def test_a_claim_that_holds_is_printed_with_what_was_seen(capsys: pytest.Capture
 
 
 def test_a_claim_that_does_not_hold_fails_the_lesson_and_says_what_was_seen() -> None:
-    with pytest.raises(AssertionError, match=r"from v0.2 — not so; seen: \{'v0.1': 3\}"):
+    with pytest.raises(AssertionError, match=r"from v0.2 — not so; seen: \{'v0.1': 3\}\n  next: lesson"):
         claim("every answer came from v0.2", False, seen={"v0.1": 3})
 
 
