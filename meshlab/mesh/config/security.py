@@ -6,7 +6,7 @@ writes filters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, TypeVar
@@ -27,6 +27,7 @@ __all__ = [
     "peer_mode",
     "policies_for",
     "selected",
+    "trial_problem",
 ]
 
 
@@ -106,6 +107,17 @@ class Authorization:
     #: Of CUSTOM.
     provider: str = ""
     origin: Origin | None = field(default=None, compare=False)
+
+
+#: Annotation of a policy that is not to be enforced yet.
+DRY_RUN = "istio.io/dry-run"
+
+
+def trial_problem(annotations: Mapping[str, object]) -> str:
+    """What becomes of a policy that is to be tried only (annotation `istio.io/dry-run`); "" for one that holds."""
+    if str(annotations.get(DRY_RUN, "")) not in ("1", "t", "T", "true", "TRUE", "True"):
+        return ""
+    return f"{DRY_RUN}: it refuses nobody, and no sidecar here logs whom it would refuse"
 
 
 def action_problem(action: str, provider: str = "") -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshlab.mesh.config.kinds import GROUP
-from meshlab.mesh.config.security import action_problem
+from meshlab.mesh.config.security import action_problem, trial_problem
 from meshlab.mesh.config.today.kinds import GATEWAY_API, NETWORKING, SECURITY, TELEMETRY
 
 __all__ = ["HEEDED", "UNHEEDED", "unheeded", "warnings"]
@@ -219,6 +219,8 @@ def warnings(obj: Mapping[str, Any]) -> list[str]:
         asked = provider.get("name") if isinstance(provider, Mapping) else ""
         if reason := action_problem(str(spec.get("action") or ""), str(asked or "")):
             told.append(f"spec.action: {reason}")
+        if reason := trial_problem((obj.get("metadata") or {}).get("annotations") or {}):
+            told.append(reason)
     return told
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from meshlab.errors import RuleError
 from meshlab.mesh.config.meshconfig import MeshConfig
-from meshlab.mesh.config.security import Authorization, PeerAuthentication, RequestAuthentication
+from meshlab.mesh.config.security import Authorization, PeerAuthentication, RequestAuthentication, trial_problem
 from meshlab.mesh.config.today.stored import Stored
 from meshlab.mesh.config.today.translate import translate
 from meshlab.mesh.config.today.validate import problems as invalidity
@@ -75,6 +75,9 @@ class Protection:
             if not reasons and any((obj.get("spec") or {}).get(name) for name in ("targetRef", "targetRefs")):
                 reasons = ["targetRefs are for waypoints, of which there are none: it holds for no pod"]
                 reason = reasons[0]
+            if not reasons and kind == "AuthorizationPolicy":
+                reason = trial_problem((obj.get("metadata") or {}).get("annotations") or {})
+                reasons = [reason] if reason else []
             if not reasons:
                 found = translate(Stored.of(obj, self._domain))
                 reason = self._reason(found)

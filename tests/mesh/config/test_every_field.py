@@ -69,6 +69,16 @@ def test_who_writes_an_action_that_this_mesh_does_not_have_is_told(action: str, 
     assert [told in each for each in warnings(policy)] == ([True] if told else [])
 
 
+def test_who_tries_a_policy_is_told_that_it_refuses_nobody() -> None:
+    policy = {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "spec": {"rules": [{}]}}
+    told = {
+        value: warnings({**policy, "metadata": {"annotations": {"istio.io/dry-run": value}}})
+        for value in ("true", "false")
+    }
+    assert ["refuses nobody" in each for each in told["true"]] == [True]
+    assert told["false"] == []
+
+
 def test_who_writes_such_a_field_is_told() -> None:
     rule = {
         "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
