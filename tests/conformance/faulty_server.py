@@ -278,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
                     seen = b"" if left == 0 else upstream.recv(65536)
             with suppress(OSError):
                 self.hang_up()
-            thread.join(10)
+            thread.join(60)
 
     def _upstream(self) -> http.client.HTTPSConnection:
         if self.upstream is None:

@@ -212,7 +212,7 @@ def test_a_browser_on_this_machine_sees_the_addons_pages(lab: Lab) -> None:
     links = pages(lab).links
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for name, text in (("servicegraph", "<svg"), ("zipkin", "Zipkin")):
-        with opener.open(links[name], timeout=20) as answer:
+        with opener.open(links[name], timeout=60) as answer:
             assert answer.status == 200 and text in answer.read().decode()
     assert pages(lab).links == links
     lab.close()

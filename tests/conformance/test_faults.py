@@ -278,7 +278,7 @@ def test_a_namespace_that_cannot_be_looked_into_is_kept(
     said = "kept Namespace dark: not known as meshlab's are Secrets that may not be listed"
     assert said in remove_all(access, timeout=1.0)
     server.faults.clear()
-    assert "Namespace dark" in remove_all(access, timeout=10.0)
+    assert "Namespace dark" in remove_all(access, timeout=60.0)
 
 
 def test_a_rule_whose_kind_is_not_defined_is_refused_before_anything_is_stored(

@@ -74,7 +74,7 @@ def kubernetes() -> Iterator[Cluster]:
 def rollout(cluster: Cluster) -> None:
     """Waits for the pod."""
     kubectl = Path(sys.executable).parent / "kubectl"
-    words = [kubectl, "rollout", "status", "deployment/echo", "--timeout=20s"]
+    words = [kubectl, "rollout", "status", "deployment/echo", "--timeout=120s"]
     subprocess.run(words, env=cluster.environ, check=True, capture_output=True)
 
 
@@ -223,7 +223,7 @@ def test_debug_pages_are_asked_for_by_a_port_forward_where_no_command_may_be_run
 
 def ask(address: tuple[str, int], path: str) -> tuple[int, str]:
     """As a browser does."""
-    connection = http.client.HTTPConnection(*address, timeout=10)
+    connection = http.client.HTTPConnection(*address, timeout=60)
     try:
         connection.request("GET", path)
         found = connection.getresponse()
@@ -243,7 +243,7 @@ def test_a_door_lets_many_in_at_a_time_and_none_once_it_is_closed(walker: str, s
         for each in threads:
             each.join()
         assert sizes == [2_000_000] * 6
-        kept = http.client.HTTPConnection(*door.address, timeout=10)
+        kept = http.client.HTTPConnection(*door.address, timeout=60)
         kept.request("GET", "/kept")
         assert kept.getresponse().read() == b"GET /kept "
     # A connection that was open is closed with it.

@@ -50,7 +50,7 @@ def test_a_certificate_without_the_names_that_it_would_have_today_is_replaced() 
             new = _replaced(cluster, left)
         finally:
             authority.stop()
-            thread.join(10)
+            thread.join(60)
     assert names(left.certificate) == []
     assert names(new) == NAMES
 

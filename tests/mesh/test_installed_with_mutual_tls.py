@@ -100,7 +100,7 @@ def test_who_is_no_member_is_refused(secured: Lab) -> None:
     container = {"name": "out", "image": "docker.io/meshlab/client:v0.1", "ports": [{"containerPort": 8080}]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": [container]}}
     secured.kubectl("apply -f -", stdin=json.dumps(pod))
-    secured.kubectl("wait pod/out --for=condition=Ready --timeout=30s")
+    secured.kubectl("wait pod/out --for=condition=Ready --timeout=120s")
     answer = secured.access.pod("default", "out", 8080, "/curl", method="POST", body={"url": URL, "n": 1}).json()
     assert "Empty reply" in answer["answers"][0]["error"]
 

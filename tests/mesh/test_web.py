@@ -29,14 +29,14 @@ def server() -> Iterator[Server]:
 
 
 def talk(server: Server, sent: bytes) -> bytes:
-    with socket.create_connection(server.address, timeout=5) as connection:
+    with socket.create_connection(server.address, timeout=60) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def test_requests_arrive_whole(server: Server) -> None:
-    connection = http.client.HTTPConnection(*server.address, timeout=5)
+    connection = http.client.HTTPConnection(*server.address, timeout=60)
     for round_ in range(3):  # one connection, kept alive
         connection.request("POST", f"/a%20b?x=1&y=%26&n={round_}", "body", {"X-Team": "mesh"})
         answer = connection.getresponse()

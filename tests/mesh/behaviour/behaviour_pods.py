@@ -108,7 +108,7 @@ def process_of(lab: Lab, pod: dict[str, Any], container: str) -> int:
     return int(found["pid"])
 
 
-def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until a condition holds; it is looked at every 50 ms."""
     end, pause = time.monotonic() + seconds, threading.Event()
     while not true():

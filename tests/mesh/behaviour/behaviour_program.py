@@ -22,7 +22,7 @@ PORT = 8080
 
 def ask(host: str, port: int = 80, name: str = "", path: str = "/") -> dict[str, Any]:
     """One GET; `name` is the Host header, if it is not `host`. What broke is in `error`, in one word."""
-    connection = http.client.HTTPConnection(host, port, timeout=8)
+    connection = http.client.HTTPConnection(host, port, timeout=60)
     try:
         connection.request("GET", path, headers={"Host": name} if name else {})
         answer = connection.getresponse()
@@ -46,7 +46,7 @@ def ask(host: str, port: int = 80, name: str = "", path: str = "/") -> dict[str,
 def ask_datagram(host: str, port: int) -> str:
     """Who I am to a server that answers datagrams by the sender's address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.settimeout(8)
+        sender.settimeout(60)
         sender.sendto(b"who am I?", (host, port))
         return sender.recvfrom(1000)[0].decode()
 
@@ -54,7 +54,7 @@ def ask_datagram(host: str, port: int) -> str:
 def bare(code: str) -> str:
     """What a program prints that knows nothing of its surroundings: no variable, no start-up file."""
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code], env={}, capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-I", "-S", "-c", code], env={}, capture_output=True, text=True, timeout=60, check=False
     )
     return (done.stdout + done.stderr).strip()
 

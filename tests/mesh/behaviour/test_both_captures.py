@@ -163,7 +163,7 @@ def test_a_killed_sidecar_comes_back_and_what_it_took_is_taken_again(lab: Lab, i
 
 BARE = """
 import http.client
-connection = http.client.HTTPConnection("{}", {}, timeout=8)
+connection = http.client.HTTPConnection("{}", {}, timeout=60)
 connection.request("GET", "/", headers={{"Host": "nobody.example"}})
 answer = connection.getresponse()
 print(answer.status, answer.read().decode().strip())
@@ -207,7 +207,7 @@ def test_a_forwarded_port_leads_to_the_program_behind_the_sidecar(lab: Lab, insi
             assert forward.stdout is not None
             found = re.match(r"Forwarding from (127\.0\.0\.1):(\d+)", forward.stdout.readline())
             assert found is not None
-            with closing(http.client.HTTPConnection(found[1], int(found[2]), timeout=10)) as connection:
+            with closing(http.client.HTTPConnection(found[1], int(found[2]), timeout=60)) as connection:
                 connection.request("GET", "/")
                 answer = json.loads(connection.getresponse().read())
         finally:

@@ -52,7 +52,7 @@ def test_a_pod_gets_its_sidecar_by_the_webhook(lab: Lab, outside: Viewpoint) -> 
     """The API server reaches Pilot, and what is injected captures."""
     lab.kubectl("apply -f istio-today/webhooks.yaml")
     try:
-        wait_webhooks(lab.access, timeout=20)
+        wait_webhooks(lab.access, timeout=60)
         pod = {**outside.pod, "metadata": {
             "name": "hooked", "namespace": "client",
             "labels": {"app": "hooked", "sidecar.istio.io/inject": "true"},

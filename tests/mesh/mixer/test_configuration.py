@@ -137,13 +137,13 @@ def test_changes_that_come_together_take_effect_together() -> None:
             store.change("ADDED", each)
     store.open("fs:///nowhere")
     try:
-        assert arrived.wait(5)
+        assert arrived.wait(60)
         assert len(seen) == 1
         rule = next(o for o in default_objects() if o["metadata"]["name"] == "stdio")
         arrived.clear()
         store.change("DELETED", rule)
         store.change("ADDED", rule)
-        assert arrived.wait(5)
+        assert arrived.wait(60)
     finally:
         store.close()
 

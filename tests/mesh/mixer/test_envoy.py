@@ -81,6 +81,6 @@ def test_what_is_in_force_and_how_mixer_fares_can_be_read(mixer: subprocess.Pope
 def test_a_taken_port_is_named(mixer: subprocess.Popen[bytes], tmp_path: Path) -> None:
     env = {**os.environ, "POD_IP": MIXER, "LOCAL_IP": MIXER}
     second = subprocess.run([sys.executable, "-m", "meshlab.mesh.mixer", f"--configStore2URL=fs://{tmp_path}"],
-                            env=env, capture_output=True, text=True, timeout=20, check=False)
+                            env=env, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 1
     assert f"cannot listen on {MIXER}:9091" in second.stderr

@@ -138,7 +138,7 @@ def test_without_mixer_requests_pass(web: Lab) -> None:
         until(lambda: statuses(web, "http://svcb/notify") == {200: 1})
     finally:
         web.kubectl("scale -n istio-system deployment/istio-mixer --replicas=1")
-        web.kubectl("rollout status -n istio-system deployment/istio-mixer --timeout=30s")
+        web.kubectl("rollout status -n istio-system deployment/istio-mixer --timeout=120s")
     until(lambda: statuses(web, "http://svcb/notify") == {403: 1})
 
 

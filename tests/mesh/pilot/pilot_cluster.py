@@ -161,7 +161,7 @@ class Cluster:
         for envoy in self._envoys.values():
             envoy.terminate()
         for envoy in self._envoys.values():
-            envoy.wait(10)
+            envoy.wait(60)
         for server in self._servers:
             server.shutdown()
             server.server_close()
@@ -174,7 +174,7 @@ class Cluster:
 
         self._do(stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
         self.loop.close()
 
     # Objects
@@ -390,7 +390,7 @@ class Cluster:
             return Answer(response.status, found, body)
 
     def pilot(self, path: str) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection(self.network.node, self.debug.port, timeout=10)
+        connection = http.client.HTTPConnection(self.network.node, self.debug.port, timeout=60)
         try:
             connection.request("GET", path)
             response = connection.getresponse()

@@ -45,7 +45,7 @@ class Pilot:
         return AdmissionWebhook(self.kube, MeshConfig, host=HOST, port=PORT, service="istio-pilot")
 
     def do(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
     def certified(self, found: Certificate) -> None:
         self.loop.call_soon_threadsafe(self.webhook.certified, found)
@@ -54,7 +54,7 @@ class Pilot:
         self.running.cancel()
         self.do(self._over())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(5)
+        self.thread.join(60)
         self.loop.close()
 
     async def _over(self) -> None:

@@ -83,7 +83,7 @@ class Client:
 
     def __init__(self, mesh: Secured, port: int, context: ssl.SSLContext | None = None) -> None:
         address = (mesh.cluster.pods["ingress-1"][0], bound_port(port))
-        self.raw: socket.socket = socket.create_connection(address, timeout=5)
+        self.raw: socket.socket = socket.create_connection(address, timeout=60)
         if context is not None:
             self.raw = context.wrap_socket(self.raw, server_hostname="b.test")
 

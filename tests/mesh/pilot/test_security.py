@@ -242,7 +242,7 @@ def test_certificates_are_rotated_under_traffic_without_a_failed_request(mesh: S
     finally:
         done.set()
         for each in threads:
-            each.join(10)
+            each.join(60)
     held.sendall(b"67890")
     assert held.recv(15).startswith(b"HTTP/1.1 200")
     held.close()
@@ -273,5 +273,5 @@ def test_from_plain_to_strict_and_back_under_traffic_without_a_failed_request(me
     finally:
         done.set()
         for each in threads:
-            each.join(10)
+            each.join(60)
     assert failed == []

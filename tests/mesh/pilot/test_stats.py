@@ -181,7 +181,7 @@ def sidecars(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str
                  "error"],
                 env={**os.environ, **environment(metadata(pod, "default", labels))},
             )
-            stack.callback(process.wait, 5)
+            stack.callback(process.wait, 60)
             stack.callback(process.terminate)
         until(lambda: all(fetch(f"http://{host}:8080/up")[0] == 200 for host in (CALLEE, CALLER)))
         yield heard
@@ -254,14 +254,14 @@ def test_a_caller_without_a_sidecar_is_nobody(sidecars: list[dict[str, str]]) ->
 
 def test_a_forged_header_harms_nothing(sidecars: list[dict[str, str]]) -> None:
     for forged in ("not base64", "AAAA", ""):
-        with socket.create_connection((CALLEE, 8080), timeout=5) as connection:
+        with socket.create_connection((CALLEE, 8080), timeout=60) as connection:
             connection.sendall(f"GET / HTTP/1.1\r\nHost: x\r\nx-envoy-peer-metadata: {forged}\r\n"
                                "Connection: close\r\n\r\n".encode())
             assert connection.recv(12) == b"HTTP/1.1 200"
 
 
 def test_connections_are_counted_when_they_close(sidecars: list[dict[str, str]]) -> None:
-    with socket.create_connection((CALLER, 8090), timeout=5) as connection:
+    with socket.create_connection((CALLER, 8090), timeout=60) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b"".join(iter(lambda: connection.recv(4096), b"")).endswith(b"hello")
     found = until(lambda: series(CALLER, "istio_tcp_connections_closed_total", reporter="source"))

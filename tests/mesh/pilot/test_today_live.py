@@ -286,7 +286,7 @@ def test_connections_by_address_leave_the_requests_on_their_port_alone(cluster: 
 
 def closed(cluster: Cluster, address: str, port: int) -> bool:
     with cluster.connect("svca-1", address, port) as raw:
-        raw.settimeout(5)
+        raw.settimeout(30)
         with contextlib.suppress(ConnectionError):
             raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             return raw.recv(1) == b""

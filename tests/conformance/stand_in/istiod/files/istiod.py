@@ -42,7 +42,7 @@ KEPT = threading.local()
 
 def api(path):
     if getattr(KEPT, "connection", None) is None:
-        KEPT.connection = http.client.HTTPSConnection(urlsplit(CLUSTER["server"]).netloc, context=TRUSTED, timeout=5)
+        KEPT.connection = http.client.HTTPSConnection(urlsplit(CLUSTER["server"]).netloc, context=TRUSTED, timeout=30)
     KEPT.connection.request("GET", path, headers={"Authorization": f"Bearer {USER['token']}"})
     return json.loads(KEPT.connection.getresponse().read())
 
