@@ -18,7 +18,7 @@ from meshlab.cluster.api.causes import (
     unsupported,
 )
 
-__all__ = ["EMBEDDED", "INT_OR_STRING", "OWN", "json_kind", "validate"]
+__all__ = ["EMBEDDED", "INT_OR_STRING", "OWN", "json_kind", "validate", "value_causes"]
 
 Schema = Mapping[str, Any]
 #: Fields of every object, which its kind's schema does not rule.
@@ -37,6 +37,13 @@ def validate(obj: Mapping[str, Any], schema: Schema, *, old: Mapping[str, Any] |
     causes: list[Cause] = []
     _validate(body, root, "", causes, before)
     return list(dict.fromkeys(causes))
+
+
+def value_causes(path: str, value: Any, schema: Schema) -> list[Cause]:
+    """Every reason why a value somewhere, at `path`, is none of its schema's."""
+    causes: list[Cause] = []
+    _validate(value, schema, path, causes)
+    return causes
 
 
 def json_kind(value: Any) -> str:

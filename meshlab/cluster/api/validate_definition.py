@@ -7,6 +7,7 @@ from typing import Any
 
 from meshlab.cluster.api import formats
 from meshlab.cluster.api.causes import Cause, duplicate, forbidden, invalid, required, unsupported
+from meshlab.cluster.api.structural_rules import value_causes
 from meshlab.cluster.api.validate_client import client_config
 from meshlab.cluster.api.validate_meta import immutable
 
@@ -93,6 +94,9 @@ def _versions(versions: Any, known: list[Any], *, schemaless: bool) -> list[Caus
     causes: list[Cause] = []
     seen: set[str] = set()
     stored = 0
+    schemas = [(version.get("schema") or {}).get("openAPIV3Schema") for version in versions]
+    # What all versions have in common is the definition's own to a real server.
+    common = all(schema == schemas[0] for schema in schemas)
     for i, version in enumerate(versions):
         path, name = f"spec.versions[{i}]", version.get("name") or ""
         stored += bool(version.get("storage"))
@@ -101,13 +105,13 @@ def _versions(versions: Any, known: list[Any], *, schemaless: bool) -> list[Caus
         if name in seen:
             causes.append(duplicate(f"{path}.name", name))
         seen.add(name)
-        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        schema, place = schemas[i], f"{'spec.validation' if common else f'{path}.schema'}.openAPIV3Schema"
         if schema is None and not schemaless:
-            causes.append(required(f"{path}.schema.openAPIV3Schema", "schemas are required"))
-        elif schema is not None:
-            causes += _root(f"{path}.schema.openAPIV3Schema", schema)
+            causes.append(required(f"{path}.schema.openAPIV3Schema"))
+        elif schema is not None and not (common and i):
+            causes += _root(place, schema)
             if not causes and schema not in known:
-                causes += _rules(f"{path}.schema.openAPIV3Schema", schema)
+                causes += _defaults(place, schema) or _rules(place, schema)
         for j, column in enumerate(version.get("additionalPrinterColumns") or ()):
             here = f"{path}.additionalPrinterColumns[{j}]"
             for key in ("name", "type", "jsonPath"):
@@ -121,6 +125,19 @@ def _versions(versions: Any, known: list[Any], *, schemaless: bool) -> list[Caus
     elif stored != 1:
         why = "must have exactly one version marked as storage version"
         causes.append(invalid("spec.versions", list(versions), why))
+    return causes
+
+
+def _defaults(path: str, schema: Object) -> list[Cause]:
+    """That every default is a value of its own schema."""
+    causes: list[Cause] = []
+    if schema.get("default") is not None:
+        causes += value_causes(f"{path}.default", schema["default"], schema)
+    for name, child in sorted((schema.get("properties") or {}).items()):
+        causes += _defaults(f"{path}.properties[{name}]", child)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), Mapping):
+            causes += _defaults(f"{path}.{key}", schema[key])
     return causes
 
 
