@@ -23,16 +23,21 @@ ADDED = {
     "X-Envoy-Decorator-Operation",
     "X-Istio-Attributes",
 }
+#: Requests of which one has to arrive.
+TRIES = 3
 
 
 def problems(lab: Lab) -> tuple[Problem, ...]:
     def received() -> list[str]:
         return [x for x in lab.kubectl("logs deployment/msgd -n external --tail=5").splitlines() if "GET /send" in x]
 
+    def served() -> int:
+        return lab.kubectl("logs deployment/msgd -n external").count("Msgd is serving the request")
+
     def hands_off(answer: object = None) -> Verdict:
-        served = lab.kubectl("logs deployment/msgd -n external").count("Msgd is serving the request")
-        lab.curl("http://svca/pay")
-        if lab.kubectl("logs deployment/msgd -n external").count("Msgd is serving the request") == served:
+        # A connection that svcb has kept from before the change is refused once, and closed, by today's sidecars.
+        before = served()
+        if not any(lab.curl("http://svca/pay") and served() > before for _ in range(TRIES)):
             return Verdict.not_yet("the request does not reach msgd")
         names = set(re.findall(r"([A-Z][\w-]+):\[", received()[-1]))
         if names >= ADDED:

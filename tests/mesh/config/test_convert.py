@@ -145,6 +145,14 @@ def test_the_tutorials_egress_rule_gets_a_placeholder_for_the_name_that_it_has_n
     assert any("REGISTRY_ONLY" in str(note) for note in result.notes)
 
 
+def test_a_rule_for_an_address_outside_names_the_service_entry_by_which_istiod_finds_it() -> None:
+    delay = {"delay": {"percent": 100, "fixedDelay": "0.6s"}}
+    rule = rules.document("RouteRule", "slow", {"destination": {"service": "10.100.35.27"}, "httpFault": delay})
+    way_out = {"destination": {"service": "10.100.35.27"}, "ports": [{"port": 9997, "protocol": "http"}]}
+    found = specs(one(way_out, "EgressRule", "out", "---\n" + yaml.safe_dump(rule)))
+    assert found["VirtualService"]["hosts"] == found["ServiceEntry"]["hosts"] == ["10-100-35-27.invalid"]
+
+
 def test_tls_that_the_sidecar_originates_moves_into_a_destination_rule() -> None:
     result = one(
         {"destination": {"service": "www.google.com"}, "ports": [{"port": 443, "protocol": "https"}]}, "EgressRule"
@@ -227,8 +235,11 @@ MATCH = "destination: {{name: svcb}}, match: {{request: {{headers: {{{}: {{exact
     ("text", "lost", "kept"),
     [
         (legacy_rule("r", MATCH.format("a b")), ["route-rule/default/r"], 0),
-        (legacy_rule("r", MATCH.format("a b")) + "---\n" + legacy_rule("s", MATCH.format("a-b")),
-         ["route-rule/default/r"], 1),
+        (
+            legacy_rule("r", MATCH.format("a b")) + "---\n" + legacy_rule("s", MATCH.format("a-b")),
+            ["route-rule/default/r"],
+            1,
+        ),
         (legacy_rule("r", 'destination: {service: "0.0.0.0/8"}'), ["route-rule/default/r"], 0),
         (legacy_rule("r", "destination: {name: svcb}, route: [{destination: {}}]"), ["route-rule/default/r"], 0),
     ],

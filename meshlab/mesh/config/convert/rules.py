@@ -141,8 +141,8 @@ def _virtual_service(host: str, rules: Sequence[Config[model.RouteRule]], work: 
         blocks.append(default_route(host, names))
     single = len(rules) == 1
     name = work.name("VirtualService", namespace, rules[0].meta.name if single else label(host.split(".")[0]) or "all")
-    hosts = [host] if host in work.external and work.external[host].addresses else [names.host(host)]
-    spec = {"hosts": hosts, "http": blocks}
+    # Of an address it is the name that the ServiceEntry has for it: istiod finds services by their names only.
+    spec = {"hosts": [names.host(host)], "http": blocks}
     origins = tuple(rule.key for rule in rules)
     return Converted(document("VirtualService", name, namespace, spec), origins, tuple(notes))
 
