@@ -66,7 +66,9 @@ def components(
 
     `values` by release (`{"istiod": {...}}`) are laid over ours.
     """
-    istiod: Values = {"meshConfig": mesh_config(), "autoscaleEnabled": False}
+    # Lesson 11: Ingresses are for our gateway. Of itself istiod looks for pods with istio=ingressgateway.
+    mesh = {**mesh_config(), "ingressSelector": "ingress", "ingressService": "istio-ingress"}
+    istiod: Values = {"meshConfig": mesh, "autoscaleEnabled": False}
     ingress: Values = {"service": {"type": "ClusterIP"}, "labels": {"istio": "ingress"}}
     if small:
         istiod["resources"] = {"requests": {"cpu": "100m", "memory": "256Mi"}}
