@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..access import Access
@@ -11,6 +12,7 @@ from ..errors import ManifestError, Rejected
 from ..inforce import MESH_GROUP, InForce, check_rule, identity
 from . import rules
 from .inforce import Change, Istiod, Sync
+from .ingresses import modern
 from .owned import Owned, labelled
 
 __all__ = ["ClusterWriter"]
@@ -31,11 +33,12 @@ class ClusterWriter:
         self._owned = Owned(access)
 
     def apply(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 30.0) -> InForce:
-        """Stores each document; rules of v1alpha2 are translated, too. Raises `RuleError`, `Taken`, `NotInForce`.
+        """Stores each document; rules of v1alpha2, and an Ingress of that time, are translated, too.
 
-        `timeout` None: nobody waits until it is in force.
+        `timeout` None: nobody waits until it is in force. Raises `RuleError`, `ManifestError`, `Taken`, `NotInForce`.
         """
-        wanted = [dict(each) for each in documents]
+        given = [dict(each) for each in documents]
+        wanted = [modern(each) for each in given]
         for each in wanted:
             _check(each)
         if missing := [each["kind"] for each in wanted if _legacy(each) and not self._defined(each["kind"])]:
@@ -47,11 +50,13 @@ class ClusterWriter:
         istiod, before = self._before()
         since = time.monotonic()
         stored = [self._store(self._placed(each)) for each in wanted]
-        return self._settle(wanted, stored, istiod, before, since, timeout)
+        done = self._settle(wanted, stored, istiod, before, since, timeout)
+        renewed = tuple(new for old, new in zip(given, wanted, strict=True) if old["apiVersion"] != new["apiVersion"])
+        return replace(done, translation=done.translation + str(rules.Translation(renewed))) if renewed else done
 
     def delete(self, documents: Iterable[Mapping[str, Any]], *, timeout: float | None = 30.0) -> InForce:
         """Deletes each document's object if it is ours; one that is not there is no error. `timeout` as in `apply`."""
-        wanted = [dict(each) for each in documents]
+        wanted = [modern(each) for each in documents]
         istiod, before = self._before()
         since, gone = time.monotonic(), list[Change | None]()
         for each in map(self._placed, wanted):
