@@ -42,6 +42,11 @@ def _characters(limit: int) -> str:
     return f"must be no more than {limit} characters"
 
 
+def _formed(value: str, limit: int, sentence: str, regex: str, *examples: str) -> list[str]:
+    errors = [_characters(limit)] if len(value.encode()) > limit else []
+    return errors if matches(regex, value) else [*errors, _shape(sentence, regex, *examples)]
+
+
 def dns_label(value: str) -> list[str]:
     errors = [_characters(63)] if len(value.encode()) > 63 else []
     if not matches(LABEL, value):
@@ -56,47 +61,35 @@ def dns_label(value: str) -> list[str]:
 
 
 def dns_subdomain(value: str) -> list[str]:
-    errors = [_characters(253)] if len(value.encode()) > 253 else []
-    if not matches(SUBDOMAIN, value):
-        errors.append(_shape(
-            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
-            "must start and end with an alphanumeric character", SUBDOMAIN, "example.com",
-        ))  # fmt: skip
-    return errors
+    return _formed(value, 253,
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
+        "must start and end with an alphanumeric character", SUBDOMAIN, "example.com",
+    )  # fmt: skip
 
 
 def search_domain(value: str) -> list[str]:
     """A domain of a resolver's search list: its labels may begin with an underscore and have some inside."""
     label = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
     regex = rf"{label}(\.{label})*"
-    errors = [_characters(253)] if len(value.encode()) > 253 else []
-    if not matches(regex, value):
-        errors.append(_shape(
-            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and "
-            "must start and end with an alphanumeric character", regex, "example.com",
-        ))  # fmt: skip
-    return errors
+    return _formed(value, 253,
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and "
+        "must start and end with an alphanumeric character", regex, "example.com",
+    )  # fmt: skip
 
 
 def wildcard_subdomain(value: str) -> list[str]:
-    errors = [_characters(253)] if len(value.encode()) > 253 else []
-    if not matches(WILDCARD, value):
-        errors.append(_shape(
-            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
-            "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
-            WILDCARD, "*.example.com",
-        ))  # fmt: skip
-    return errors
+    return _formed(value, 253,
+        "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
+        "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
+        WILDCARD, "*.example.com",
+    )  # fmt: skip
 
 
 def dns1035_label(value: str) -> list[str]:
-    errors = [_characters(63)] if len(value.encode()) > 63 else []
-    if not matches(DNS1035, value):
-        errors.append(_shape(
-            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
-            "alphabetic character, and end with an alphanumeric character", DNS1035, "my-name", "abc-123",
-        ))  # fmt: skip
-    return errors
+    return _formed(value, 63,
+        "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
+        "alphabetic character, and end with an alphanumeric character", DNS1035, "my-name", "abc-123",
+    )  # fmt: skip
 
 
 def label_key(value: str) -> list[str]:
