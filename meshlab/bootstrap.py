@@ -100,7 +100,7 @@ def make(folder: Path) -> None:
         if not any(_run(step) for step in steps):  # the second one only after the first
             break
         if number < len(ways):
-            say("uv could not; once more with pip, which takes half a minute")
+            say("uv could not; once more with pip, which takes a minute or two")
     else:
         raise LabError(
             "the packages could not be installed",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 
 __all__ = ["problems"]
 
+#: Where a mesh's configuration does not say it: https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/
+DISCOVERY = "istiod.istio-system.svc:15012"
+
 
 def problems(lab: Lab) -> tuple[Problem, ...]:
     namespace = lab.engine.control_plane[0].namespace
 
-    def mesh() -> dict[str, Any]:
-        return dict(yaml.safe_load(lab.kubectl(f"get configmap istio -n {namespace} -o jsonpath={{.data.mesh}}")))
+    said = yaml.safe_load(lab.kubectl(f"get configmap istio -n {namespace} -o jsonpath={{.data.mesh}}")) or {}
+    asked = (said.get("defaultConfig") or {}).get("discoveryAddress") or DISCOVERY
+    mixer = said.get("mixerAddress")
+    (provider, *_) = (said.get("defaultProviders") or {}).get("metrics") or ("nobody",)
 
     def judge(answer: object, wanted: str, key: str) -> Verdict:
         if answer is None:
@@ -28,16 +33,14 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
         return Verdict.not_yet("{answer!r} is not what the mesh's configuration says", answer=answer)
 
     def discovery(answer: object) -> Verdict:
-        return judge(answer, str(mesh()["defaultConfig"]["discoveryAddress"]), "discoveryAddress")
+        return judge(answer, str(asked), "discoveryAddress")
 
     def reports(answer: object) -> Verdict:
-        return judge(answer, str(mesh()["mixerAddress"]), "mixerAddress")
+        return judge(answer, str(mixer), "mixerAddress")
 
     def counted(answer: object) -> Verdict:
-        return judge(answer, str(mesh()["defaultProviders"]["metrics"][0]), "defaultProviders")
+        return judge(answer, str(provider), "defaultProviders")
 
-    said = mesh()
-    asked, mixer = said["defaultConfig"]["discoveryAddress"], said.get("mixerAddress")
     return (
         Problem(
             "the first question of a sidecar",
@@ -59,6 +62,6 @@ def problems(lab: Lab) -> tuple[Problem, ...]:
             "This cluster's Istio has no Mixer: sidecars count their requests themselves. For whom, by default?",
             counted,
             ("the same ConfigMap says it", "it is under defaultProviders"),
-            f"ex2.check('{said['defaultProviders']['metrics'][0]}')",
+            f"ex2.check('{provider}')",
         ),
     )
